@@ -1,0 +1,110 @@
+"""Algorithm 1 of Goodfellow et al. 2014, line for line, and the simultaneous update that the article uses instead."""
+
+from dataclasses import dataclass
+
+from minigan import losses
+from minigan.backend import Streams, array_module
+from minigan.net import Net
+
+
+@dataclass
+class Game:
+    """Two players, their optimisers, and what they draw from.
+
+    G: z (m, n_z) -> x (m, n), D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
+    minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z ~ N(0, 1) and the dropout.
+    k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
+    Raises ValueError for values outside these, and for a D whose rows depend on each other (batch norm):
+    D reads data and samples as one minibatch, and statistics over both would tell it which is which.
+    """
+
+    G: Net
+    D: Net
+    optimizer_G: object
+    optimizer_D: object
+    minibatch: object
+    streams: Streams
+    m: int
+    n_z: int
+    k: int = 1
+    objective: str = 'nonsaturating'
+    update: str = 'alternating'
+
+    def __post_init__(self):
+        if self.k < 1:
+            raise ValueError(f'k: expected at least 1 D step per G step, got {self.k}')
+        if self.objective not in losses.OBJECTIVES:
+            raise ValueError(f'objective: expected one of {sorted(losses.OBJECTIVES)}, got {self.objective!r}')
+        if self.update not in ('alternating', 'simultaneous'):
+            raise ValueError(f"update: expected 'alternating' or 'simultaneous', got {self.update!r}")
+        if self.update == 'simultaneous' and self.k != 1:
+            raise ValueError(f'update: a simultaneous step moves each player once, so k must be 1, got {self.k}')
+        for layer in self.D.layers:
+            if layer.mixes_rows:
+                raise ValueError(f'D: {layer} mixes data and samples, which D reads as one minibatch')
+        for layer in self.G.layers:
+            if layer.mixes_rows and self.m < 2:
+                raise ValueError(f'm: {layer} in G needs a minibatch of at least 2, got {self.m}')
+
+    def step(self, t):
+        """Iteration t = 0, 1, ... of the training loop; see alternating and simultaneous."""
+        return (self.alternating if self.update == 'alternating' else self.simultaneous)(t)
+
+    def alternating(self, t):
+        """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step."""
+        for i in range(self.k):                                   # for k steps do
+            z = self.noise(t, i)                                  #   sample a minibatch of m noise samples
+            x = self.minibatch(t * self.k + i)                    #   sample a minibatch of m examples
+            real, fake = self.update_D(x, z, self.dropout(t, i))  #   update D by ascending its stochastic gradient
+        z = self.noise(t, self.k)                                 # sample a minibatch of m noise samples
+        return real, fake, self.update_G(z, self.dropout(t, self.k))  # update G by descending its gradient
+
+    def update_D(self, x, z, rng):
+        """Ascend V in theta_D, with G fixed. Returns D's logits before the update."""
+        samples = self.G.forward(z, rng=rng, keep_cache=False)
+        real, fake = self.read(x, samples, rng)
+        self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
+        self.optimizer_D.step()
+        return real, fake
+
+    def update_G(self, z, rng):
+        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update."""
+        fake = self.D.forward(self.G.forward(z, rng=rng), rng=rng)
+        dsamples = self.D.backward(self.L_G_backward(fake), param_grads=False)
+        self.G.backward(dsamples, input_grad=False)
+        self.optimizer_G.step()
+        return fake
+
+    def simultaneous(self, t):
+        """The article's step (section 5.2): one forward pass, both gradients taken there, then both updates."""
+        z, x, rng = self.noise(t, 0), self.minibatch(t), self.dropout(t, 0)
+        real, fake = self.read(x, self.G.forward(z, rng=rng), rng)
+        dlogits = stack(0 * real, self.L_G_backward(fake))
+        dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[self.m:]
+        self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
+        self.G.backward(dsamples, input_grad=False)
+        self.optimizer_D.step()
+        self.optimizer_G.step()
+        return real, fake, fake
+
+    def read(self, x, samples, rng):
+        """D's logits for data and samples, read as one minibatch of 2m."""
+        logits = self.D.forward(stack(x, samples), rng=rng)
+        return logits[:self.m], logits[self.m:]
+
+    def L_G_backward(self, fake):
+        """Derivative of the chosen generator's loss."""
+        return losses.OBJECTIVES[self.objective][1](fake)
+
+    def noise(self, t, i):
+        """z ~ N(0, 1) of shape (m, n_z), for update i of iteration t."""
+        return self.streams.at('noise', t, i).normal((self.m, self.n_z), self.G.dtype)
+
+    def dropout(self, t, i):
+        """The random numbers of the dropout layers, for update i of iteration t."""
+        return self.streams.at('dropout', t, i)
+
+
+def stack(a, b):
+    """The rows of a, then the rows of b."""
+    return array_module(a).concatenate([a, b])

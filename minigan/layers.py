@@ -1,0 +1,196 @@
+"""Layers: an operation of ops.py, the parameters that it owns and the cache that its derivative needs.
+
+To write your own, subclass Layer: name the parameters in `shapes`, fill them in `init`, and give `forward` and
+`backward`. Net allocates the parameters; gradcheck tells whether the derivative is right.
+"""
+
+from minigan import ops
+
+
+class Layer:
+    """What Net asks of a layer. The defaults suit a layer without parameters.
+
+    shapes:        name -> shape of each trainable parameter; Net binds W and its derivative dW for a name 'W'
+    state_shapes:  name -> shape of what training updates without a gradient (moving averages)
+    mixes_rows:    whether a row of the output depends on other rows of the minibatch
+    cache:         what forward leaves for backward
+    """
+
+    shapes = {}
+    state_shapes = {}
+    mixes_rows = False
+    cache = None
+    _bound = frozenset()
+
+    def init(self, rng):
+        """Fill the parameters and the state with their starting values; rng: Draws."""
+
+    def forward(self, x, *, training, rng):
+        """y from x (m, n_in); leaves in self.cache what backward needs. rng: Draws, for layers that are random."""
+        raise NotImplementedError
+
+    def backward(self, dy, *, param_grads, input_grad):
+        """dx from dy; assigns the parameters' derivatives (dW[...] = ...) if param_grads; None if not input_grad."""
+        raise NotImplementedError
+
+    def bind(self, **views):
+        """Called by Net: the named attributes become views into its flat buffers, and stay so."""
+        for name, view in views.items():
+            object.__setattr__(self, name, view)
+        object.__setattr__(self, '_bound', self._bound | views.keys())
+
+    def __setattr__(self, name, value):
+        if name in self._bound and value is not getattr(self, name):  # `W += 1` hands back the same view
+            raise AttributeError(f'{self}: {name} is a view into its net\'s flat buffer; assign with {name}[...] =')
+        object.__setattr__(self, name, value)
+
+    def check_width(self, x, n):
+        """Raises ValueError unless x is a minibatch of rows of width n."""
+        if x.ndim != 2 or x.shape[1] != n:
+            raise ValueError(f'{self}: expected x of shape (m, {n}), got {x.shape}')
+
+    def __repr__(self):
+        return f'{type(self).__name__}()'
+
+
+class Dense(Layer):
+    """y = x W + b. W is drawn from U(-a, a), a = sqrt(6 / (n_in + n_out)); b starts at 0.
+
+    Glorot & Bengio 2010, equation 16. A bias in front of a BatchNorm is always redundant: leave it out.
+    """
+
+    def __init__(self, n_in, n_out, *, bias=True):
+        self.n_in, self.n_out = n_in, n_out
+        self.shapes = {'W': (n_in, n_out), 'b': (n_out,)} if bias else {'W': (n_in, n_out)}
+        self.b = self.db = None  # Net binds them if they are in shapes
+
+    def init(self, rng):
+        a = (6 / (self.n_in + self.n_out)) ** 0.5
+        self.W[...] = a * (2 * rng.uniform(self.W.shape, self.W.dtype) - 1)
+        if self.b is not None:
+            self.b[...] = 0
+
+    def forward(self, x, *, training, rng):
+        self.check_width(x, self.n_in)
+        self.cache = x
+        return ops.dense(x, self.W, self.b)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        if param_grads:
+            ops.dense_backward_params_(dy, self.cache, self.dW, self.db)
+        return ops.dense_backward_input(dy, self.W) if input_grad else None
+
+    def __repr__(self):
+        return f'Dense({self.n_in} -> {self.n_out})'
+
+
+class BatchNorm(Layer):
+    """Batch normalisation; see ops.batch_norm. Evaluation uses moving averages of the training statistics:
+
+        moving = momentum * moving + (1 - momentum) * statistic
+
+    The moving variance averages the biased one, as Keras does. gamma starts at 1, beta at 0.
+    """
+
+    mixes_rows = True
+
+    def __init__(self, n, *, momentum=0.99, eps=1e-3):
+        self.n, self.momentum, self.eps = n, momentum, eps
+        self.shapes = {'gamma': (n,), 'beta': (n,)}
+        self.state_shapes = {'moving_mean': (n,), 'moving_var': (n,)}
+
+    def init(self, rng):
+        self.gamma[...], self.beta[...] = 1, 0
+        self.moving_mean[...], self.moving_var[...] = 0, 1
+
+    def forward(self, x, *, training, rng):
+        self.check_width(x, self.n)
+        if not training:
+            y, cache = ops.batch_norm_evaluation(x, self.gamma, self.beta, self.moving_mean, self.moving_var,
+                                                 eps=self.eps)
+        elif len(x) < 2:
+            raise ValueError(f'{self}: expected a minibatch of at least 2 rows in training, got {len(x)}')
+        else:
+            y, cache, (mu, var) = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps)
+            self.moving_mean += (1 - self.momentum) * (mu - self.moving_mean)
+            self.moving_var += (1 - self.momentum) * (var - self.moving_var)
+        self.cache = training, cache
+        return y
+
+    def backward(self, dy, *, param_grads, input_grad):
+        training, cache = self.cache
+        derivative = ops.batch_norm_backward if training else ops.batch_norm_evaluation_backward
+        dx, dgamma, dbeta = derivative(dy, self.gamma, cache)
+        if param_grads:
+            self.dgamma[...], self.dbeta[...] = dgamma, dbeta
+        return dx if input_grad else None
+
+    def __repr__(self):
+        return f'BatchNorm({self.n})'
+
+
+class LeakyReLU(Layer):
+    """y = max(x, slope * x), slope in [0, 1)."""
+
+    def __init__(self, slope):
+        if not 0 <= slope < 1:
+            raise ValueError(f'LeakyReLU: expected a slope in [0, 1), got {slope}')
+        self.slope = slope
+
+    def forward(self, x, *, training, rng):
+        self.cache = x
+        return ops.leaky_relu(x, slope=self.slope)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return ops.leaky_relu_backward(dy, self.cache, slope=self.slope) if input_grad else None
+
+    def __repr__(self):
+        return f'LeakyReLU({self.slope})'
+
+
+class Dropout(Layer):
+    """In training, a random share `rate` of the units is 0 and the others are scaled up; in evaluation, y = x."""
+
+    def __init__(self, rate):
+        if not 0 <= rate < 1:
+            raise ValueError(f'Dropout: expected a rate in [0, 1), got {rate}')
+        self.rate = rate
+
+    def forward(self, x, *, training, rng):
+        if not training:
+            self.cache = None
+            return x
+        if rng is None:
+            raise ValueError(f'{self}: expected rng (Draws) in training, got None')
+        y, self.cache = ops.dropout(x, rng.uniform(x.shape), rate=self.rate)
+        return y
+
+    def backward(self, dy, *, param_grads, input_grad):
+        if not input_grad:
+            return None
+        return dy if self.cache is None else ops.dropout_backward(dy, self.cache)
+
+    def __repr__(self):
+        return f'Dropout({self.rate})'
+
+
+class Tanh(Layer):
+    """y = tanh(x): a generator's last layer, for pixels in [-1, 1]."""
+
+    def forward(self, x, *, training, rng):
+        self.cache = ops.tanh(x)
+        return self.cache
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return ops.tanh_backward(dy, self.cache) if input_grad else None
+
+
+class Sigmoid(Layer):
+    """y = sigmoid(x): a generator's last layer, for pixels in [0, 1]. A discriminator ends in its logit instead."""
+
+    def forward(self, x, *, training, rng):
+        self.cache = ops.sigmoid(x)
+        return self.cache
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return ops.sigmoid_backward(dy, self.cache) if input_grad else None

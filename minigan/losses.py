@@ -1,0 +1,60 @@
+"""The value function V(D, G) and the players' losses, on logits: D(x) = sigmoid(real), D(G(z)) = sigmoid(fake).
+
+real, fake: (m, 1), D's logits for m examples and for m samples. Each loss is a mean over the minibatch.
+log D = -softplus(-logit) and log(1 - D) = -softplus(logit): see ops.softplus for why never log(sigmoid).
+Goodfellow et al. 2014, equation 1 and section 3.
+"""
+
+from minigan import ops
+
+
+def V(real, fake):
+    """The value of the game, which D maximises and G minimises.
+
+        V = E_x[log D(x)] + E_z[log(1 - D(G(z)))]
+
+    -log 4 = -1.386 when D says 1/2 everywhere (Theorem 1); 0 when D is always right and certain.
+    """
+    return -ops.softplus(-real).mean() - ops.softplus(fake).mean()
+
+
+def L_D(real, fake):
+    """The discriminator's loss.   L_D = -V"""
+    return -V(real, fake)
+
+
+def L_D_backward(real, fake):
+    """Derivative of L_D.   dreal = (D(x) - 1) / m,   dfake = D(G(z)) / m"""
+    return -ops.sigmoid(-real) / len(real), ops.sigmoid(fake) / len(fake)
+
+
+def L_G_minimax(fake):
+    """The generator's loss in the zero-sum game: V's own term in G.
+
+        L_G = E_z[log(1 - D(G(z)))]
+
+    Saturates: where D is sure of a fake, the slope is near 0 and G learns nothing.
+    """
+    return -ops.softplus(fake).mean()
+
+
+def L_G_minimax_backward(fake):
+    """Derivative of L_G_minimax.   dfake = -D(G(z)) / m"""
+    return -ops.sigmoid(fake) / len(fake)
+
+
+def L_G_nonsaturating(fake):
+    """The generator's loss that the paper trains with: the same fixed point, a strong slope early on.
+
+        L_G = -E_z[log D(G(z))]
+    """
+    return ops.softplus(-fake).mean()
+
+
+def L_G_nonsaturating_backward(fake):
+    """Derivative of L_G_nonsaturating.   dfake = (D(G(z)) - 1) / m"""
+    return -ops.sigmoid(-fake) / len(fake)
+
+
+OBJECTIVES = {'minimax': (L_G_minimax, L_G_minimax_backward),
+              'nonsaturating': (L_G_nonsaturating, L_G_nonsaturating_backward)}

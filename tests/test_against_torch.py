@@ -1,0 +1,108 @@
+"""The gradients of every parameter, and the optimisers, against an independent automatic differentiation (float64)."""
+
+import numpy as np
+import pytest
+
+from minigan import RECIPES, Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses
+
+torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+M = 16
+
+
+def make(layers, substep, name):
+    net = Net(layers, rng=Streams(1).at('init', 0, substep), name=name, dtype=np.float64)
+    net.theta += 0.1 * np.random.default_rng(substep).standard_normal(net.theta.shape)  # no gamma = 1, no b = 0
+    return net
+
+
+def leaves(net):
+    """The parameters as torch leaves, by slot name."""
+    return {name: torch.tensor(net.theta[start:start + int(np.prod(shape))].reshape(shape), requires_grad=True)
+            for name, start, shape in net.slots}
+
+
+def replay(net, parameters, x, masks=()):
+    """The net in training mode, written in torch's own operations; masks: one for each dropout layer."""
+    masks = iter(masks)
+    for number, layer in enumerate(net.layers, 1):
+        if isinstance(layer, Dense):
+            x = torch.nn.functional.linear(x, parameters[f'{number}.Dense.W'].T, parameters.get(f'{number}.Dense.b'))
+        elif isinstance(layer, BatchNorm):
+            x = torch.nn.functional.batch_norm(
+                x, None, None, parameters[f'{number}.BatchNorm.gamma'], parameters[f'{number}.BatchNorm.beta'],
+                training=True, eps=layer.eps)
+        elif isinstance(layer, LeakyReLU):
+            x = torch.nn.functional.leaky_relu(x, layer.slope)
+        elif isinstance(layer, Dropout):
+            x = x * torch.tensor(next(masks))
+        else:
+            assert isinstance(layer, Tanh)
+            x = torch.tanh(x)
+    return x
+
+
+def dropout_masks(net, rows, rng):
+    return [(rng.uniform((rows, before.n_out)) >= layer.rate) / (1 - layer.rate)
+            for before, layer in zip(net.layers[::3], net.layers[2::3]) if isinstance(layer, Dropout)]
+
+
+def relative_errors(net, parameters):
+    """name -> the largest error relative to the largest entry. A bias before a batch norm has no scale of its own:
+    its exact gradient is 0, and it is measured against the gradient of the weights beside it."""
+    for name, start, shape in net.slots:
+        ours, theirs = net.dtheta[start:start + int(np.prod(shape))].reshape(shape), parameters[name].grad.numpy()
+        number = int(name.split('.')[0])
+        redundant = name.endswith('Dense.b') and isinstance((net.layers[number:] or [None])[0], BatchNorm)
+        scale = np.abs(parameters[f'{number}.Dense.W'].grad.numpy() if redundant else theirs).max()
+        yield name, np.abs(ours - theirs).max() / scale
+
+
+@pytest.mark.parametrize('network', RECIPES)
+@pytest.mark.parametrize('loss', ['L_D', 'minimax', 'nonsaturating'])
+def test_every_gradient_of_both_networks(network, loss):
+    recipe, streams = RECIPES[network], Streams(0)
+    G, D = make(recipe.G(100, 784), 0, 'G'), make(recipe.D(784), 1, 'D')
+    x = np.tanh(streams.at('data', 0).normal((M, 784), np.float64))
+    z = streams.at('noise', 0).normal((M, 100), np.float64)
+    theta_G, theta_D = leaves(G), leaves(D)
+    samples, bce = replay(G, theta_G, torch.tensor(z)), torch.nn.functional.binary_cross_entropy_with_logits
+    ones = torch.ones(M, 1, dtype=torch.float64)
+    rng, count = streams.at('dropout', 0), 2 * M if loss == 'L_D' else M
+    masks = dropout_masks(D, count, streams.at('dropout', 0))
+    fake = G.forward(z)
+    if loss == 'L_D':
+        logits = replay(D, theta_D, torch.cat([torch.tensor(x), samples.detach()]), masks)
+        theirs = bce(logits[:M], ones) + bce(logits[M:], 0 * ones)
+        ours = D.forward(np.concatenate([x, fake]), rng=rng)
+        D.backward(np.concatenate(losses.L_D_backward(ours[:M], ours[M:])))
+        value, net, parameters = losses.L_D(ours[:M], ours[M:]), D, theta_D
+    else:
+        logits = replay(D, theta_D, samples, masks)
+        theirs = bce(logits, ones) if loss == 'nonsaturating' else -bce(logits, 0 * ones)
+        ours = D.forward(fake, rng=rng)
+        forward, backward = losses.OBJECTIVES[loss]
+        G.backward(D.backward(backward(ours), param_grads=False))
+        value, net, parameters = forward(ours), G, theta_G
+    theirs.backward()
+    np.testing.assert_allclose(value, theirs.item(), rtol=1e-12)
+    errors = dict(relative_errors(net, parameters))
+    print(f'\n{network}, {loss}: largest relative error {max(errors.values()):.1e}')
+    assert max(errors.values()) < 1e-10, errors
+
+
+@pytest.mark.parametrize('ours, theirs', [
+    (lambda net: Adam(net, learning_rate=0.01, beta1=0.5, beta2=0.99, eps=1e-3),
+     lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.5, 0.99), eps=1e-3)),
+    (lambda net: SGDMomentum(net, learning_rate=0.01, momentum=0.7),
+     lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.7))])
+def test_optimisers_take_the_same_steps(ours, theirs):
+    net = make([Dense(5, 7)], 0, 'net')
+    theta = torch.tensor(net.theta)
+    theta.requires_grad_()
+    ours, theirs = ours(net), theirs([theta])
+    for t in range(20):
+        net.dtheta[...] = Streams(0).at('noise', t).normal(net.theta.size, np.float64)
+        theta.grad = torch.tensor(net.dtheta)
+        ours.step()
+        theirs.step()
+        np.testing.assert_allclose(net.theta, theta.detach().numpy(), rtol=1e-12, atol=1e-14)

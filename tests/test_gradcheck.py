@@ -1,0 +1,130 @@
+"""The check itself: it passes what is right, catches what is wrong, points at it, and moves off a kink."""
+
+import numpy as np
+import pytest
+
+from minigan import BatchNorm, Dense, Layer, LeakyReLU, Net, Streams, gradcheck, ops
+from minigan.gradcheck import check
+
+X = np.random.default_rng(0).standard_normal((6, 4))
+
+
+class ForgetsGamma(BatchNorm):
+    def backward(self, dy, *, param_grads, input_grad):
+        dx = super().backward(dy, param_grads=param_grads, input_grad=input_grad)
+        return dx / self.gamma
+
+
+class WrongBias(Dense):
+    def backward(self, dy, *, param_grads, input_grad):
+        dx = super().backward(dy, param_grads=param_grads, input_grad=input_grad)
+        self.db[1] *= 1.001
+        return dx
+
+
+def verdicts(report):
+    return {row.name: row.verdict for row in report}
+
+
+def test_a_right_layer_passes_and_the_report_shows_both_numbers():
+    report = gradcheck(Dense(4, 3), X)
+    assert report.ok and verdicts(report) == {'x': 'ok', '1.Dense.W': 'ok', '1.Dense.b': 'ok'}
+    for row in report:
+        np.testing.assert_allclose(row.differences, row.derivative, rtol=1e-6)
+        assert row.error < 1e-7 and f'{row.derivative:.8g}' in str(report)
+
+
+def test_a_forgotten_factor_that_starts_at_one_is_caught():
+    assert verdicts(gradcheck(ForgetsGamma(4), X)) == {
+        'x': 'wrong', '1.ForgetsGamma.gamma': 'ok', '1.ForgetsGamma.beta': 'ok'}
+
+
+def test_the_report_points_at_the_wrong_parameter_and_its_worst_entry():
+    report = gradcheck(WrongBias(4, 3), X)
+    assert not report.ok and verdicts(report) == {'x': 'ok', '1.WrongBias.W': 'ok', '1.WrongBias.b': 'wrong'}
+    assert report[2].worst.startswith('[1] expected') and 'wrong (worst: [1] expected' in str(report)
+
+
+def test_a_derivative_of_another_shape_is_wrong():
+    x = X.copy()
+    report = check(lambda: 2 * x, lambda u: {'x': 2 * u.T}, {'x': x})
+    assert not report.ok and report[0].worst == 'expected a derivative of shape (6, 4), got (4, 6)'
+
+
+def test_nan_is_wrong():
+    x = X.copy()
+    report = check(lambda: 2 * x, lambda u: {'x': np.full_like(x, np.nan)}, {'x': x})
+    assert verdicts(report) == {'x': 'wrong'}
+
+
+def test_a_point_on_a_kink_is_left_and_judged_beside_it():
+    assert gradcheck(LeakyReLU(0.3), np.zeros((3, 4))).ok
+
+    class ForgetsSlope(LeakyReLU):
+        def backward(self, dy, *, param_grads, input_grad):
+            return dy * (self.cache > 0)
+
+    assert verdicts(gradcheck(ForgetsSlope(0.3), np.zeros((3, 4)))) == {'x': 'wrong'}
+
+
+def test_a_function_that_is_all_kinks_does_not_pass():
+    x = X.copy()
+    report = check(lambda: np.where(np.round(x * 1e12) % 2, x, 0), lambda u: {'x': u}, {'x': x})
+    assert not report.ok
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_the_check_leaves_net_and_input_as_they_were(training):
+    net = Net([Dense(4, 3), BatchNorm(3)], rng=Streams(0).at('init', 0), dtype=np.float64)
+    x, before = X.copy(), (net.theta.copy(), net.state.copy())
+    assert gradcheck(net, x, training=training).ok
+    np.testing.assert_array_equal(net.theta, before[0])
+    np.testing.assert_array_equal(net.state, before[1])
+    np.testing.assert_array_equal(x, X)
+
+
+def test_check_restores_the_arrays_that_it_moves():
+    x, W = X.copy(), np.ones((4, 2))
+    assert check(lambda: x @ W, lambda u: {'x': u @ W.T, 'W': x.T @ u}, {'x': x, 'W': W}).ok
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(W, 1)
+
+
+def test_a_wrong_layer_that_raises_leaves_the_parameters_alone():
+    net = Net([Dense(4, 3)], rng=Streams(0).at('init', 0), dtype=np.float64)
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match='expected x of shape'):
+        gradcheck(net, np.ones((2, 5)))
+    np.testing.assert_array_equal(net.theta, before)
+
+
+def test_float32_nets_are_refused():
+    with pytest.raises(ValueError, match='expected a net of dtype float64, got float32'):
+        gradcheck(Net([Dense(4, 3)], rng=Streams(0).at('init', 0)), X)
+
+
+def test_a_layer_of_ones_own():
+    class Scale(Layer):
+        """y = a * x, one factor a column."""
+
+        def __init__(self, n):
+            self.shapes = {'a': (n,)}
+
+        def init(self, rng):
+            self.a[...] = 1
+
+        def forward(self, x, *, training, rng):
+            self.cache = x
+            return self.a * x
+
+        def backward(self, dy, *, param_grads, input_grad):
+            self.da[...] = (dy * self.cache).sum(axis=0)
+            return dy * self.a
+
+    assert gradcheck(Scale(4), X).ok
+
+
+def test_a_cotangent_of_ones_would_not_see_a_wrong_batch_norm():
+    """Why u is random: with ones, the right dx of a batch norm is 0, and so is any multiple of it."""
+    _, cache, _ = ops.batch_norm(X, np.ones(4), np.zeros(4), eps=1e-3)
+    np.testing.assert_allclose(ops.batch_norm_backward(np.ones_like(X), np.ones(4), cache)[0], 0, atol=1e-14)

@@ -1,0 +1,185 @@
+"""Each operation equals its equation, written out naively; each derivative equals central differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigan import ops
+from minigan.gradcheck import check
+
+widths = st.integers(1, 6)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def normal(seed, *shapes):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape) for shape in shapes]
+
+
+def assert_derivative(forward, backward, **inputs):
+    report = check(lambda: forward(**inputs), lambda u: backward(u, **inputs), inputs)
+    assert report.ok, report
+
+
+@given(widths, widths, widths, seeds)
+def test_dense(m, n_in, n_out, seed):
+    x, W, b = normal(seed, (m, n_in), (n_in, n_out), n_out)
+    expected = [[sum(x[i, k] * W[k, j] for k in range(n_in)) + b[j] for j in range(n_out)] for i in range(m)]
+    np.testing.assert_allclose(ops.dense(x, W, b), expected, rtol=1e-12, atol=1e-12)
+
+    def backward(u, x, W, b):
+        dW, db = np.empty_like(W), np.empty_like(b)
+        ops.dense_backward_params_(u, x, dW, db)
+        return {'x': ops.dense_backward_input(u, W), 'W': dW, 'b': db}
+
+    assert_derivative(ops.dense, backward, x=x, W=W, b=b)
+
+
+def test_dense_without_bias_is_a_matrix_product():
+    x, W = normal(0, (3, 4), (4, 2))
+    np.testing.assert_array_equal(ops.dense(x, W), x @ W)
+    dW = np.empty_like(W)
+    ops.dense_backward_params_(np.ones((3, 2)), x, dW)
+    np.testing.assert_allclose(dW, x.T @ np.ones((3, 2)))
+
+
+@given(st.integers(2, 7), widths, seeds, st.sampled_from([1e-5, 1e-3, 0.8]))
+def test_batch_norm(m, n, seed, eps):
+    x, gamma, beta = normal(seed, (m, n), n, n)
+    y, _, (mu, var) = ops.batch_norm(x, gamma, beta, eps=eps)
+    np.testing.assert_allclose(mu, x.mean(axis=0))
+    np.testing.assert_allclose(var, x.var(axis=0))
+    np.testing.assert_allclose(y, gamma * (x - mu) / np.sqrt(var + eps) + beta)
+
+    def backward(u, x, gamma, beta):
+        _, cache, _ = ops.batch_norm(x, gamma, beta, eps=eps)
+        return dict(zip(('x', 'gamma', 'beta'), ops.batch_norm_backward(u, gamma, cache)))
+
+    x *= np.array([1] * (n - 1) + [0.01])  # a column whose variance is of the size of eps
+    assert_derivative(lambda **q: ops.batch_norm(eps=eps, **q)[0], backward, x=x, gamma=gamma, beta=beta)
+
+
+@given(st.integers(1, 7), widths, seeds)
+def test_batch_norm_evaluation(m, n, seed):
+    x, gamma, beta, mu, root = normal(seed, (m, n), n, n, n, n)
+    var = root**2
+    y, _ = ops.batch_norm_evaluation(x, gamma, beta, mu, var, eps=1e-3)
+    np.testing.assert_allclose(y, gamma * (x - mu) / np.sqrt(var + 1e-3) + beta)
+
+    def backward(u, x, gamma, beta):
+        _, cache = ops.batch_norm_evaluation(x, gamma, beta, mu, var, eps=1e-3)
+        return dict(zip(('x', 'gamma', 'beta'), ops.batch_norm_evaluation_backward(u, gamma, cache)))
+
+    assert_derivative(lambda x, gamma, beta: ops.batch_norm_evaluation(x, gamma, beta, mu, var, eps=1e-3)[0],
+                      backward, x=x, gamma=gamma, beta=beta)
+
+
+@given(widths, widths, seeds, st.sampled_from([0, 0.01, 0.2, 0.3, 0.99]))
+def test_leaky_relu(m, n, seed, slope):
+    x, = normal(seed, (m, n))
+    np.testing.assert_array_equal(ops.leaky_relu(x, slope=slope), np.where(x > 0, x, slope * x))
+    assert_derivative(lambda x: ops.leaky_relu(x, slope=slope),
+                      lambda u, x: {'x': ops.leaky_relu_backward(u, x, slope=slope)}, x=x)
+
+
+def test_leaky_relu_takes_the_left_slope_at_the_kink():
+    assert ops.leaky_relu_backward(np.ones(1), np.zeros(1), slope=0.25) == 0.25
+
+
+@given(widths, widths, seeds, st.sampled_from([0, 1e-6, 0.3, 0.5, 0.999]))
+def test_dropout(m, n, seed, rate):
+    x, = normal(seed, (m, n))
+    u = np.random.default_rng(seed).random((m, n))
+    y, mask = ops.dropout(x, u, rate=rate)
+    np.testing.assert_allclose(y, np.where(u < rate, 0, x / (1 - rate)))
+    assert_derivative(lambda x: ops.dropout(x, u, rate=rate)[0], lambda d, x: {'x': ops.dropout_backward(d, mask)},
+                      x=x)
+
+
+def test_dropout_keeps_a_unit_whose_uniform_equals_the_rate():
+    assert ops.dropout(np.ones(1), np.full(1, 0.5), rate=0.5)[0] == 2
+
+
+@pytest.mark.parametrize('function, backward, equation', [
+    (ops.tanh, lambda u, x: ops.tanh_backward(u, np.tanh(x)), np.tanh),
+    (ops.sigmoid, lambda u, x: ops.sigmoid_backward(u, ops.sigmoid(x)), lambda x: 1 / (1 + np.exp(-x))),
+    (ops.softplus, ops.softplus_backward, lambda x: np.log(1 + np.exp(x)))])
+@given(m=widths, n=widths, seed=seeds)
+def test_elementwise(function, backward, equation, m, n, seed):
+    x, = normal(seed, (m, n))
+    x *= 3
+    np.testing.assert_allclose(function(x), equation(x), rtol=1e-12)
+    assert_derivative(function, lambda u, x: {'x': backward(u, x)}, x=x)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_extreme_logits_neither_overflow_nor_round_to_a_log_of_zero(dtype):
+    x = np.array([-1e4, -200, -30, 0, 30, 200, 1e4], dtype)
+    with np.errstate(over='raise', invalid='raise', divide='raise'):
+        p, s = ops.sigmoid(x), ops.softplus(x)
+    assert p.dtype == s.dtype == dtype
+    np.testing.assert_array_equal(p[[0, 3, 6]], [0, 0.5, 1])
+    np.testing.assert_allclose(p[2], np.exp(-30.0), rtol=1e-6)  # the small side keeps its relative accuracy
+    np.testing.assert_allclose(s, [0, np.exp(-200.0), np.exp(-30.0), np.log(2), 30, 200, 1e4], rtol=1e-6, atol=1e-38)
+
+
+def test_gather_images_scales_bytes_to_the_range_of_tanh():
+    images = np.array([[0, 255], [51, 204], [127, 128]], np.uint8)
+    x = ops.gather_images(images, np.array([2, 0, 2]), np.float32)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, [[-1 / 255, 1 / 255], [-1, 1], [-1 / 255, 1 / 255]], atol=1e-7)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), seeds, st.sampled_from([0, 0.5, 0.9]), st.sampled_from([1e-8, 0.1]))
+def test_adam_equals_the_plain_form_of_its_paper(n, steps, seed, beta1, eps):
+    theta, = normal(seed, n)
+    expected, m, v = theta.copy(), np.zeros(n), np.zeros(n)
+    plain_m, plain_v, scratch = np.zeros(n), np.zeros(n), np.empty(n)
+    for t, g in enumerate(normal(seed + 1, *[n] * steps), 1):
+        plain_m = beta1 * plain_m + (1 - beta1) * g
+        plain_v = 0.99 * plain_v + (1 - 0.99) * g**2
+        expected -= 0.01 * (plain_m / (1 - beta1**t)) / (np.sqrt(plain_v / (1 - 0.99**t)) + eps)
+        ops.adam_(theta, g, m, v, scratch, t=t, learning_rate=0.01, beta1=beta1, beta2=0.99, eps=eps)
+        np.testing.assert_allclose(theta, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_adam_first_step_has_the_size_of_the_learning_rate():
+    theta, g = np.zeros(3), np.array([1e-4, -7.0, 300.0])
+    ops.adam_(theta, g, np.zeros(3), np.zeros(3), np.empty(3), t=1, learning_rate=0.01, beta1=0.9, beta2=0.999,
+              eps=1e-12)
+    np.testing.assert_allclose(theta, [-0.01, 0.01, -0.01])
+
+
+def test_sgd_momentum_follows_its_recurrence():
+    theta, velocity, scratch, g = np.zeros(1), np.zeros(1), np.empty(1), np.ones(1)
+    for expected_velocity, expected_theta in ((-0.1, -0.1), (-0.15, -0.25), (-0.175, -0.425)):
+        ops.sgd_momentum_(theta, g, velocity, scratch, learning_rate=0.1, momentum=0.5)
+        np.testing.assert_allclose([velocity[0], theta[0]], [expected_velocity, expected_theta])
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_operations_keep_their_dtype_and_leave_their_arguments_alone(dtype):
+    x, dy, W, b = (a.astype(dtype) for a in normal(0, (4, 3), (4, 3), (3, 3), 3))
+    before = [a.copy() for a in (x, dy, W, b)]
+    y, cache, _ = ops.batch_norm(x, b, b, eps=1e-3)
+    results = [ops.dense(x, W, b), ops.dense_backward_input(dy, W), y, *ops.batch_norm_backward(dy, b, cache),
+               *ops.batch_norm_evaluation_backward(dy, b, cache), ops.leaky_relu(x, slope=0.2),
+               ops.batch_norm_evaluation(x, b, b, b, b * b, eps=1e-3)[0],
+               ops.leaky_relu_backward(dy, x, slope=0.2), *ops.dropout(x, abs(x), rate=0.3), ops.tanh(x),
+               ops.tanh_backward(dy, x), ops.sigmoid(x), ops.sigmoid_backward(dy, x), ops.softplus(x),
+               ops.softplus_backward(dy, x)]
+    assert {a.dtype for a in results} == {np.dtype(dtype)}
+    for a, kept in zip((x, dy, W, b), before):
+        np.testing.assert_array_equal(a, kept)
+
+
+def test_operations_read_arrays_of_any_strides():
+    x, dy, W = normal(3, (8, 6), (4, 3), (6, 6))
+    strided, W = x[::2, ::2], W[::2, ::-2]  # neither is contiguous
+    dW = np.empty((3, 3))
+    ops.dense_backward_params_(dy, strided, dW)
+    np.testing.assert_allclose(dW, strided.copy().T @ dy)
+    np.testing.assert_allclose(ops.dense(strided, W), ops.dense(strided.copy(), W.copy()))
+    np.testing.assert_array_equal(ops.leaky_relu_backward(strided, strided.T.copy().T, slope=0.2),
+                                  ops.leaky_relu_backward(strided.copy(), strided.copy(), slope=0.2))

@@ -1,0 +1,69 @@
+"""Optimisers move a whole net at once, keep their moments, and refuse settings out of range."""
+
+import numpy as np
+import pytest
+
+from minigan import Adam, Dense, Net, SGDMomentum, Streams
+
+
+def make():
+    net = Net([Dense(3, 2)], rng=Streams(0).at('init', 0), dtype=np.float64)
+    net.dtheta[...] = np.linspace(-1, 1, 8)
+    return net
+
+
+def test_adam_counts_its_steps_and_corrects_its_moments():
+    net = make()
+    start, optimizer = net.theta.copy(), Adam(net, learning_rate=0.1, beta1=0.5, beta2=0.9, eps=1e-9)
+    optimizer.step()
+    optimizer.step()  # with the same gradient both corrected moments are exact, so each step is lr * sign
+    np.testing.assert_allclose(net.theta, start - 0.2 * np.sign(net.dtheta), rtol=1e-6)
+    np.testing.assert_allclose(optimizer.m, 0.75 * net.dtheta)
+    np.testing.assert_allclose(optimizer.v, 0.19 * net.dtheta**2)
+    assert optimizer.t == 2 and net.version == 2
+
+
+def test_adam_has_the_defaults_of_its_paper():
+    assert Adam(make(), learning_rate=1).hyper == {'learning_rate': 1, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8}
+
+
+def test_sgd_with_momentum_gathers_speed():
+    net = make()
+    start, optimizer = net.theta.copy(), SGDMomentum(net, learning_rate=0.1, momentum=0.5)
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_allclose(net.theta, start - 0.25 * net.dtheta)
+    np.testing.assert_allclose(optimizer.velocity, -0.15 * net.dtheta)
+    assert net.version == 2
+
+
+def test_plain_sgd_is_no_momentum():
+    net = make()
+    start, optimizer = net.theta.copy(), SGDMomentum(net, learning_rate=0.1)
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_allclose(net.theta, start - 0.2 * net.dtheta)
+
+
+@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+def test_a_step_leaves_the_gradient_alone(optimizer):
+    net = make()
+    before = net.dtheta.copy()
+    optimizer(net, learning_rate=0.1).step()
+    np.testing.assert_array_equal(net.dtheta, before)
+
+
+@pytest.mark.parametrize('optimizer, settings, message', [
+    (Adam, {'learning_rate': 0}, 'learning_rate: expected a number > 0, got 0'),
+    (Adam, {'learning_rate': float('nan')}, 'learning_rate: .* got nan'),
+    (Adam, {'learning_rate': 1, 'beta1': 1}, r'beta1: expected a number in \[0, 1\), got 1'),
+    (Adam, {'learning_rate': 1, 'beta1': -0.1}, 'beta1'),
+    (Adam, {'learning_rate': 1, 'beta2': 1}, r'beta2: expected a number in \[0, 1\), got 1'),
+    (Adam, {'learning_rate': 1, 'beta2': -0.1}, 'beta2'),
+    (Adam, {'learning_rate': 1, 'eps': 0}, 'eps: expected a number > 0, got 0'),
+    (SGDMomentum, {'learning_rate': -1}, 'learning_rate: expected a number > 0, got -1'),
+    (SGDMomentum, {'learning_rate': 1, 'momentum': 1}, r'momentum: expected a number in \[0, 1\), got 1'),
+    (SGDMomentum, {'learning_rate': 1, 'momentum': -0.1}, 'momentum')])
+def test_settings_out_of_range_raise(optimizer, settings, message):
+    with pytest.raises(ValueError, match=message):
+        optimizer(make(), **settings)
