@@ -1,0 +1,49 @@
+"""Every picture: grids of samples, curves of a run."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+
+def sample_grid(path, images, shape, *, width=640):
+    """Save images (N, n) in [-1, 1], N a square number, as a square grid about `width` pixels wide.
+
+    shape: of one image, (height, width) or (height, width, 3).
+    """
+    side = math.isqrt(len(images))
+    tiles = np.clip((images[:side * side].reshape(side, side, *shape) + 1) / 2, 0, 1)
+    border = [(0, 0), (0, 0), (0, 1), (0, 1)] + [(0, 0)] * (len(shape) - 2)
+    tiles = np.pad(tiles, border, constant_values=0.5).swapaxes(1, 2)
+    grid = tiles.reshape(side * (shape[0] + 1), side * (shape[1] + 1), *shape[2:])[:-1, :-1]
+    zoom = max(1, width // grid.shape[1])
+    imsave(path, grid.repeat(zoom, axis=0).repeat(zoom, axis=1), cmap='gray', vmin=0, vmax=1)
+
+
+def loss_curves(path, rows):
+    """Save the curves of a run's log: V, L_G and D's mean answers, with the equilibrium of Theorem 1 marked.
+
+    rows: one dict an epoch, with the columns of log.csv. Where train and validation part, D has learned its
+    training images by heart; samples belong to neither.
+    """
+    figure = Figure(figsize=(11, 4.2), layout='constrained')
+    value, answer = figure.subplots(1, 2)
+    epochs = [row['epoch'] for row in rows]
+    for axes, column, style, label in ((value, 'train_V', 'C0-', 'V(D, G) = -L_D, train'),
+                                       (value, 'validation_V', 'C0--', 'V(D, G) = -L_D, validation'),
+                                       (value, 'validation_L_G', 'C1-', 'L_G'),
+                                       (answer, 'train_D_x', 'C2-', 'D(x), train'),
+                                       (answer, 'validation_D_x', 'C2--', 'D(x), validation'),
+                                       (answer, 'validation_D_G_z', 'C3-', 'D(G(z))')):
+        axes.plot(epochs, [row[column] for row in rows], style, label=label, linewidth=1.2,
+                  marker='.' if len(rows) < 50 else None)
+    value.axhline(-math.log(4), color='grey', linestyle=':', label='V = -log 4')
+    answer.axhline(0.5, color='grey', linestyle=':', label='D = 1/2')
+    answer.set_ylim(0, 1)
+    value.set_title('Losses (they do not measure quality: look at the samples)', fontsize='medium')
+    answer.set_title("D's mean answer", fontsize='medium')
+    for axes in (value, answer):
+        axes.set_xlabel('epoch')
+        axes.legend(fontsize='small')
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,159 @@
+"""A run leaves what it promises, the same bytes for the same config, and nothing at all after a wrong choice."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from minigan import RECIPES, data, training
+from minigan.checkpoint import load_generator
+from minigan.training import Config, build_game, train
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def small(**choices):
+    return Config(**{'epochs': 2, 'seed': 5, 'out': 'run', **choices})
+
+
+def log(folder):
+    with open(folder / 'log.csv', newline='') as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_a_run_leaves_its_folder():
+    folder = train(small(epochs=3), quiet=True)
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.*')) == [
+        'config.json', 'generator.npz', 'log.csv', 'losses.png', 'samples/epoch-0001.png', 'samples/epoch-0002.png',
+        'samples/epoch-0003.png', 'samples/real.png']
+    about = json.loads((folder / 'config.json').read_text())
+    assert about['config'] == {
+        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 64, 'k': 1, 'learning_rate_G': 2e-4,
+        'learning_rate_D': 2e-4, 'beta1': 0.5, 'objective': 'nonsaturating', 'update': 'alternating', 'seed': 5,
+        'device': 'cpu', 'samples_every': 1, 'out': 'run'}
+    assert about['images'] == {'shape': [8, 8], 'train': 1439, 'validation': 179, 'test': 179}
+    assert set(about['versions']) == {'minigan', 'numpy', 'python', 'platform'}
+    assert imread(folder / 'samples/epoch-0003.png').shape[:2] == (639, 639)
+
+
+def test_the_log_has_a_row_an_epoch_and_agrees_with_itself():
+    rows = log(train(small(), quiet=True))
+    assert [row['epoch'] for row in rows] == [1, 2] and [row['step'] for row in rows] == [22, 44]
+    for row in rows:
+        for split in ('train', 'validation'):
+            assert row[f'{split}_L_D'] == -row[f'{split}_V'] and row[f'{split}_V'] < 0 < row[f'{split}_L_G']
+            assert 0 < row[f'{split}_D_x'] < 1 and 0 < row[f'{split}_D_G_z'] < 1
+        assert row['gradient_norm_G'] > 0 and row['gradient_norm_D'] > 0 and row['seconds'] > 0
+        assert row['train_V'] != row['validation_V'] and row['train_D_G_z'] == row['validation_D_G_z']
+
+
+def test_the_log_is_what_the_final_players_say():
+    """The last row, recomputed from the saved generator and a replayed discriminator."""
+    folder = train(small(), quiet=True)
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    game = build_game(small().resolve(recipe, dataset), recipe, dataset)
+    for t in range(44):
+        game.step(t)
+    G, _ = load_generator(folder / 'generator.npz')
+    np.testing.assert_array_equal(G.theta, game.G.theta)
+    x = dataset.validation / np.float32(127.5) - 1
+    z = game.streams.at('sample', 1).normal((179, 100))
+    D_x, D_G_z = (1 / (1 + np.exp(-game.D(batch).astype(float))) for batch in (x, G(z)))
+    row = log(folder)[-1]
+    np.testing.assert_allclose(
+        [row['validation_V'], row['validation_L_G'], row['validation_D_x'], row['validation_D_G_z']],
+        [np.log(D_x).mean() + np.log(1 - D_G_z).mean(), -np.log(D_G_z).mean(), D_x.mean(), D_G_z.mean()], rtol=1e-4)
+
+
+@pytest.mark.parametrize('network', RECIPES)
+def test_the_same_config_gives_the_same_bytes(network):
+    a, b, c = (train(small(network=network, out=out, seed=seed), quiet=True) for out, seed in
+               (('a', 5), ('b', 5), ('c', 6)))
+    for name in ('generator.npz', 'samples/epoch-0002.png', 'losses.png'):
+        assert (a / name).read_bytes() == (b / name).read_bytes()
+        assert (a / name).read_bytes() != (c / name).read_bytes()
+    rows = [[{**row, 'seconds': 0} for row in log(folder)] for folder in (a, b)]
+    assert rows[0] == rows[1]
+
+
+def test_a_run_learns_something():
+    rows = log(train(small(epochs=15), quiet=True))
+    assert rows[-1]['validation_V'] < -1 and 0.3 < rows[-1]['validation_D_x'] < 0.7
+
+
+@pytest.mark.parametrize('choices', [{'k': 3}, {'objective': 'minimax'}, {'update': 'simultaneous'}, {'batch': 700}])
+def test_every_choice_runs_and_reads_the_training_images_once_an_epoch(choices):
+    config = small(**choices)
+    rows = log(train(config, quiet=True))
+    steps = 1439 // (config.batch or 64) // config.k
+    assert rows[-1]['step'] == 2 * steps and all(math.isfinite(value) for row in rows for value in row.values())
+
+
+def test_images_of_another_size_and_colour(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (120, 5, 7, 3), dtype=np.uint8)
+    np.save('colours.npy', images)
+    folder = train(small(data='colours.npy', batch=16), quiet=True)
+    G, about = load_generator(folder / 'generator.npz')
+    assert about['shape'] == [5, 7, 3] and G(np.zeros((1, 100), np.float32)).shape == (1, 105)
+
+
+def test_the_number_of_epochs_follows_the_amount_of_data():
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    assert Config().resolve(recipe, dataset).epochs == math.ceil(8000 / (1439 // 64)) == 364
+    assert Config(batch=1).resolve(recipe, dataset).epochs == 25
+    assert Config(epochs=50).resolve(recipe, dataset).samples_every == 5
+
+
+def test_pictures_come_when_asked_for():
+    folder = train(small(epochs=5, samples_every=2), quiet=True)
+    assert sorted(path.name for path in (folder / 'samples').iterdir()) == [
+        'epoch-0001.png', 'epoch-0002.png', 'epoch-0004.png', 'epoch-0005.png', 'real.png']
+
+
+def test_without_out_each_run_gets_a_folder_of_its_own():
+    names = [train(small(out=None, epochs=1), quiet=True).as_posix() for _ in range(3)]
+    assert names == ['runs/digits-default', 'runs/digits-default-2', 'runs/digits-default-3']
+
+
+@pytest.mark.parametrize('choices, message', [
+    ({'network': 'vgg'}, "network: expected one of article, default, got 'vgg'"),
+    ({'data': 'nowhere'}, "got 'nowhere', which does not exist"),
+    ({'epochs': 0}, 'epochs: expected at least 1, got 0'), ({'samples_every': 0}, 'samples_every: .* got 0'),
+    ({'batch': 0}, 'batch: expected between 1 and 1439, .* got 0'), ({'batch': 1440}, 'got 1440'),
+    ({'batch': 1}, r'BatchNorm\(256\) in G needs a minibatch of at least 2, got 1'), ({'k': 0}, 'k: expected'),
+    ({'learning_rate_G': 0.0}, 'learning_rate: expected a number > 0, got 0.0'),
+    ({'learning_rate_D': -1.0}, 'learning_rate: expected a number > 0, got -1.0'),
+    ({'beta1': 1.0}, 'beta1: expected'), ({'seed': -1}, 'seed: expected'), ({'device': 'tpu'}, 'device: expected'),
+    ({'objective': 'x'}, 'objective: expected'), ({'update': 'x'}, 'update: expected')])
+def test_a_wrong_choice_raises_and_writes_nothing(tmp_path, choices, message):
+    with pytest.raises(ValueError, match=message):
+        train(small(**choices), quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'thesis.txt').write_text('precious')
+    (tmp_path / 'file').write_text('precious')
+    for out in ('run', 'file'):
+        with pytest.raises(ValueError, match=f'out: expected a new or empty folder, got {out}'):
+            train(small(out=out), quiet=True)
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['file', 'run', 'thesis.txt']
+    (tmp_path / 'empty').mkdir()
+    assert train(small(out='empty', epochs=1), quiet=True).name == 'empty'
+
+
+def test_the_progress_bar_shows_the_running_losses(capsys):
+    train(small())
+    shown = capsys.readouterr().err
+    assert '44/44' in shown
+    for part in ('V=-', 'L_D=', 'L_G=', 'D_x=0.', 'D_G_z=0.', 'epoch=2'):
+        assert part in shown
+    assert training.GLANCE > 1
