@@ -13,7 +13,7 @@ SETTING = "default: the network's own"
 def main(arguments=None):
     """Run a command. Returns the exit code: 0, or 2 after bad input."""
     options = vars(_parser().parse_args(arguments))
-    command, debug = options.pop('command'), options.pop('debug')
+    command, debug = options.pop('command'), options.pop('debug', False)
     try:
         return command(**options)
     except (ValueError, OSError) as error:
@@ -67,4 +67,4 @@ def _add_train_options(add):
     add('--samples-every', type=int, default=hide, metavar='N',
         help='epochs between two pictures of samples (default: ten pictures in all)')
     add('-o', '--out', default=hide, metavar='FOLDER', help='where to put the run (default: runs/DATA-NETWORK)')
-    add('--debug', action='store_true', help='show where in the program an error came from')
+    add('--debug', action='store_true', default=hide, help='show where in the program an error came from')

@@ -53,9 +53,9 @@ class Game:
     def alternating(self, t):
         """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step."""
         for i in range(self.k):                                   # for k steps do
-            z = self.noise(t, i)                                  #   sample a minibatch of m noise samples
-            x = self.minibatch(t * self.k + i)                    #   sample a minibatch of m examples
-            real, fake = self.update_D(x, z, self.dropout(t, i))  #   update D by ascending its stochastic gradient
+            z = self.noise(t, i)                                  # sample a minibatch of m noise samples
+            x = self.minibatch(t * self.k + i)                    # sample a minibatch of m examples
+            real, fake = self.update_D(x, z, self.dropout(t, i))  # update D by ascending its stochastic gradient
         z = self.noise(t, self.k)                                 # sample a minibatch of m noise samples
         return real, fake, self.update_G(z, self.dropout(t, self.k))  # update G by descending its gradient
 
@@ -80,7 +80,7 @@ class Game:
         z, x, rng = self.noise(t, 0), self.minibatch(t), self.dropout(t, 0)
         real, fake = self.read(x, self.G.forward(z, rng=rng), rng)
         dlogits = stack(0 * real, self.L_G_backward(fake))
-        dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[self.m:]
+        dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[len(x):]
         self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
         self.G.backward(dsamples, input_grad=False)
         self.optimizer_D.step()
@@ -90,7 +90,7 @@ class Game:
     def read(self, x, samples, rng):
         """D's logits for data and samples, read as one minibatch of 2m."""
         logits = self.D.forward(stack(x, samples), rng=rng)
-        return logits[:self.m], logits[self.m:]
+        return logits[:len(x)], logits[len(x):]
 
     def L_G_backward(self, fake):
         """Derivative of the chosen generator's loss."""

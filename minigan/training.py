@@ -80,7 +80,8 @@ def train(config, *, quiet=False):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
     The folder holds config.json, log.csv (a row an epoch), samples/epoch-*.png (always from the same z)
-    and real.png to compare, losses.png and generator.npz. The same config gives the same bytes, but for the seconds in the log.
+    and real.png to compare, losses.png and generator.npz. The same config gives the same bytes, but for the
+    seconds in the log.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written.
     """
     from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
@@ -178,7 +179,8 @@ def means(game, real, fake, fake_G):
     """V, L_D, L_G and D's mean answers, as floats."""
     V = float(losses.V(real, fake))
     L_G = losses.OBJECTIVES[game.objective][0](fake_G)
-    return dict(zip(COLUMNS, (V, -V, float(L_G), float(ops.sigmoid(real).mean()), float(ops.sigmoid(fake).mean()))))
+    answers = float(ops.sigmoid(real).mean()), float(ops.sigmoid(fake).mean())
+    return dict(zip(COLUMNS, (V, -V, float(L_G), *answers)))
 
 
 def _log(file, row):

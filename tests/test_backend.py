@@ -28,8 +28,8 @@ def test_philox_gives_the_known_answers_of_its_authors():
     """Random123's kat_vectors, philox 4x64 10."""
     assert philox((0,) * 4, (0, 0)) == (0x16554d9eca36314c, 0xdb20fe9d672d0fdc, 0xd7e772cee186176b, 0x7e68b68aec7ba23b)
     ones = 2**64 - 1
-    assert philox((ones,) * 4, (ones,) * 2) == (0x87b092c3013fe90b, 0x438c3c67be8d0224, 0x9cc7d7c69cd777b6,
-                                               0xa09caebf594f0ba0)
+    assert philox((ones,) * 4, (ones,) * 2) == (
+        0x87b092c3013fe90b, 0x438c3c67be8d0224, 0x9cc7d7c69cd777b6, 0xa09caebf594f0ba0)
 
 
 @given(word, st.sampled_from(STREAMS), word, word, st.integers(1, 30))

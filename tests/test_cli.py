@@ -18,8 +18,8 @@ def test_version_and_help():
     text = run('--help').stdout
     assert 'train' in text and 'gan' in text
     text = ' '.join(run('train', '--help').stdout.split())
-    for flag in ('--network', '--data', '--epochs', '--batch', '-k', '--learning-rate-G', '--learning-rate-D', '--beta1',
-                 '--objective', '--update', '--seed', '--device', '--samples-every', '--out'):
+    for flag in ('--network', '--data', '--epochs', '--batch', '-k', '--learning-rate-G', '--learning-rate-D',
+                 '--beta1', '--objective', '--update', '--seed', '--device', '--samples-every', '--out'):
         description = text[text.rindex(f' {flag} '):]
         assert 'default:' in description[:350], f'{flag} does not say its default'
     assert 'None' not in text and 'SUPPRESS' not in text

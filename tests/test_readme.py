@@ -1,0 +1,51 @@
+"""The README's programs run and print what it says; its commands, tables and files exist."""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from minigan import Game
+from minigan.cli import _parser
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text()
+PROGRAMS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+
+
+@pytest.mark.parametrize('program', PROGRAMS, ids=range(len(PROGRAMS)))
+def test_a_program_prints_what_its_comments_say(program):
+    expected = re.findall(r'^print\(.*?\) +# (.*)$', program, re.MULTILINE)
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(program, {})
+    printed = output.getvalue().splitlines()
+    assert len(expected) == 2
+    for line, says in zip(printed, expected):
+        assert line == says or says == 'both numbers, the error and the worst entry' and 'differences' in line
+
+
+def test_every_minigan_command_is_one_that_the_program_knows():
+    commands = re.findall(r'minigan train[^`|\n]*', README)
+    assert len(commands) > 5
+    for command in set(commands) - {'minigan train --help'}:
+        _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_the_lines_of_algorithm_1_are_the_codes():
+    code = (ROOT / 'minigan' / 'gan.py').read_text()
+    lines = re.findall(r'\| `([^`]*self[^`]*)` \|', README)
+    assert len(lines) == 6 and hasattr(Game, 'alternating')
+    for line in lines:
+        assert line in code
+
+
+def test_every_file_that_is_named_exists():
+    files = re.findall(r'\]\((?!http|#)([^)]*)\)', README) + re.findall(r'(?:bench|tests)/\w+\.py', README)
+    files += [f'minigan/{name}' for name in re.findall(r'`(\w+\.py)`', README)]
+    assert len(files) > 10
+    for name in files:
+        assert (ROOT / name).exists(), name
