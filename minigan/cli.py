@@ -11,7 +11,7 @@ SETTING = "default: the network's own"
 
 
 def main(arguments=None):
-    """Run a command. Returns the exit code: 0, or 2 after bad input."""
+    """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input."""
     options = vars(_parser().parse_args(arguments))
     command, debug = options.pop('command'), options.pop('debug', False)
     try:
@@ -31,6 +31,17 @@ def _train(**options):
     return 0
 
 
+def _gradcheck(seed):
+    from minigan.selfcheck import cases
+    wrong = 0
+    for name, case in cases():
+        report = case(seed)
+        wrong += not report.ok
+        print(f'{name}\n{report}\n')
+    print('Every derivative is right.' if not wrong else f'{wrong} cases are wrong.')
+    return 0 if not wrong else 1
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog='minigan', description=minigan.__doc__)
     parser.add_argument('--version', action='version', version=f'minigan {minigan.__version__}')
@@ -39,6 +50,10 @@ def _parser():
                                 formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     train.set_defaults(command=_train)
     _add_train_options(train.add_argument)
+    gradcheck = commands.add_parser('gradcheck', help='check the derivative of every layer, loss and network',
+                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    gradcheck.set_defaults(command=_gradcheck)
+    gradcheck.add_argument('--seed', type=int, default=0, help='where the random numbers start')
     return parser
 
 

@@ -81,7 +81,7 @@ class Dense(Layer):
         return ops.dense_backward_input(dy, self.W) if input_grad else None
 
     def __repr__(self):
-        return f'Dense({self.n_in} -> {self.n_out})'
+        return f'Dense({self.n_in} -> {self.n_out}{"" if "b" in self.shapes else ", no bias"})'
 
 
 class BatchNorm(Layer):

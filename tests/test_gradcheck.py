@@ -30,8 +30,8 @@ def test_a_right_layer_passes_and_the_report_shows_both_numbers():
     report = gradcheck(Dense(4, 3), X)
     assert report.ok and verdicts(report) == {'x': 'ok', '1.Dense.W': 'ok', '1.Dense.b': 'ok'}
     for row in report:
-        np.testing.assert_allclose(row.differences, row.derivative, rtol=1e-6)
-        assert row.error < 1e-7 and f'{row.derivative:.8g}' in str(report)
+        np.testing.assert_allclose(row.expected, row.got, rtol=1e-6)
+        assert row.error < 1e-7 and f'{row.got:.8g}' in str(report)
 
 
 def test_a_forgotten_factor_that_starts_at_one_is_caught():
@@ -43,6 +43,26 @@ def test_the_report_points_at_the_wrong_parameter_and_its_worst_entry():
     report = gradcheck(WrongBias(4, 3), X)
     assert not report.ok and verdicts(report) == {'x': 'ok', '1.WrongBias.W': 'ok', '1.WrongBias.b': 'wrong'}
     assert report[2].worst.startswith('[1] expected') and 'wrong (worst: [1] expected' in str(report)
+
+
+def test_one_wrong_entry_among_many_is_found():
+    x = np.random.default_rng(1).standard_normal((100, 300))
+
+    def backward(u):
+        dx = u * np.cos(x)
+        dx[71, 123] += 5
+        return {'x': dx}
+
+    assert check(lambda: np.sin(x), backward, {'x': x})[0].worst.startswith('[71, 123] expected')
+
+
+def test_a_derivative_that_is_never_assigned_or_only_added_to_is_wrong():
+    class Lazy(Dense):
+        def backward(self, dy, *, param_grads, input_grad):
+            self.dW += self.cache.T @ dy
+            return dy @ self.W.T
+
+    assert verdicts(gradcheck(Lazy(4, 3), X)) == {'x': 'ok', '1.Lazy.W': 'wrong', '1.Lazy.b': 'wrong'}
 
 
 def test_a_derivative_of_another_shape_is_wrong():

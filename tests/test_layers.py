@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Net, Sigmoid, Streams, Tanh, gradcheck, ops
+from minigan.gradcheck import TOLERANCE
 
 LAYERS = {'Dense': lambda n: Dense(n, 3), 'Dense without bias': lambda n: Dense(n, 3, bias=False),
           'BatchNorm': BatchNorm, 'LeakyReLU': lambda n: LeakyReLU(0.2), 'Dropout': lambda n: Dropout(0.4),
@@ -25,6 +26,41 @@ def normal(shape, seed=0, dtype=np.float64):
 @given(m=st.integers(2, 6), n=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
 def test_backward_is_the_derivative_of_forward(name, training, m, n, seed):
     report = gradcheck(LAYERS[name](n), normal((m, n), seed), training=training, seed=seed)
+    assert report.ok, report
+
+
+@pytest.mark.parametrize('name', LAYERS)
+@given(m=st.integers(5, 40), n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+def test_float32_agrees_with_float64_within_the_table(name, m, n, seed):  # of 2 rows, batch norm's dx is nearly 0
+    results, x, kind = [], normal((m, n), seed, np.float32), name.split()[0]
+    for dtype in (np.float32, np.float64):
+        net = net_of(LAYERS[name](n), seed=seed, dtype=dtype)
+        y = net.forward(x.astype(dtype), rng=Streams(seed).at('dropout', 0))
+        dx = net.backward(normal(y.shape, seed + 1, np.float32).astype(dtype))
+        results.append((y, dx, net.dtheta, net.state))
+    tolerance = TOLERANCE['float32'].get(kind, TOLERANCE['float32']['any'])
+    for single, double in zip(*results):
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, double, rtol=0, atol=tolerance * abs(double).max(initial=0))
+
+
+@pytest.mark.parametrize('name', [name for name in LAYERS if name != 'Dropout'])
+def test_permuting_the_minibatch_permutes_what_belongs_to_its_rows(name):
+    order, x, results = np.random.default_rng(2).permutation(6), normal((6, 4)), []
+    for rows in (np.arange(6), order):
+        net = net_of(LAYERS[name](4))
+        y = net.forward(x[rows])
+        results.append((y, net.backward(normal(y.shape, 1)[rows]), net.dtheta, net.state))
+    (y, dx, dtheta, state), (permuted_y, permuted_dx, same_dtheta, same_state) = results
+    np.testing.assert_allclose(permuted_y, y[order], atol=1e-14)
+    np.testing.assert_allclose(permuted_dx, dx[order], atol=1e-14)
+    np.testing.assert_allclose(same_dtheta, dtheta, atol=1e-14)
+    np.testing.assert_allclose(same_state, state, atol=1e-14)
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_a_minibatch_of_one_in_evaluation(name):
+    report = gradcheck(LAYERS[name](1), normal((1, 1)), training=False)
     assert report.ok, report
 
 
@@ -89,6 +125,12 @@ def test_dropout_keeps_the_mean_and_is_the_identity_in_evaluation():
     assert set(np.unique(y)) == {0, 1 / 0.7}
     np.testing.assert_allclose(y.mean(), 1, atol=0.01)
     np.testing.assert_array_equal(net(x), x)
+
+
+def test_dropouts_backward_uses_the_mask_of_its_forward():
+    net, x = net_of(Dropout(0.5)), np.ones((20, 20))
+    y = net.forward(x, rng=Streams(0).at('dropout', 0))
+    np.testing.assert_array_equal(net.backward(np.ones_like(x)), y)
 
 
 def test_dropout_without_random_numbers_says_so():

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minigan import Adam, BatchNorm, Dense, Net, Streams, Tanh, gradcheck
+from minigan import Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Sigmoid, Streams, Tanh, gradcheck
 
 
 def make(dtype=np.float64, seed=0):
@@ -41,6 +43,27 @@ def test_backward_is_the_derivative_of_forward():
         assert report.ok, report
         assert [row.name for row in report] == ['x', '1.Dense.W', '2.BatchNorm.gamma', '2.BatchNorm.beta',
                                                 '4.Dense.W', '4.Dense.b']
+
+
+@st.composite
+def stacks(draw):
+    """A few layers of any kind and width that fit together, and a minibatch for them."""
+    widths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    layers = []
+    for n_in, n_out in zip(widths, widths[1:] + [2]):
+        layers += [Dense(n_in, n_out, bias=draw(st.booleans())),
+                   draw(st.sampled_from([BatchNorm(n_out), LeakyReLU(0.2), Dropout(0.3), Tanh(), Sigmoid()]))]
+    rows = draw(st.integers(2 if any(layer.mixes_rows for layer in layers) else 1, 6))
+    seed = draw(st.integers(0, 2**32 - 1))
+    return layers, np.random.default_rng(seed).standard_normal((rows, widths[0])), seed
+
+
+@given(stacks(), st.booleans())
+def test_any_stack_of_layers_has_the_right_derivatives(stack, training):
+    layers, x, seed = stack
+    net = Net(layers, rng=Streams(seed).at('init', 0), dtype=np.float64)
+    report = gradcheck(net, x, training=training, seed=seed)
+    assert report.ok, report
 
 
 def test_gradients_are_assigned_not_accumulated():
@@ -116,4 +139,4 @@ def test_the_norm_of_the_derivative():
 
 
 def test_repr_names_the_layers():
-    assert repr(make()) == 'G: Dense(3 -> 4), BatchNorm(4), Tanh(), Dense(4 -> 2)'
+    assert repr(make()) == 'G: Dense(3 -> 4, no bias), BatchNorm(4), Tanh(), Dense(4 -> 2)'

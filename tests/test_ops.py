@@ -17,9 +17,18 @@ def normal(seed, *shapes):
     return [rng.standard_normal(shape) for shape in shapes]
 
 
+def strided(a):
+    """The same numbers, at strides that are no array's own."""
+    wide = np.full([2 * n for n in a.shape], np.nan)
+    view = wide[tuple(slice(None, None, 2) for _ in a.shape)]
+    view[...] = a
+    return view
+
+
 def assert_derivative(forward, backward, **inputs):
-    report = check(lambda: forward(**inputs), lambda u: backward(u, **inputs), inputs)
-    assert report.ok, report
+    for inputs in (inputs, {name: strided(a) for name, a in inputs.items()}):
+        report = check(lambda: forward(**inputs), lambda u: backward(u, **inputs), inputs)
+        assert report.ok, report
 
 
 @given(widths, widths, widths, seeds)
@@ -176,10 +185,28 @@ def test_operations_keep_their_dtype_and_leave_their_arguments_alone(dtype):
 
 def test_operations_read_arrays_of_any_strides():
     x, dy, W = normal(3, (8, 6), (4, 3), (6, 6))
-    strided, W = x[::2, ::2], W[::2, ::-2]  # neither is contiguous
+    part, W = x[::2, ::2], W[::2, ::-2]  # neither is contiguous
     dW = np.empty((3, 3))
-    ops.dense_backward_params_(dy, strided, dW)
-    np.testing.assert_allclose(dW, strided.copy().T @ dy)
-    np.testing.assert_allclose(ops.dense(strided, W), ops.dense(strided.copy(), W.copy()))
-    np.testing.assert_array_equal(ops.leaky_relu_backward(strided, strided.T.copy().T, slope=0.2),
-                                  ops.leaky_relu_backward(strided.copy(), strided.copy(), slope=0.2))
+    ops.dense_backward_params_(dy, part, dW)
+    np.testing.assert_allclose(dW, part.copy().T @ dy)
+    np.testing.assert_allclose(ops.dense(part, W), ops.dense(part.copy(), W.copy()))
+    np.testing.assert_array_equal(ops.leaky_relu_backward(part, part.T.copy().T, slope=0.2),
+                                  ops.leaky_relu_backward(part.copy(), part.copy(), slope=0.2))
+
+
+@given(st.integers(2, 7), st.integers(1, 4), seeds, st.floats(-100, 100))
+def test_batch_norm_survives_a_constant_column(m, n, seed, constant):
+    x, gamma, beta = normal(seed, (m, n), n, n)
+    x[:, 0] = constant
+    y, cache, _ = ops.batch_norm(x, gamma, beta, eps=1e-3)
+    np.testing.assert_allclose(y[:, 0], beta[0], atol=1e-9)
+    dy, = normal(seed + 1, (m, n))
+    np.testing.assert_allclose(ops.batch_norm_backward(dy, gamma, cache)[0][:, 0],  # only the mean is taken away
+                               gamma[0] / 1e-3**0.5 * (dy[:, 0] - dy[:, 0].mean()), atol=1e-7)
+
+
+@given(st.integers(3, 7), widths, seeds, st.floats(0.1, 10), st.floats(-10, 10))
+def test_batch_norm_does_not_see_a_shift_or_a_scale_of_its_input(m, n, seed, scale, shift):
+    x, gamma, beta = normal(seed, (m, n), n, n)
+    y, _, _ = ops.batch_norm(x, gamma, beta, eps=1e-16)
+    np.testing.assert_allclose(ops.batch_norm(scale * x + shift, gamma, beta, eps=1e-16)[0], y, atol=1e-8)

@@ -25,7 +25,7 @@ def test_a_program_prints_what_its_comments_say(program):
     printed = output.getvalue().splitlines()
     assert len(expected) == 2
     for line, says in zip(printed, expected):
-        assert line == says or says == 'both numbers, the error and the worst entry' and 'differences' in line
+        assert line == says or says == 'both numbers, the error and the worst entry' and 'expected' in line
 
 
 def test_every_minigan_command_is_one_that_the_program_knows():

@@ -1,0 +1,120 @@
+"""Every derivative of this package, put through gradcheck: what `minigan gradcheck` prints and the tests assert.
+
+Nothing here is trained. A case is a name and a function from a seed to a Report.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from minigan import losses
+from minigan.backend import Streams
+from minigan.gradcheck import Report, check, compare, gradcheck, views
+from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Sigmoid, Tanh
+from minigan.net import Net
+from minigan.networks import RECIPES
+from minigan.optim import Adam, SGDMomentum
+
+PIXELS, ROWS = 784, 6
+
+
+def cases():
+    """(name, case) for every layer, loss, network and optimiser, and for the generator through the discriminator."""
+    for layer in (Dense(5, 4), Dense(5, 4, bias=False), BatchNorm(5), LeakyReLU(0.2), Dropout(0.3), Tanh(), Sigmoid()):
+        for training in (True, False):
+            yield f'{layer}, {mode(training)}', partial(layer_case, layer, 5, training)
+    yield 'L_D', discriminator_loss_case
+    for objective in losses.OBJECTIVES:
+        yield f'L_G {objective}', partial(generator_loss_case, objective)
+    for network, recipe in RECIPES.items():
+        for training in (True, False):
+            yield f'{network} G, {mode(training)}', partial(network_case, recipe, 'G', training)
+            yield f'{network} D, {mode(training)}', partial(network_case, recipe, 'D', training)
+        for objective in losses.OBJECTIVES:
+            yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective)
+    yield 'Adam', partial(optimiser_case, Adam, plain_adam, {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01})
+    yield 'SGDMomentum', partial(optimiser_case, SGDMomentum, plain_sgd, {'momentum': 0.7})
+
+
+def mode(training):
+    """The mode's name."""
+    return 'training' if training else 'evaluation'
+
+
+def layer_case(layer, width, training, seed):
+    """A layer alone."""
+    return gradcheck(layer, np.random.default_rng(seed).standard_normal((ROWS, width)), training=training, seed=seed)
+
+
+def network_case(recipe, player, training, seed):
+    """A whole network of a recipe."""
+    net = build(recipe, player, seed)
+    return layer_case(net, recipe.n_z if player == 'G' else PIXELS, training, seed)
+
+
+def build(recipe, player, seed):
+    """G or D of a recipe, in float64, away from gamma = 1 and b = 0, which would hide a wrong term."""
+    layers = recipe.G(recipe.n_z, PIXELS) if player == 'G' else recipe.D(PIXELS)
+    net = Net(layers, rng=Streams(seed).at('init', 0, int(player == 'D')), name=player, dtype=np.float64)
+    net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
+    return net
+
+
+def discriminator_loss_case(seed):
+    """L_D with respect to both of D's answers."""
+    real, fake = np.random.default_rng(seed).standard_normal((2, ROWS, 1))
+    return check(lambda: np.array([losses.L_D(real, fake)]),
+                 lambda u: dict(zip(('real', 'fake'), (u * d for d in losses.L_D_backward(real, fake)))),
+                 {'real': real, 'fake': fake}, seed=seed)
+
+
+def generator_loss_case(objective, seed):
+    """L_G with respect to D's answer."""
+    fake, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((ROWS, 1)), losses.OBJECTIVES[objective]
+    return check(lambda: np.array([loss(fake)]), lambda u: {'fake': u * loss_backward(fake)}, {'fake': fake}, seed=seed)
+
+
+def composite_case(recipe, objective, seed):
+    """L_G with respect to theta_G, through D: what a G step follows."""
+    G, D, (loss, loss_backward) = build(recipe, 'G', seed), build(recipe, 'D', seed), losses.OBJECTIVES[objective]
+    z = np.random.default_rng(seed).standard_normal((ROWS, recipe.n_z))
+
+    def logits(keep_cache=False):
+        return D.forward(G.forward(z, keep_cache=keep_cache), rng=Streams(seed).at('dropout', 0), keep_cache=keep_cache)
+
+    def backward(u):
+        G.dtheta[...] = np.nan
+        G.backward(D.backward(u * loss_backward(logits(keep_cache=True)), param_grads=False), input_grad=False)
+        return views(G.dtheta, G.slots)
+
+    return check(lambda: np.array([loss(logits())]), backward, views(G.theta, G.slots), seed=seed)
+
+
+def optimiser_case(optimiser, plain, settings, seed):
+    """An optimiser has no derivative: five of its in-place steps against its paper's equations as they stand."""
+    rng = np.random.default_rng(seed)
+    net = Net([Dense(5, 4)], rng=Streams(seed).at('init', 0), dtype=np.float64)
+    start, gradients = net.theta.copy(), rng.standard_normal((5, net.theta.size))
+    optimiser = optimiser(net, learning_rate=0.1, **settings)
+    for net.dtheta[...] in gradients:
+        optimiser.step()
+    moved, v = plain(gradients, 0.1, **settings), rng.standard_normal(start.shape)
+    return Report([compare('theta', np.sum(v * moved), np.sum(v * (net.theta - start)))])
+
+
+def plain_adam(gradients, learning_rate, beta1, beta2, eps):
+    """How far Adam moves theta in all: Kingma & Ba 2015, Algorithm 1, with both corrected moments written out."""
+    m = v = moved = 0
+    for t, g in enumerate(gradients, 1):
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        moved = moved - learning_rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return moved
+
+
+def plain_sgd(gradients, learning_rate, momentum):
+    """How far gradient descent with momentum moves theta in all."""
+    velocity = moved = 0
+    for g in gradients:
+        velocity = momentum * velocity - learning_rate * g
+        moved = moved + velocity
+    return moved
