@@ -1,12 +1,73 @@
-"""The gradients of every parameter, and the optimisers, against an independent automatic differentiation (float64)."""
+"""Operations, networks and optimisers against an independent automatic differentiation, in float64."""
 
 import numpy as np
 import pytest
 
-from minigan import RECIPES, Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses
+from minigan import RECIPES, Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses, ops
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
 M = 16
+F = torch.nn.functional
+
+
+def assert_same(ours, theirs, backward, **inputs):
+    """Equal values, and equal derivatives along a random cotangent, with respect to every input."""
+    leaves = {name: torch.tensor(a, requires_grad=True) for name, a in inputs.items()}
+    y = theirs(**leaves)
+    np.testing.assert_allclose(ours(**inputs), y.detach().numpy(), rtol=1e-12, atol=1e-13)
+    u = np.random.default_rng(1).standard_normal(y.shape)
+    y.backward(torch.tensor(u))
+    for (name, leaf), derivative in zip(leaves.items(), backward(u, **inputs)):
+        np.testing.assert_allclose(derivative, leaf.grad.numpy(), rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize('m, n', [(1, 1), (2, 5), (33, 17)])
+def test_operations(m, n):
+    rng = np.random.default_rng(0)
+    x, W, b, u = rng.standard_normal((m, n)), rng.standard_normal((n, 4)), rng.standard_normal(4), rng.random((m, n))
+    gamma, beta, mu, var = rng.standard_normal((4, n))
+    var = var**2
+    mask = ops.dropout(x, u, rate=0.3)[1]
+
+    def dense_backward(dy, x, W, b):
+        dW, db = np.empty_like(W), np.empty_like(b)
+        ops.dense_backward_params_(dy, x, dW, db)
+        return ops.dense_backward_input(dy, W), dW, db
+
+    assert_same(ops.dense, lambda x, W, b: F.linear(x, W.T, b), dense_backward, x=x, W=W, b=b)
+    assert_same(lambda x: ops.leaky_relu(x, slope=0.2), lambda x: F.leaky_relu(x, 0.2),
+                lambda dy, x: [ops.leaky_relu_backward(dy, x, slope=0.2)], x=x)
+    assert_same(lambda x: ops.dropout(x, u, rate=0.3)[0], lambda x: torch.where(torch.tensor(u) < 0.3, 0, x / 0.7),
+                lambda dy, x: [ops.dropout_backward(dy, mask)], x=x)
+    for name, backward in (('tanh', lambda dy, x: [ops.tanh_backward(dy, np.tanh(x))]),
+                           ('sigmoid', lambda dy, x: [ops.sigmoid_backward(dy, ops.sigmoid(x))])):
+        assert_same(getattr(ops, name), getattr(torch, name), backward, x=x)
+    assert_same(ops.softplus, F.softplus, lambda dy, x: [ops.softplus_backward(dy, x)], x=x)
+    assert_same(lambda x, gamma, beta: ops.batch_norm_evaluation(x, gamma, beta, mu, var, eps=1e-3)[0],
+                lambda x, gamma, beta: F.batch_norm(x, torch.tensor(mu), torch.tensor(var), gamma, beta, eps=1e-3),
+                lambda dy, x, gamma, beta: ops.batch_norm_evaluation_backward(
+                    dy, gamma, ops.batch_norm_evaluation(x, gamma, beta, mu, var, eps=1e-3)[1]),
+                x=x, gamma=gamma, beta=beta)
+    if m > 1:
+        assert_same(lambda x, gamma, beta: ops.batch_norm(x, gamma, beta, eps=1e-3)[0],
+                    lambda x, gamma, beta: F.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-3),
+                    lambda dy, x, gamma, beta: ops.batch_norm_backward(
+                        dy, gamma, ops.batch_norm(x, gamma, beta, eps=1e-3)[1]), x=x, gamma=gamma, beta=beta)
+
+
+def test_losses():
+    """V and the losses as binary cross-entropy on logits, up to +-1e4."""
+    real, fake = np.random.default_rng(0).standard_normal((2, M, 1)) * np.logspace(0, 4, M)[:, None]
+    bce = F.binary_cross_entropy_with_logits
+
+    def against(target, logits):
+        return bce(logits, torch.full_like(logits, target))
+
+    assert_same(losses.L_D, lambda real, fake: against(1, real) + against(0, fake),
+                lambda u, real, fake: [u * d for d in losses.L_D_backward(real, fake)], real=real, fake=fake)
+    for name, theirs in (('minimax', lambda fake: -against(0, fake)), ('nonsaturating', lambda fake: against(1, fake))):
+        loss, backward = losses.OBJECTIVES[name]
+        assert_same(loss, theirs, lambda u, fake: [u * backward(fake)], fake=fake)
 
 
 def make(layers, substep, name):
@@ -26,13 +87,13 @@ def replay(net, parameters, x, masks=()):
     masks = iter(masks)
     for number, layer in enumerate(net.layers, 1):
         if isinstance(layer, Dense):
-            x = torch.nn.functional.linear(x, parameters[f'{number}.Dense.W'].T, parameters.get(f'{number}.Dense.b'))
+            x = F.linear(x, parameters[f'{number}.Dense.W'].T, parameters.get(f'{number}.Dense.b'))
         elif isinstance(layer, BatchNorm):
-            x = torch.nn.functional.batch_norm(
+            x = F.batch_norm(
                 x, None, None, parameters[f'{number}.BatchNorm.gamma'], parameters[f'{number}.BatchNorm.beta'],
                 training=True, eps=layer.eps)
         elif isinstance(layer, LeakyReLU):
-            x = torch.nn.functional.leaky_relu(x, layer.slope)
+            x = F.leaky_relu(x, layer.slope)
         elif isinstance(layer, Dropout):
             x = x * torch.tensor(next(masks))
         else:
@@ -65,7 +126,7 @@ def test_every_gradient_of_both_networks(network, loss):
     x = np.tanh(streams.at('data', 0).normal((M, 784), np.float64))
     z = streams.at('noise', 0).normal((M, 100), np.float64)
     theta_G, theta_D = leaves(G), leaves(D)
-    samples, bce = replay(G, theta_G, torch.tensor(z)), torch.nn.functional.binary_cross_entropy_with_logits
+    samples, bce = replay(G, theta_G, torch.tensor(z)), F.binary_cross_entropy_with_logits
     ones = torch.ones(M, 1, dtype=torch.float64)
     rng, count = streams.at('dropout', 0), 2 * M if loss == 'L_D' else M
     masks = dropout_masks(D, count, streams.at('dropout', 0))
