@@ -3,22 +3,23 @@
 import numpy as np
 import pytest
 
-from minigan import Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses
+from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, gan, losses,
+                     ops, optim)
 from minigan.gradcheck import check
 from minigan.ops import sigmoid
 
 M, N_Z, N = 6, 3, 4
 
 
-def make(seed=0, optimizer=Adam, learning_rate=0.01, **settings):
+def make(seed=0, optimizer=Adam, learning_rate=0.01, dtype=np.float64, **settings):
     streams = Streams(seed)
-    G = Net([Dense(N_Z, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, N), Tanh()],
-            rng=streams.at('init', 0, 0), name='G', dtype=np.float64)
+    G = Net([Dense(N_Z, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dropout(0.2), Dense(5, N), Tanh()],
+            rng=streams.at('init', 0, 0), name='G', dtype=dtype)
     D = Net([Dense(N, 5), LeakyReLU(0.2), Dropout(0.3), Dense(5, 1)],
-            rng=streams.at('init', 0, 1), name='D', dtype=np.float64)
+            rng=streams.at('init', 0, 1), name='D', dtype=dtype)
 
     def minibatch(j):
-        return streams.at('data', j).normal((M, N), np.float64)
+        return streams.at('data', j).normal((M, N), dtype)
 
     return Game(G, D, optimizer(G, learning_rate=learning_rate), optimizer(D, learning_rate=learning_rate),
                 minibatch, streams, m=M, n_z=N_Z, **settings)
@@ -54,15 +55,17 @@ def test_each_player_follows_the_gradient_of_its_own_loss(objective):
     game = make(optimizer=SGDMomentum, learning_rate=1, objective=objective)
     x, z = game.minibatch(0), game.noise(0, 0)
 
-    def logits(batch):
-        return game.D.forward(batch(), rng=game.dropout(0, 0), keep_cache=False)
+    def logits(*real):
+        rng = game.dropout(0, 0)
+        samples = game.G.forward(z, rng=rng, keep_cache=False)
+        return game.D.forward(np.concatenate([*real, samples]), rng=rng, keep_cache=False)
 
     def value_D():
-        both = logits(lambda: np.concatenate([x, game.G.forward(z, keep_cache=False)]))
+        both = logits(x)
         return np.array([losses.L_D(both[:M], both[M:])])
 
     def value_G():
-        return np.array([losses.OBJECTIVES[objective][0](logits(lambda: game.G.forward(z, keep_cache=False)))])
+        return np.array([losses.OBJECTIVES[objective][0](logits())])
 
     for net, value, update in ((game.D, value_D, lambda: game.update_D(x, z, game.dropout(0, 0))),
                                (game.G, value_G, lambda: game.update_G(z, game.dropout(0, 0)))):
@@ -104,9 +107,8 @@ def test_a_step_returns_the_logits_that_its_updates_saw():
     game, twin = make(), make()
     real, fake, fake_G = game.step(0)
     assert real.shape == fake.shape == fake_G.shape == (M, 1)
-    x, z = twin.minibatch(0), twin.noise(0, 0)
-    both = twin.D.forward(np.concatenate([x, twin.G.forward(z, keep_cache=False)]), rng=twin.dropout(0, 0),
-                          keep_cache=False)
+    x, z, rng = twin.minibatch(0), twin.noise(0, 0), twin.dropout(0, 0)
+    both = twin.D.forward(np.concatenate([x, twin.G.forward(z, rng=rng, keep_cache=False)]), rng=rng)
     np.testing.assert_array_equal(np.concatenate([real, fake]), both)
 
 
@@ -115,8 +117,9 @@ def test_the_simultaneous_step_takes_both_gradients_at_the_same_parameters():
     before = players(game)
     real, fake, fake_G = game.step(0)
     assert fake is fake_G
-    samples = twin.G.forward(twin.noise(0, 0))
-    both = twin.D.forward(np.concatenate([twin.minibatch(0), samples]), rng=twin.dropout(0, 0))
+    rng = twin.dropout(0, 0)
+    samples = twin.G.forward(twin.noise(0, 0), rng=rng)
+    both = twin.D.forward(np.concatenate([twin.minibatch(0), samples]), rng=rng)
     np.testing.assert_array_equal(both, np.concatenate([real, fake]))
     dfake = -sigmoid(-fake) / M
     twin.G.backward(twin.D.backward(np.concatenate([0 * real, dfake]), keep_cache=True)[M:])
@@ -136,6 +139,43 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(update):
         return game.G.theta.tobytes() + game.D.theta.tobytes() + game.G.state.tobytes()
 
     assert theta(0) == theta(0) != theta(1)
+
+
+def test_dropout_differs_by_iteration_and_by_update():
+    game = make()
+    masks = [game.dropout(t, i).uniform(9).tobytes() for t, i in ((0, 0), (0, 1), (1, 0), (2, 3))]
+    assert len(set(masks)) == 4 and game.dropout(1, 0).uniform(9).tobytes() == masks[2]
+
+
+@pytest.mark.parametrize('update, inputs', [('alternating', 1 + 2 + 1), ('simultaneous', 2 + 1 + 1)])
+def test_no_gradient_that_nobody_reads_is_computed(monkeypatch, update, inputs):
+    """Each network has two Dense layers. In a step of D: both its parameters, one input. In a step of G: D's two
+    inputs, G's parameters and one input."""
+    game, calls = make(update=update), []
+    for name in ('dense_backward_input', 'dense_backward_params_'):
+        monkeypatch.setattr(ops, name, lambda *a, name=name, real=getattr(ops, name): calls.append(name) or real(*a))
+    game.step(0)
+    assert calls.count('dense_backward_input') == inputs
+    assert calls.count('dense_backward_params_') == 2 + 2
+
+
+@pytest.mark.parametrize('update', ['alternating', 'simultaneous'])
+def test_float32_players_stay_float32_and_play_the_same_game(update):
+    single, double = make(dtype=np.float32, update=update), make(update=update)
+    for t in range(3):
+        a, b = single.step(t), double.step(t)
+        assert {logits.dtype for logits in a} == {np.dtype('float32')}
+    np.testing.assert_allclose(np.ravel(a), np.ravel(b), atol=1e-4)
+    assert single.noise(0, 0).dtype == np.float32
+
+
+def test_players_and_optimisers_live_where_their_arrays_do(monkeypatch):
+    asked = []
+    for module in (gan, optim):
+        monkeypatch.setattr(module, 'array_module', lambda x: asked.append(type(x)) or np)
+    make(optimizer=SGDMomentum).step(0)
+    make().step(0)
+    assert asked == [np.ndarray] * 8  # two optimisers and two stacks each
 
 
 def test_two_gaussians_meet():
@@ -171,5 +211,6 @@ def test_a_batch_norm_in_D_is_refused():
 
 def test_a_minibatch_of_one_is_refused_where_G_has_a_batch_norm():
     game = make()
+    assert Game(game.G, game.D, game.optimizer_G, game.optimizer_D, game.minibatch, game.streams, m=2, n_z=N_Z).m == 2
     with pytest.raises(ValueError, match=r'm: BatchNorm\(5\) in G needs a minibatch of at least 2, got 1'):
         Game(game.G, game.D, game.optimizer_G, game.optimizer_D, game.minibatch, game.streams, m=1, n_z=N_Z)

@@ -170,6 +170,10 @@ def test_an_unfinished_layer_says_so():
         net_of(Layer()).forward(np.ones((1, 1)))
 
 
+def test_the_least_slope_and_rate_are_allowed():
+    assert LeakyReLU(0).slope == 0 and Dropout(0).rate == 0
+
+
 def test_a_layer_computes_its_operation():
     x = normal((3, 4))
     for layer, expected in ((LeakyReLU(0.3), ops.leaky_relu(x, slope=0.3)), (Tanh(), np.tanh(x)),

@@ -167,6 +167,22 @@ def test_sgd_momentum_follows_its_recurrence():
         np.testing.assert_allclose([velocity[0], theta[0]], [expected_velocity, expected_theta])
 
 
+def test_operations_ask_for_the_array_module_of_an_array_of_theirs(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ops, 'array_module', lambda x: asked.append(type(x)) or np)
+    x, = normal(0, (3, 3))
+    u = x[0].copy()
+    y, cache, _ = ops.batch_norm(x, u, u, eps=1)
+    ops.batch_norm_evaluation(x, u, u, u, u * u, eps=1)
+    ops.dense_backward_params_(x, x, x.copy())
+    ops.adam_(u, u.copy(), u.copy(), u * u, u.copy(), t=1, learning_rate=1, beta1=0, beta2=0, eps=1)
+    ops.sgd_momentum_(u, u.copy(), u.copy(), u.copy(), learning_rate=1, momentum=0)
+    for function in (ops.tanh, ops.sigmoid, ops.softplus):
+        function(x)
+    ops.leaky_relu(x, slope=0)
+    assert asked == [np.ndarray] * 9
+
+
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 def test_operations_keep_their_dtype_and_leave_their_arguments_alone(dtype):
     x, dy, W, b = (a.astype(dtype) for a in normal(0, (4, 3), (4, 3), (3, 3), 3))

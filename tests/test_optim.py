@@ -1,13 +1,15 @@
 """Optimisers move a whole net at once, keep their moments, and refuse settings out of range."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from minigan import Adam, Dense, Net, SGDMomentum, Streams
 
 
-def make():
-    net = Net([Dense(3, 2)], rng=Streams(0).at('init', 0), dtype=np.float64)
+def make(dtype=np.float64):
+    net = Net([Dense(3, 2)], rng=Streams(0).at('init', 0), dtype=dtype)
     net.dtheta[...] = np.linspace(-1, 1, 8)
     return net
 
@@ -53,6 +55,28 @@ def test_a_step_leaves_the_gradient_alone(optimizer):
     np.testing.assert_array_equal(net.dtheta, before)
 
 
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_moments_have_the_dtype_of_the_net(dtype):
+    adam, sgd = Adam(make(dtype), learning_rate=0.1), SGDMomentum(make(dtype), learning_rate=0.1)
+    assert {a.dtype for a in (adam.m, adam.v, sgd.velocity)} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+def test_a_step_allocates_nothing_of_the_size_of_theta(optimizer):
+    net = Net([Dense(300, 1000)], rng=Streams(0).at('init', 0))
+    optimizer = optimizer(net, learning_rate=0.1)
+    tracemalloc.start()
+    optimizer.step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < net.theta.nbytes / 4
+
+
+def test_no_memory_at_all_is_allowed():
+    assert Adam(make(), learning_rate=1, beta1=0, beta2=0).hyper['beta1'] == 0
+    assert SGDMomentum(make(), learning_rate=1, momentum=0).hyper['momentum'] == 0
+
+
 @pytest.mark.parametrize('optimizer, settings, message', [
     (Adam, {'learning_rate': 0}, 'learning_rate: expected a number > 0, got 0'),
     (Adam, {'learning_rate': float('nan')}, 'learning_rate: .* got nan'),
@@ -62,6 +86,7 @@ def test_a_step_leaves_the_gradient_alone(optimizer):
     (Adam, {'learning_rate': 1, 'beta2': -0.1}, 'beta2'),
     (Adam, {'learning_rate': 1, 'eps': 0}, 'eps: expected a number > 0, got 0'),
     (SGDMomentum, {'learning_rate': -1}, 'learning_rate: expected a number > 0, got -1'),
+    (SGDMomentum, {'learning_rate': 0}, 'learning_rate: expected a number > 0, got 0'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': 1}, r'momentum: expected a number in \[0, 1\), got 1'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': -0.1}, 'momentum')])
 def test_settings_out_of_range_raise(optimizer, settings, message):
