@@ -1,5 +1,6 @@
 """The README's programs run and print what it says; its commands, tables and files exist."""
 
+import ast
 import contextlib
 import io
 import re
@@ -37,10 +38,23 @@ def test_every_minigan_command_is_one_that_the_program_knows():
 
 def test_the_lines_of_algorithm_1_are_the_codes():
     code = (ROOT / 'minigan' / 'gan.py').read_text()
-    lines = re.findall(r'\| `([^`]*self[^`]*)` \|', README)
+    lines = re.findall(r'\| `([^`]*self\.[^`]*)` \|', README)
     assert len(lines) == 6 and hasattr(Game, 'alternating')
     for line in lines:
         assert line in code
+
+
+def test_each_file_imports_only_from_those_before_it():
+    table = README[README.index('from the bottom up'):README.index('## Check a layer')]
+    order = [*re.findall(r'`(\w+)\.py`', table), '__main__']
+    assert sorted([*order, '__init__']) == sorted(path.stem for path in (ROOT / 'minigan').glob('*.py'))
+    for module in order:
+        tree = ast.parse((ROOT / 'minigan' / f'{module}.py').read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] == 'minigan':
+                names = node.module.split('.')[1:] or [alias.name for alias in node.names]
+                for name in names:
+                    assert order.index(name) < order.index(module), f'{module} imports {name}'
 
 
 def test_every_file_that_is_named_exists():
