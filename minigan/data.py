@@ -147,33 +147,29 @@ def _read_at_most(file, n):
 
 
 def _idx_folder(folder, name, checksums=None):
-    """Train and validation (its last sixth) from train-images, test from t10k-images or test-images."""
-    arrays = {}
-    for part in ('train-images', 'train-labels', '(t10k|test)-images', '(t10k|test)-labels'):
+    """The images and labels of a folder; checksums: file name -> SHA-256 of the uncompressed file."""
+    def read(part, axes):
         pattern = re.compile(part + r'.idx[13]-ubyte(\.gz)?$')
         found = sorted((path for path in folder.iterdir() if pattern.search(path.name)),
                        key=lambda path: path.suffix == '.gz')  # a plain file wins over its .gz
         if len({path.name.removesuffix('.gz') for path in found}) > 1:
             raise DataError(f'{folder}: expected one {part} file, got {", ".join(path.name for path in found)}')
-        if found:
-            arrays[part] = read_idx(found[0], (checksums or {}).get(found[0].name.removesuffix('.gz')))
-    images, labels, test, test_labels = map(arrays.get, ('train-images', 'train-labels',
-                                                         '(t10k|test)-images', '(t10k|test)-labels'))
+        if not found:
+            return None
+        array = read_idx(found[0], (checksums or {}).get(found[0].name.removesuffix('.gz')))
+        if array.ndim != axes:
+            raise DataError(f'{found[0]}: expected {axes} axes, got shape {array.shape}')
+        return array
+
+    images, labels = read('train-images', 3), read('train-labels', 1)
+    test, test_labels = read('(t10k|test)-images', 3), read('(t10k|test)-labels', 1)
     if images is None:
         raise DataError(f'{folder}: expected a file named like train-images-idx3-ubyte or '
                         f'train-images-idx3-ubyte.gz, got none')
-    for kind, x, y in (('train', images, labels), ('test', test, test_labels)):
-        if x is not None and x.ndim != 3:
-            raise DataError(f'{folder}: expected {kind} images of 3 axes, got shape {x.shape}')
-        if x is not None and y is not None and y.shape != x.shape[:1]:
-            raise DataError(f'{folder}: expected {len(x)} {kind} labels, got shape {y.shape}')
-    if test is None:
-        return _split(name, images, labels)
-    if test.shape[1:] != images.shape[1:]:
-        raise DataError(f'{folder}: expected test images of shape {images.shape[1:]}, got {test.shape[1:]}')
-    n = len(images) - len(images) // 6
-    known = labels is not None and test_labels is not None
-    return _dataset(name, (images[:n], images[n:], test), (labels[:n], labels[n:], test_labels) if known else None)
+    for x, y in ((images, labels), (test, test_labels)):
+        if x is not None and y is not None and len(x) != len(y):
+            raise DataError(f'{folder}: expected one label for each of {len(x)} images, got {len(y)}')
+    return _split(name, images, labels) if test is None else _hold_out(name, images, test, labels, test_labels)
 
 
 def _numpy_file(path):
@@ -185,11 +181,7 @@ def _numpy_file(path):
         with content:
             names = [name for name in content.files if content[name].ndim in (3, 4)]
             if {'x_train', 'x_test'} <= set(names):
-                train, test = _as_bytes(path, content['x_train']), _as_bytes(path, content['x_test'])
-                if train.shape[1:] != test.shape[1:]:
-                    raise DataError(f'{path}: expected x_test of shape {train.shape[1:]}, got {test.shape[1:]}')
-                n = len(train) - len(train) // 6
-                return _dataset(path.stem, (train[:n], train[n:], test))
+                return _hold_out(path.stem, *(_as_bytes(path, content[name]) for name in ('x_train', 'x_test')))
             if len(names) != 1:
                 raise DataError(f'{path}: expected one array of images, or x_train and x_test, got '
                                 f'{", ".join(content.files) or "no array"}')
@@ -221,6 +213,15 @@ def _split(name, images, labels=None):
     order = Streams(0).at('data', 0).permutation(len(images))
     cuts = len(images) - 2 * (len(images) // 10), len(images) - len(images) // 10
     return _dataset(name, np.split(images[order], cuts), labels if labels is None else np.split(labels[order], cuts))
+
+
+def _hold_out(name, images, test, labels=None, test_labels=None):
+    """Images that come with a test set: the last sixth of them is for validation, the rest to train on."""
+    if test.shape[1:] != images.shape[1:]:
+        raise DataError(f'{name}: expected test images of shape {images.shape[1:]}, got {test.shape[1:]}')
+    n = len(images) - len(images) // 6
+    known = labels is not None and test_labels is not None
+    return _dataset(name, (images[:n], images[n:], test), (labels[:n], labels[n:], test_labels) if known else None)
 
 
 def _dataset(name, splits, labels=None):
