@@ -53,5 +53,5 @@ def default_D(n):
 
 RECIPES = {
     'article': Recipe(article_G, article_D, batch=32, learning_rate=1e-4, beta1=0.9, update='simultaneous'),
-    'default': Recipe(default_G, default_D, batch=64, learning_rate=2e-4, beta1=0.5, update='alternating'),
+    'default': Recipe(default_G, default_D, batch=32, learning_rate=2e-4, beta1=0.5, update='alternating'),
 }

@@ -32,8 +32,10 @@ def cases():
             yield f'{network} D, {mode(training)}', partial(network_case, recipe, 'D', training)
         for objective in losses.OBJECTIVES:
             yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective)
-    yield 'Adam', partial(optimiser_case, Adam, plain_adam, {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01})
-    yield 'SGDMomentum', partial(optimiser_case, SGDMomentum, plain_sgd, {'momentum': 0.7})
+    settings = {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01}
+    yield 'Adam, five steps against its paper', partial(optimiser_case, Adam, plain_adam, settings)
+    settings = {'momentum': 0.7}
+    yield 'SGDMomentum, five steps against its equation', partial(optimiser_case, SGDMomentum, plain_sgd, settings)
 
 
 def mode(training):

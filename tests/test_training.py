@@ -35,7 +35,7 @@ def test_a_run_leaves_its_folder():
         'samples/epoch-0003.png', 'samples/real.png']
     about = json.loads((folder / 'config.json').read_text())
     assert about['config'] == {
-        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 64, 'k': 1, 'learning_rate_G': 2e-4,
+        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'k': 1, 'learning_rate_G': 2e-4,
         'learning_rate_D': 2e-4, 'beta1': 0.5, 'objective': 'nonsaturating', 'update': 'alternating', 'seed': 5,
         'device': 'cpu', 'samples_every': 1, 'out': 'run'}
     assert about['images'] == {'shape': [8, 8], 'train': 1439, 'validation': 179, 'test': 179}
@@ -45,7 +45,7 @@ def test_a_run_leaves_its_folder():
 
 def test_the_log_has_a_row_an_epoch_and_agrees_with_itself():
     rows = log(train(small(), quiet=True))
-    assert [row['epoch'] for row in rows] == [1, 2] and [row['step'] for row in rows] == [22, 44]
+    assert [row['epoch'] for row in rows] == [1, 2] and [row['step'] for row in rows] == [44, 88]
     for row in rows:
         for split in ('train', 'validation'):
             assert row[f'{split}_L_D'] == -row[f'{split}_V'] and row[f'{split}_V'] < 0 < row[f'{split}_L_G']
@@ -59,7 +59,7 @@ def test_the_log_is_what_the_final_players_say():
     folder = train(small(), quiet=True)
     dataset, recipe = data.load('digits'), RECIPES['default']
     game = build_game(small().resolve(recipe, dataset), recipe, dataset)
-    for t in range(44):
+    for t in range(88):
         game.step(t)
     G, _ = load_generator(folder / 'generator.npz')
     np.testing.assert_array_equal(G.theta, game.G.theta)
@@ -84,7 +84,7 @@ def test_the_same_config_gives_the_same_bytes(network):
 
 
 def test_a_run_learns_something():
-    rows = log(train(small(epochs=15), quiet=True))
+    rows = log(train(small(epochs=8), quiet=True))
     assert rows[-1]['validation_V'] < -1 and 0.3 < rows[-1]['validation_D_x'] < 0.7
 
 
@@ -92,7 +92,7 @@ def test_a_run_learns_something():
 def test_every_choice_runs_and_reads_the_training_images_once_an_epoch(choices):
     config = small(**choices)
     rows = log(train(config, quiet=True))
-    steps = 1439 // (config.batch or 64) // config.k
+    steps = 1439 // (config.batch or 32) // config.k
     assert rows[-1]['step'] == 2 * steps and all(math.isfinite(value) for row in rows for value in row.values())
 
 
@@ -106,7 +106,7 @@ def test_images_of_another_size_and_colour(tmp_path):
 
 def test_the_number_of_epochs_follows_the_amount_of_data():
     dataset, recipe = data.load('digits'), RECIPES['default']
-    assert Config().resolve(recipe, dataset).epochs == math.ceil(8000 / (1439 // 64)) == 364
+    assert Config().resolve(recipe, dataset).epochs == math.ceil(8000 / (1439 // 32)) == 182
     assert Config(batch=1).resolve(recipe, dataset).epochs == 25
     assert Config(epochs=50).resolve(recipe, dataset).samples_every == 5
 
@@ -153,7 +153,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
 def test_the_progress_bar_shows_the_running_losses(capsys):
     train(small())
     shown = capsys.readouterr().err
-    assert '44/44' in shown
+    assert '88/88' in shown
     for part in ('V=-', 'L_D=', 'L_G=', 'D_x=0.', 'D_G_z=0.', 'epoch=2'):
         assert part in shown
     assert training.GLANCE > 1
