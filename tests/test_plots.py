@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from matplotlib.figure import Figure
+from PIL import Image
 
 from minigan import plots
 
@@ -11,17 +12,21 @@ from minigan import plots
 def test_a_grid_shows_each_image_once_in_reading_order(tmp_path, shape):
     values = np.linspace(-1, 1, 9)
     images = values[:, None] * np.ones(int(np.prod(shape)))
-    plots.sample_grid(tmp_path / 'grid.png', images, shape, width=110)
-    grid = imread(tmp_path / 'grid.png')
-    assert grid.shape == (80, 110, 4)  # 3 x 2 rows and 2 borders, 3 x 3 columns and 2 borders, ten times as large
-    shown = [grid[30 * row + 5, 40 * column + 5, 0] for row in range(3) for column in range(3)]
-    np.testing.assert_allclose(shown, (values + 1) / 2, atol=1 / 255)
-    np.testing.assert_allclose(grid[25, :, 0], 0.5, atol=1 / 255)
+    plots.sample_grid(tmp_path / 'grid.png', images, shape, width=90)
+    grid = np.asarray(Image.open(tmp_path / 'grid.png')).astype(float)
+    assert grid.shape == (3 * 20 + 2 * plots.GAP, 3 * 30 + 2 * plots.GAP, *shape[2:])  # each ten times as large
+    for i, value in enumerate(values):
+        top, left = i // 3 * (20 + plots.GAP), i % 3 * (30 + plots.GAP)
+        np.testing.assert_allclose(grid[top:top + 20, left:left + 30], (value + 1) * 127.5, atol=0.51)
+    np.testing.assert_array_equal(grid[20:20 + plots.GAP], 128)
 
 
-def test_a_grid_leaves_out_what_does_not_fill_a_square(tmp_path):
-    plots.sample_grid(tmp_path / 'grid.png', np.zeros((8, 4)), (2, 2), width=5)
-    assert imread(tmp_path / 'grid.png').shape[:2] == (5, 5)
+def test_a_grid_clips_what_no_screen_can_show_and_leaves_out_what_does_not_fill_a_square(tmp_path):
+    images = np.array([[-7.0], [7.0], [0.0], [1.0], [1.0]])
+    plots.sample_grid(tmp_path / 'grid.png', images, (1, 1), width=1)
+    grid = np.asarray(Image.open(tmp_path / 'grid.png'))
+    assert grid.shape == (2 + plots.GAP, 2 + plots.GAP)
+    assert (grid[0, 0], grid[0, -1], grid[-1, 0], grid[-1, -1]) == (0, 255, 128, 255)
 
 
 def test_the_curves_carry_the_logs_numbers_and_mark_the_equilibrium(tmp_path, monkeypatch):
@@ -35,7 +40,4 @@ def test_the_curves_carry_the_logs_numbers_and_mark_the_equilibrium(tmp_path, mo
     assert drawn['V(D, G) = -L_D, train'] == [0.1, 0.2, 0.3]
     assert drawn['D(x), validation'] == [4.1, 4.2, 4.3] and drawn['D(G(z))'] == [5.1, 5.2, 5.3]
     assert set(drawn['V = -log 4']) == {-np.log(4)} and set(drawn['D = 1/2']) == {0.5}
-    assert imread(tmp_path / 'losses.png').shape[:2] == (420, 1100)
-
-
-Figure = plots.Figure
+    assert Image.open(tmp_path / 'losses.png').size == (1100, 420)
