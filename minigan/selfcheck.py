@@ -77,9 +77,13 @@ def generator_loss_case(objective, seed):
 
 
 def composite_case(recipe, objective, seed):
-    """L_G with respect to theta_G, through D: what a G step follows."""
-    G, D, (loss, loss_backward) = build(recipe, 'G', seed), build(recipe, 'D', seed), losses.OBJECTIVES[objective]
-    z = np.random.default_rng(seed).standard_normal((ROWS, recipe.n_z))
+    """L_G through a recipe's D."""
+    return through_D(build(recipe, 'G', seed), build(recipe, 'D', seed), objective, ROWS, recipe.n_z, seed)
+
+
+def through_D(G, D, objective, m, n_z, seed):
+    """L_G with respect to theta_G, through a fixed D: what a G step follows."""
+    z, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((m, n_z)), losses.OBJECTIVES[objective]
 
     def logits(keep_cache=False):
         return D.forward(G.forward(z, keep_cache=keep_cache), rng=Streams(seed).at('dropout', 0), keep_cache=keep_cache)

@@ -84,11 +84,11 @@ def train(config, *, quiet=False):
     seconds in the log.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written.
     """
-    from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
     xp, device = select_device(config.device)
     dataset, recipe = data.load(config.data), _recipe(config.network)
     config = config.resolve(recipe, dataset)
     game = build_game(config, recipe, dataset, xp)
+    from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
     folder = _create_folder(config, dataset)
     _describe(folder, config, game, dataset, device)
     plots.sample_grid(folder / 'samples' / 'real.png', dataset.train[:64] / 127.5 - 1, dataset.shape)

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, gan, losses,
                      ops, optim)
 from minigan.gradcheck import check
 from minigan.ops import sigmoid
+from minigan.selfcheck import through_D
 
 M, N_Z, N = 6, 3, 4
+seeds = st.integers(0, 2**32 - 1)
 
 
 def make(seed=0, optimizer=Adam, learning_rate=0.01, dtype=np.float64, **settings):
@@ -76,6 +80,20 @@ def test_each_player_follows_the_gradient_of_its_own_loss(objective):
         report = check(value, lambda u: {'theta': u * step}, {'theta': net.theta})
         assert report.ok, report
         net.theta[...] = after
+
+
+@given(st.integers(2, 5), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 4]), seeds,
+       st.sampled_from(sorted(losses.OBJECTIVES)))
+def test_L_G_has_the_right_derivative_in_theta_G_through_D(m, n_z, n, width, seed, objective):
+    streams, rng = Streams(seed), np.random.default_rng(seed)
+    G = Net([Dense(n_z, width, bias=False), BatchNorm(width), LeakyReLU(0.2), Dense(width, n), Tanh()],
+            rng=streams.at('init', 0, 0), dtype=np.float64)
+    D = Net([Dense(n, width), LeakyReLU(0.2), Dropout(0.3), Dense(width, 1)],
+            rng=streams.at('init', 0, 1), dtype=np.float64)
+    for net in (G, D):
+        net.theta += 0.1 * rng.standard_normal(net.theta.shape)
+    report = through_D(G, D, objective, m, n_z, seed)
+    assert report.ok, report
 
 
 def test_the_saturating_and_the_nonsaturating_loss_pull_G_the_same_way_but_not_equally():
