@@ -1,4 +1,4 @@
-"""The original generative adversarial network, written by hand: every derivative checked, every kernel measured."""
+"""The original generative adversarial network, written by hand, every derivative checked."""
 
 from minigan.backend import Streams
 from minigan.gan import Game

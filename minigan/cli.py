@@ -67,21 +67,22 @@ def _add_train_options(add):
         help="what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
              'a folder of IDX files, or a .npz or .npy file with images')
     add('--epochs', type=int, default=hide, metavar='N',
-        help='how often to read all training images (default: enough for 8000 steps, at least 25)')
+        help='how often to read all training images (default: enough for about 8000 steps of D, at least 25)')
     add('--batch', type=int, default=hide, metavar='M', help=f'images per step, m in Algorithm 1 ({SETTING})')
     add('-k', type=int, default=1, metavar='K', help='steps of D for each step of G, k in Algorithm 1')
     add('--learning-rate-G', type=float, default=hide, metavar='X', help=f"step size of G's Adam ({SETTING})")
     add('--learning-rate-D', type=float, default=hide, metavar='X', help=f"step size of D's Adam ({SETTING})")
     add('--beta1', type=float, default=hide, metavar='X',
-        help=f'how much both Adams remember of earlier gradients, 0 to 1 ({SETTING})')
+        help=f'how much both Adams remember of earlier gradients, from 0 to below 1 ({SETTING})')
     add('--objective', choices=sorted(losses.OBJECTIVES), default=hide,
-        help=f'what G descends: log(1 - D(G(z))) (minimax) or -log D(G(z)) (nonsaturating) ({SETTING})')
+        help=f'what G descends: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating) '
+             f'({SETTING})')
     add('--update', choices=['alternating', 'simultaneous'], default=hide,
         help=f'D first and then G with new noise, as in Algorithm 1, or both at once, as in the article ({SETTING})')
     add('--seed', type=int, default=0, help='where the random numbers start; the same seed gives the same result')
     add('--device', choices=['auto', 'cpu', 'cuda'], default='cpu',
         help='where to compute: NumPy on the CPU, CuPy on the GPU, or the GPU if it works')
     add('--samples-every', type=int, default=hide, metavar='N',
-        help='epochs between two pictures of samples (default: ten pictures in all)')
+        help='epochs between two pictures of samples (default: a tenth of them)')
     add('-o', '--out', default=hide, metavar='FOLDER', help='where to put the run (default: runs/DATA-NETWORK)')
     add('--debug', action='store_true', default=hide, help='show where in the program an error came from')

@@ -183,13 +183,14 @@ def _numpy_file(path):
             if {'x_train', 'x_test'} <= set(names):
                 return _hold_out(path.stem, *(_as_bytes(path, content[name]) for name in ('x_train', 'x_test')))
             if len(names) != 1:
-                raise DataError(f'{path}: expected one array of images, or x_train and x_test, got '
-                                f'{", ".join(content.files) or "no array"}')
+                got = ', '.join(f'{name} {content[name].shape}' for name in content.files)
+                raise DataError(f'{path}: expected one array of shape (N, height, width) or (N, height, width, 3), or '
+                                f'x_train and x_test, got {got or "no array"}')
             return _split(path.stem, _as_bytes(path, content[names[0]]))
     except DataError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f'{path}: expected a whole .npy or .npz file without Python objects ({error})') from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:  # NumPy advises to trust it
+        raise DataError(f'{path}: expected a whole .npy or .npz file without Python objects') from error
 
 
 def _as_bytes(path, images):
@@ -204,7 +205,8 @@ def _as_bytes(path, images):
     if images.dtype.kind not in 'fb':
         raise DataError(f'{path}: expected images of dtype uint8 or floats in [0, 1], got dtype {images.dtype}')
     if not (images.min(initial=0) >= 0 and images.max(initial=0) <= 1):  # false for NaN too
-        raise DataError(f'{path}: expected floats in [0, 1], got values from {images.min()} to {images.max()}')
+        got = 'NaN' if np.isnan(images).any() else f'values from {images.min()} to {images.max()}'
+        raise DataError(f'{path}: expected floats in [0, 1], got {got}')
     return np.rint(images * 255.0).astype(np.uint8)
 
 

@@ -1,4 +1,7 @@
-"""Algorithm 1 of Goodfellow et al. 2014, line for line, and the simultaneous update that the article uses instead."""
+"""Algorithm 1 of Goodfellow et al. 2014, line for line, and the simultaneous update that the article uses instead.
+
+The loop over training iterations around it is in training.py.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,7 @@ from minigan.net import Net
 class Game:
     """Two players, their optimisers, and what they draw from.
 
-    G: z (m, n_z) -> x (m, n), D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
+    G: z (m, n_z) -> x (m, n), n pixels. D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
     minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z ~ N(0, 1) and the dropout.
     k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
     Raises ValueError for values outside these, and for a D whose rows depend on each other (batch norm):
@@ -51,7 +54,10 @@ class Game:
         return (self.alternating if self.update == 'alternating' else self.simultaneous)(t)
 
     def alternating(self, t):
-        """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step."""
+        """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step.
+
+        G's objective in Algorithm 1 is 'minimax'; 'nonsaturating' is the paper's own advice in its section 3.
+        """
         for i in range(self.k):                                   # for k steps do
             z = self.noise(t, i)                                  # sample a minibatch of m noise samples
             x = self.minibatch(t * self.k + i)                    # sample a minibatch of m examples
@@ -60,7 +66,10 @@ class Game:
         return real, fake, self.update_G(z, self.dropout(t, self.k))  # update G by descending its gradient
 
     def update_D(self, x, z, rng):
-        """Ascend V in theta_D, with G fixed. Returns D's logits before the update."""
+        """Ascend V, that is, descend L_D = -V, in theta_D. Returns D's logits before the update. rng: Draws.
+
+        theta_G stays; the moving averages of G's batch norms follow what G draws here.
+        """
         samples = self.G.forward(z, rng=rng, keep_cache=False)
         real, fake = self.read(x, samples, rng)
         self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
@@ -68,7 +77,7 @@ class Game:
         return real, fake
 
     def update_G(self, z, rng):
-        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update."""
+        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update. rng: Draws."""
         fake = self.D.forward(self.G.forward(z, rng=rng), rng=rng)
         dsamples = self.D.backward(self.L_G_backward(fake), param_grads=False)
         self.G.backward(dsamples, input_grad=False)
@@ -79,8 +88,8 @@ class Game:
         """The article's step (section 5.2): one forward pass, both gradients taken there, then both updates."""
         z, x, rng = self.noise(t, 0), self.minibatch(t), self.dropout(t, 0)
         real, fake = self.read(x, self.G.forward(z, rng=rng), rng)
-        dlogits = stack(0 * real, self.L_G_backward(fake))
-        dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[len(x):]
+        dlogits = stack(0 * real, self.L_G_backward(fake))  # L_G has no term in the data
+        dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[len(x):]  # D's cache serves L_D too
         self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
         self.G.backward(dsamples, input_grad=False)
         self.optimizer_D.step()

@@ -44,7 +44,7 @@ def L_G_minimax_backward(fake):
 
 
 def L_G_nonsaturating(fake):
-    """The generator's loss that the paper trains with: the same fixed point, a strong slope early on.
+    """The generator's loss that section 3 of the paper advises: the same fixed point, a strong slope early on.
 
         L_G = -E_z[log D(G(z))]
     """

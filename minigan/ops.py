@@ -24,7 +24,7 @@ def dense(x, W, b=None):
 def dense_backward_input(dy, W):
     """Derivative of dense with respect to its input.
 
-        dx = dy W^T        (scalar rule: y = x w, so dx = dy w)
+        dx = dy W^T        (y_j = sum_i x_i W_ij, so dx_i = sum_j dy_j W_ij)
 
     dy: (m, n_out), W: (n_in, n_out). Returns dx (m, n_in).
     """
@@ -34,7 +34,7 @@ def dense_backward_input(dy, W):
 def dense_backward_params_(dy, x, dW, db=None):
     """Derivative of dense with respect to its parameters, assigned to dW and db.
 
-        dW = x^T dy,   db = sum over the minibatch of dy
+        dW = x^T dy,   db = sum over the minibatch of dy        (for one row, dW_ij = x_i dy_j, db_j = dy_j)
 
     dy: (m, n_out), x: (m, n_in), dW: (n_in, n_out), db: (n_out,) or None.
     """
@@ -66,6 +66,7 @@ def batch_norm_backward(dy, gamma, cache):
         dgamma = sum dy * xhat,   dbeta = sum dy
         dx = gamma * rstd * (dy - dbeta / m - xhat * dgamma / m)
 
+    The three terms in that order: direct, through mu, through var.
     dy: (m, n). Returns dx (m, n), dgamma (n,), dbeta (n,).
     """
     xhat, rstd = cache
@@ -111,7 +112,7 @@ def leaky_relu_backward(dy, x, *, slope):
         dx = dy * (1 where x > 0, slope elsewhere)
     """
     dx = (x > 0).astype(dy.dtype)
-    dx *= 1 - slope  # a multiply and an add: np.where costs ten times as much
+    dx *= 1 - slope  # a multiply and an add cost less than np.where
     dx += slope
     dx *= dy
     return dx
@@ -146,7 +147,7 @@ def tanh_backward(dy, y):
 
 
 def sigmoid(x):
-    """Logistic function, exact for logits of any size: no exponent is positive.
+    """Logistic function that never overflows: no exponent is positive.
 
         y = 1 / (1 + exp(-x)) = exp(min(x, 0)) / (1 + exp(-|x|))
     """
@@ -195,8 +196,8 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
         v = beta2 v + (1 - beta2) dtheta^2,    vhat = v / (1 - beta2^t)
         theta = theta - learning_rate * mhat / (sqrt(vhat) + eps)
 
-    theta, dtheta, m, v, scratch: (n,). The two corrections are folded into two scalars:
-    mhat / (sqrt(vhat) + eps) = sqrt(c2) / c1 * m / (sqrt(v) + eps sqrt(c2)), with c = 1 - beta^t.
+    theta, dtheta, scratch, and here m and v, the moments: (n,). The corrections fold into two scalars:
+    mhat / (sqrt(vhat) + eps) = sqrt(c2) / c1 * m / (sqrt(v) + eps sqrt(c2)), c1 = 1 - beta1^t, c2 = 1 - beta2^t.
     Kingma & Ba 2015, Algorithm 1 and the note at the end of its section 2.
     """
     xp = array_module(theta)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 GAP = 4  # pixels between two images of a grid
@@ -46,10 +47,11 @@ def loss_curves(path, rows):
                   marker='.' if len(rows) < 50 else None)
     value.axhline(-math.log(4), color='grey', linestyle=':', label='V = -log 4')
     answer.axhline(0.5, color='grey', linestyle=':', label='D = 1/2')
-    answer.set_ylim(0, 1)
+    answer.set_ylim(-0.02, 1.02)
     value.set_title('Losses (they do not measure quality: look at the samples)', fontsize='medium')
     answer.set_title("D's mean answer", fontsize='medium')
     for axes in (value, answer):
         axes.set_xlabel('epoch')
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize='small')
     figure.savefig(path, dpi=100)

@@ -28,8 +28,8 @@ COLUMNS = ('V', 'L_D', 'L_G', 'D_x', 'D_G_z')
 class Config:
     """What a run is: every choice that shapes its result. None stands for the network's own setting.
 
-    epochs None: enough for 8,000 D steps, and at least 25. out None: a new folder runs/DATA-NETWORK.
-    samples_every None: ten pictures a run, and the first epoch's.
+    epochs None: enough for about 8,000 steps of D, and at least 25. out None: a new folder runs/DATA-NETWORK.
+    samples_every None: a tenth of the epochs. The first and the last epoch always have a picture.
     """
 
     network: str = 'default'
@@ -71,6 +71,9 @@ def build_game(config, recipe, dataset, xp=np):
     G = Net(recipe.G(recipe.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp)
     D = Net(recipe.D(n), rng=streams.at('init', 0, 1), name='D', xp=xp)
     settings = {'beta1': config.beta1, 'eps': recipe.eps}
+    for name in ('learning_rate_G', 'learning_rate_D'):  # Adam would not know whose it is
+        if not getattr(config, name) > 0:
+            raise ValueError(f'{name}: expected a number > 0, got {getattr(config, name)}')
     return Game(G, D, Adam(G, learning_rate=config.learning_rate_G, **settings),
                 Adam(D, learning_rate=config.learning_rate_D, **settings), minibatches, streams,
                 m=config.batch, n_z=recipe.n_z, k=config.k, objective=config.objective, update=config.update)

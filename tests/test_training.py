@@ -128,8 +128,8 @@ def test_without_out_each_run_gets_a_folder_of_its_own():
     ({'epochs': 0}, 'epochs: expected at least 1, got 0'), ({'samples_every': 0}, 'samples_every: .* got 0'),
     ({'batch': 0}, 'batch: expected between 1 and 1439, .* got 0'), ({'batch': 1440}, 'got 1440'),
     ({'batch': 1}, r'BatchNorm\(256\) in G needs a minibatch of at least 2, got 1'), ({'k': 0}, 'k: expected'),
-    ({'learning_rate_G': 0.0}, 'learning_rate: expected a number > 0, got 0.0'),
-    ({'learning_rate_D': -1.0}, 'learning_rate: expected a number > 0, got -1.0'),
+    ({'learning_rate_G': 0.0}, 'learning_rate_G: expected a number > 0, got 0.0'),
+    ({'learning_rate_D': -1.0}, 'learning_rate_D: expected a number > 0, got -1.0'),
     ({'beta1': 1.0}, 'beta1: expected'), ({'seed': -1}, 'seed: expected'), ({'device': 'tpu'}, 'device: expected'),
     ({'objective': 'x'}, 'objective: expected'), ({'update': 'x'}, 'update: expected')])
 def test_a_wrong_choice_raises_and_writes_nothing(tmp_path, choices, message):
