@@ -217,6 +217,9 @@ def test_the_same_seed_gives_the_same_check_and_another_one_another():
 
 def test_nan_is_wrong():
     x = X.copy()
+    x[2, 1] = np.nan
+    assert verdicts(check(lambda: 2 * x, lambda u: {'x': 2 * u}, {'x': x})) == {'x': 'wrong'}
+    x = X.copy()
     report = check(lambda: 2 * x, lambda u: {'x': np.full_like(x, np.nan)}, {'x': x})
     assert verdicts(report) == {'x': 'wrong'}
 
@@ -225,7 +228,7 @@ def test_a_point_on_a_kink_is_left_and_judged_beside_it():
     for seed in range(20):
         for shape in ((1, 1), (3, 4)):
             assert gradcheck(LeakyReLU(0.3), np.zeros(shape), seed=seed).ok
-    x = np.zeros((3, 4))
+    x = np.zeros((20, 10))
     assert check(lambda: abs(x), lambda u: {'x': u * np.where(x > 0, 1, -1)}, {'x': x}).ok
     assert (x != 0).all() and abs(x).max() < 0.01 and x.min() < 0 < x.max()
 
@@ -240,7 +243,6 @@ def test_a_function_that_is_all_kinks_does_not_pass():
     x = X.copy()
     report = check(lambda: np.where(np.round(x * 1e12) % 2, x, 0), lambda u: {'x': u}, {'x': x})
     assert not report.ok and report[0].verdict in ('kink', 'wrong')
-    assert 'x ' in str(report)
 
 
 @pytest.mark.parametrize('training', [True, False])
