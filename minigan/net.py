@@ -70,6 +70,8 @@ class Net:
             raise RuntimeError(f'{self.name}: backward needs a forward before it, and uses its cache up')
         if self._cached != self.version:
             raise RuntimeError(f'{self.name}: the parameters have changed since the forward pass')
+        if not keep_cache:
+            self._cached = None  # used up even if a layer raises, so that the net stays usable
         for i, layer in reversed(list(enumerate(self.layers))):
             dy = layer.backward(dy, param_grads=param_grads, input_grad=input_grad or i > 0)
         if not keep_cache:

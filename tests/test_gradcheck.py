@@ -242,7 +242,7 @@ def test_a_point_on_a_kink_is_left_and_judged_beside_it():
 def test_a_function_that_is_all_kinks_does_not_pass():
     x = X.copy()
     report = check(lambda: np.where(np.round(x * 1e12) % 2, x, 0), lambda u: {'x': u}, {'x': x})
-    assert not report.ok and report[0].verdict in ('kink', 'wrong')
+    assert not report.ok
 
 
 @pytest.mark.parametrize('training', [True, False])

@@ -116,6 +116,15 @@ def test_a_forward_that_keeps_nothing_leaves_nothing():
         net.backward(np.ones((5, 2)))
 
 
+def test_a_backward_that_raises_leaves_the_net_usable():
+    net = make()
+    net.forward(X)
+    with pytest.raises(ValueError):
+        net.backward(np.ones((5, 7)))
+    net.forward(X)
+    assert net.backward(np.ones((5, 2))).shape == X.shape
+
+
 def test_input_of_another_dtype_raises():
     with pytest.raises(ValueError, match='G: expected x of dtype float32, got float64'):
         make(np.float32).forward(X)
