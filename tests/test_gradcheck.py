@@ -239,6 +239,23 @@ def test_a_point_on_a_kink_is_left_and_judged_beside_it():
     assert verdicts(gradcheck(ForgetsSlope(0.3), np.zeros((3, 4)))) == {'x': 'wrong'}
 
 
+def test_kinks_on_both_sides_of_a_point_are_left_too():
+    """Their bends cancel in a sum, their effects on the difference do not."""
+    def two_kinks(x):
+        return np.array([abs(x - near).sum() - abs(x + near).sum()])
+
+    near = 3e-7  # within the step
+    moved = 0
+    for seed in range(20):
+        for right, verdict in ((0, 'ok'), (-1, 'wrong')):  # beside both kinks the slope is 0, between them it is -2
+            x = np.zeros((1, 1))
+            report = check(lambda: two_kinks(x), lambda u: {'x': u * np.where(abs(x) < near, -2.0, right)}, {'x': x},
+                           seed=seed)
+            assert verdicts(report) == {'x': verdict if x else 'ok'}  # a random step may also end before the kinks
+            moved += bool(x)
+    assert moved > 10
+
+
 def test_a_function_that_is_all_kinks_does_not_pass():
     x = X.copy()
     report = check(lambda: np.where(np.round(x * 1e12) % 2, x, 0), lambda u: {'x': u}, {'x': x})
