@@ -40,6 +40,15 @@ def select_device(name):
     return cupy, f'CuPy {cupy.__version__} on the GPU'
 
 
+def keep_freed_memory():
+    """Ask the C library to keep what is freed, up to 64 MiB, for the next step instead of handing it back.
+
+    glibc returns freed blocks above 128 KiB to the kernel, and the next step pays for them in page faults. It stops
+    doing so for blocks up to the largest that was ever freed, 32 MiB at most: free one. Nothing is written to it.
+    """
+    np.empty(2**25 - 2**13, np.uint8)
+
+
 class Streams:
     """Random numbers as a function of (seed, stream, step, substep): there is no state to save or restore.
 
@@ -62,11 +71,11 @@ class Streams:
         """The stream's numbers for one (sub)step, to be drawn one array after the other."""
         return Draws(self, STREAMS.index(stream), step, substep)
 
-    def _uniform32(self, n, key, counter):
+    def _generator_at(self, key, counter):
         self._state['state']['key'][:] = key
         self._state['state']['counter'][:] = counter
         self._philox.state = self._state  # 1.5 us, where a new generator costs 33
-        return self._generator.random(n, dtype=np.float32)
+        return self._generator
 
 
 class Draws:
@@ -76,10 +85,19 @@ class Draws:
         self._streams, self._key, self._place = streams, (streams.seed, stream), (substep, step)
         self._draw = 0
 
-    def _uniform(self, n):
-        u = self._streams._uniform32(n, self._key, (0, self._draw, *self._place))
+    def _next_generator(self):
+        generator = self._streams._generator_at(self._key, (0, self._draw, *self._place))
         self._draw += 1
-        return u
+        return generator
+
+    def _uniform(self, n):
+        return self._next_generator().random(n, dtype=np.float32)
+
+    def bits(self, shape):
+        """Random integers in [0, 2**16), four of each 64-bit word, low bits first: for dropout, which needs many."""
+        n = int(np.prod(shape))
+        words = self._next_generator().bit_generator.random_raw((n + 3) // 4)
+        return self._streams.xp.asarray(words.astype('<u8', copy=False).view('<u2')[:n].reshape(shape))
 
     def uniform(self, shape, dtype=np.float32):
         """u ~ U[0, 1): multiples of 2**-24, so float32 and float64 hold the same numbers."""

@@ -162,7 +162,7 @@ class Dropout(Layer):
             return x
         if rng is None:
             raise ValueError(f'{self}: expected rng (Draws) in training, got None')
-        y, self.cache = ops.dropout(x, rng.uniform(x.shape), rate=self.rate)
+        y, self.cache = ops.dropout(x, rng.bits(x.shape), rate=self.rate)
         return y
 
     def backward(self, dy, *, param_grads, input_grad):

@@ -1,14 +1,18 @@
-"""Optimisers: one step on a net's whole flat buffer at once."""
+"""Optimisers: one step on a net's whole flat buffer."""
+
+import numpy as np
 
 from minigan import ops
 from minigan.backend import array_module
+
+PIECE = 2**16  # parameters at a time on a CPU: from one pass to the next, what a step touches stays in a core's cache
 
 
 class Adam:
     """Adam on net.theta; see ops.adam_.
 
     learning_rate > 0, beta1 and beta2 in [0, 1), eps > 0. Raises ValueError otherwise.
-    m, v: (n,) the moments; t: the number of steps taken.
+    m, v: (n,) the sums behind the moments; t: the number of steps taken.
     """
 
     def __init__(self, net, *, learning_rate, beta1=0.9, beta2=0.999, eps=1e-8):
@@ -18,12 +22,13 @@ class Adam:
         _check(eps > 0, 'eps', '> 0', eps)
         self.net, self.t = net, 0
         self.hyper = {'learning_rate': learning_rate, 'beta1': beta1, 'beta2': beta2, 'eps': eps}
-        self.m, self.v, self._scratch = array_module(net.theta).zeros((3, net.theta.size), net.dtype)
+        self.m, self.v = array_module(net.theta).zeros((2, net.theta.size), net.dtype)
+        self._scratch = _scratch(net)
 
     def step(self):
         """Move theta against dtheta."""
         self.t += 1
-        ops.adam_(self.net.theta, self.net.dtheta, self.m, self.v, self._scratch, t=self.t, **self.hyper)
+        _by_pieces(ops.adam_, self.net.theta, self.net.dtheta, self.m, self.v, self._scratch, t=self.t, **self.hyper)
         self.net.version += 1
 
 
@@ -38,12 +43,26 @@ class SGDMomentum:
         _check(0 <= momentum < 1, 'momentum', 'in [0, 1)', momentum)
         self.net = net
         self.hyper = {'learning_rate': learning_rate, 'momentum': momentum}
-        self.velocity, self._scratch = array_module(net.theta).zeros((2, net.theta.size), net.dtype)
+        self.velocity, self._scratch = array_module(net.theta).zeros(net.theta.size, net.dtype), _scratch(net)
 
     def step(self):
         """Move theta along the velocity, after the velocity has turned against dtheta."""
-        ops.sgd_momentum_(self.net.theta, self.net.dtheta, self.velocity, self._scratch, **self.hyper)
+        _by_pieces(ops.sgd_momentum_, self.net.theta, self.net.dtheta, self.velocity, self._scratch, **self.hyper)
         self.net.version += 1
+
+
+def _scratch(net):
+    """Room for one piece; a GPU takes theta whole, since each piece would cost it a launch."""
+    xp = array_module(net.theta)
+    return xp.empty(min(PIECE, net.theta.size) if xp is np else net.theta.size, net.dtype)
+
+
+def _by_pieces(update_, *arrays, **hyper):
+    """update_ on one piece of the arrays after the other; the last array is scratch, as long as a piece."""
+    *arrays, scratch = arrays
+    for start in range(0, arrays[0].size, max(1, scratch.size)):
+        piece = [array[start:start + scratch.size] for array in arrays]
+        update_(*piece, scratch[:piece[0].size], **hyper)
 
 
 def _check(holds, name, expected, got):

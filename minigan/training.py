@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import minigan
 from minigan import checkpoint, data, losses, ops
-from minigan.backend import Streams, select_device, to_host
+from minigan.backend import Streams, keep_freed_memory, select_device, to_host
 from minigan.gan import Game
 from minigan.net import Net
 from minigan.networks import RECIPES
@@ -65,6 +65,7 @@ class Config:
 
 def build_game(config, recipe, dataset, xp=np):
     """The Game that a resolved config describes, ready for step 0. Raises ValueError for a choice out of range."""
+    keep_freed_memory()
     streams = Streams(config.seed, xp=xp)
     minibatches = data.Minibatches(dataset.train, config.batch, streams)
     n = dataset.train.shape[1]

@@ -27,7 +27,8 @@ def test_operations(m, n):
     x, W, b, u = rng.standard_normal((m, n)), rng.standard_normal((n, 4)), rng.standard_normal(4), rng.random((m, n))
     gamma, beta, mu, var = rng.standard_normal((4, n))
     var = var**2
-    mask = ops.dropout(x, u, rate=0.3)[1]
+    bits = (u * 2**16).astype(np.uint16)
+    dropped, mask = torch.tensor(u) < 0.25, ops.dropout(x, bits, rate=0.25)[1]
 
     def dense_backward(dy, x, W, b):
         dW, db = np.empty_like(W), np.empty_like(b)
@@ -37,7 +38,7 @@ def test_operations(m, n):
     assert_same(ops.dense, lambda x, W, b: F.linear(x, W.T, b), dense_backward, x=x, W=W, b=b)
     assert_same(lambda x: ops.leaky_relu(x, slope=0.2), lambda x: F.leaky_relu(x, 0.2),
                 lambda dy, x: [ops.leaky_relu_backward(dy, x, slope=0.2)], x=x)
-    assert_same(lambda x: ops.dropout(x, u, rate=0.3)[0], lambda x: torch.where(torch.tensor(u) < 0.3, 0, x / 0.7),
+    assert_same(lambda x: ops.dropout(x, bits, rate=0.25)[0], lambda x: torch.where(dropped, 0, x / 0.75),
                 lambda dy, x: [ops.dropout_backward(dy, mask)], x=x)
     for name, backward in (('tanh', lambda dy, x: [ops.tanh_backward(dy, np.tanh(x))]),
                            ('sigmoid', lambda dy, x: [ops.sigmoid_backward(dy, ops.sigmoid(x))])):
@@ -103,7 +104,7 @@ def replay(net, parameters, x, masks=()):
 
 
 def dropout_masks(net, rows, rng):
-    return [(rng.uniform((rows, before.n_out)) >= layer.rate) / (1 - layer.rate)
+    return [ops.dropout(np.ones((rows, before.n_out)), rng.bits((rows, before.n_out)), rate=layer.rate)[1]
             for before, layer in zip(net.layers[::3], net.layers[2::3]) if isinstance(layer, Dropout)]
 
 

@@ -1,5 +1,7 @@
 """Random numbers are a function of (seed, stream, step); a device is taken only when it really computes."""
 
+import platform
+import subprocess
 import sys
 import types
 
@@ -40,6 +42,17 @@ def test_uniforms_are_philox_of_seed_stream_step_and_substep(seed, stream, step,
                 for out in philox((block, draw, substep, step), (seed, STREAMS.index(stream)))
                 for half in (out & 0xffffffff, out >> 32)]
         np.testing.assert_array_equal(draws.uniform(n), [(b >> 8) / 2**24 for b in bits[:n]])
+
+
+@given(word, st.sampled_from(STREAMS), word, word, st.integers(1, 40))
+def test_bits_are_the_quarters_of_philoxs_words(seed, stream, step, substep, n):
+    draws = Streams(seed).at(stream, step, substep)
+    for draw in range(2):
+        quarters = [out >> shift & 0xffff for block in range(1, n // 16 + 2)
+                    for out in philox((block, draw, substep, step), (seed, STREAMS.index(stream)))
+                    for shift in (0, 16, 32, 48)]
+        bits = draws.bits((n,))
+        assert bits.dtype == np.uint16 and bits.tolist() == quarters[:n]
 
 
 def test_draws_can_be_interleaved():
@@ -138,3 +151,25 @@ def test_a_gpu_that_computes_is_taken_and_one_that_miscomputes_is_not(monkeypatc
 def test_another_device_raises():
     with pytest.raises(ValueError, match="device: expected 'cpu', 'cuda' or 'auto', got 'tpu'"):
         backend.select_device('tpu')
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a habit of glibc')
+def test_freed_memory_is_kept_for_the_next_step():
+    program = """if True:
+        import resource, sys
+        import numpy as np
+        from minigan.backend import keep_freed_memory
+
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(100):
+                a, b = np.ones(300_000), np.ones(300_000)  # 1,200 pages, taken and freed together
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        sys.argv[1:] and keep_freed_memory()
+        faults()
+        print(faults())
+        """
+    kept, given_back = (int(subprocess.run([sys.executable, '-c', program, *argument], capture_output=True, text=True,
+                                           check=True).stdout) for argument in (['keep'], []))
+    assert kept < 1000 < given_back

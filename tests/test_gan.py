@@ -193,7 +193,7 @@ def test_players_and_optimisers_live_where_their_arrays_do(monkeypatch):
         monkeypatch.setattr(module, 'array_module', lambda x: asked.append(type(x)) or np)
     make(optimizer=SGDMomentum).step(0)
     make().step(0)
-    assert asked == [np.ndarray] * 8  # two optimisers and two stacks each
+    assert asked == [np.ndarray] * 12  # two optimisers with their scratch and two stacks each
 
 
 def test_two_gaussians_meet():

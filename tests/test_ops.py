@@ -46,6 +46,14 @@ def test_dense(m, n_in, n_out, seed):
     assert_derivative(ops.dense, backward, x=x, W=W, b=b)
 
 
+@pytest.mark.parametrize('m', [1, 64, 65, 200])
+def test_denses_dx_is_the_same_for_few_rows_and_for_many(m):
+    dy, W = normal(m, (m, 70), (30, 70))
+    dx = ops.dense_backward_input(dy, W)
+    np.testing.assert_allclose(dx, dy @ W.T, rtol=1e-12, atol=1e-12)
+    assert dx.flags.c_contiguous  # element by element, two layouts at once are many times slower
+
+
 def test_dense_without_bias_is_a_matrix_product():
     x, W = normal(0, (3, 4), (4, 2))
     np.testing.assert_array_equal(ops.dense(x, W), x @ W)
@@ -100,15 +108,18 @@ def test_leaky_relu_takes_the_left_slope_at_the_kink():
 @given(widths, widths, seeds, st.sampled_from([0, 1e-6, 0.3, 0.5, 0.999]))
 def test_dropout(m, n, seed, rate):
     x, = normal(seed, (m, n))
-    u = np.random.default_rng(seed).random((m, n))
-    y, mask = ops.dropout(x, u, rate=rate)
-    np.testing.assert_allclose(y, np.where(u < rate, 0, x / (1 - rate)))
-    assert_derivative(lambda x: ops.dropout(x, u, rate=rate)[0], lambda d, x: {'x': ops.dropout_backward(d, mask)},
+    bits = np.random.default_rng(seed).integers(0, 2**16, (m, n), np.uint16)
+    y, mask = ops.dropout(x, bits, rate=rate)
+    np.testing.assert_allclose(y, np.where(bits < np.floor(rate * 65536), 0, x / (1 - rate)), rtol=0.02)
+    assert_derivative(lambda x: ops.dropout(x, bits, rate=rate)[0], lambda d, x: {'x': ops.dropout_backward(d, mask)},
                       x=x)
 
 
-def test_dropout_keeps_a_unit_whose_uniform_equals_the_rate():
-    assert ops.dropout(np.ones(1), np.full(1, 0.5), rate=0.5)[0] == 2
+@pytest.mark.parametrize('rate', [0, 2**-17, 0.3, 0.5, 1 - 2**-16, np.nextafter(1, 0)])
+def test_dropout_keeps_the_mean_exactly_over_all_bits(rate):
+    y, mask = ops.dropout(np.ones(2**16), np.arange(2**16, dtype=np.uint16), rate=rate)
+    np.testing.assert_allclose(y.mean(), 1, rtol=1e-12)
+    assert abs((y == 0).mean() - rate) <= 2**-16 and np.array_equal(y, mask)
 
 
 @pytest.mark.parametrize('function, backward, equation', [
@@ -186,10 +197,11 @@ def test_operations_keep_their_dtype_and_leave_their_arguments_alone(dtype):
     x, dy, W, b = (a.astype(dtype) for a in normal(0, (4, 3), (4, 3), (3, 3), 3))
     before = [a.copy() for a in (x, dy, W, b)]
     y, cache, _ = ops.batch_norm(x, b, b, eps=1e-3)
+    bits = np.arange(12, dtype=np.uint16).reshape(4, 3)
     results = [ops.dense(x, W, b), ops.dense_backward_input(dy, W), y, *ops.batch_norm_backward(dy, b, cache),
                *ops.batch_norm_evaluation_backward(dy, b, cache), ops.leaky_relu(x, slope=0.2),
                ops.batch_norm_evaluation(x, b, b, b, b * b, eps=1e-3)[0],
-               ops.leaky_relu_backward(dy, x, slope=0.2), *ops.dropout(x, abs(x), rate=0.3), ops.tanh(x),
+               ops.leaky_relu_backward(dy, x, slope=0.2), *ops.dropout(x, bits, rate=0.3), ops.tanh(x),
                ops.tanh_backward(dy, x), ops.sigmoid(x), ops.sigmoid_backward(dy, x), ops.softplus(x),
                ops.softplus_backward(dy, x)]
     assert {a.dtype for a in results} == {np.dtype(dtype)}

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minigan import Adam, Dense, Net, SGDMomentum, Streams
+from minigan import Adam, Dense, Net, SGDMomentum, Streams, Tanh, optim
 
 
 def make(dtype=np.float64):
@@ -20,8 +20,8 @@ def test_adam_counts_its_steps_and_corrects_its_moments():
     optimizer.step()
     optimizer.step()  # with the same gradient both corrected moments are exact, so each step is lr * sign
     np.testing.assert_allclose(net.theta, start - 0.2 * np.sign(net.dtheta), rtol=1e-6)
-    np.testing.assert_allclose(optimizer.m, 0.75 * net.dtheta)
-    np.testing.assert_allclose(optimizer.v, 0.19 * net.dtheta**2)
+    np.testing.assert_allclose(optimizer.m, 1.5 * net.dtheta)
+    np.testing.assert_allclose(optimizer.v, 1.9 * net.dtheta**2)
     assert optimizer.t == 2 and net.version == 2
 
 
@@ -70,6 +70,27 @@ def test_a_step_allocates_nothing_of_the_size_of_theta(optimizer):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < net.theta.nbytes / 4
+
+
+@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+@pytest.mark.parametrize('piece', [1, 3, 7, 8])
+def test_the_size_of_the_pieces_changes_nothing(optimizer, piece, monkeypatch):
+    def two_steps():
+        net = make()
+        moving = optimizer(net, learning_rate=0.1)
+        moving.step()
+        net.dtheta[...] = net.dtheta[::-1] ** 2
+        moving.step()
+        return net.theta
+
+    whole = two_steps()
+    monkeypatch.setattr(optim, 'PIECE', piece)
+    np.testing.assert_array_equal(two_steps(), whole)
+
+
+def test_a_net_without_parameters_can_be_stepped():
+    for optimizer in (Adam, SGDMomentum):
+        optimizer(Net([Tanh()], rng=None), learning_rate=0.1).step()
 
 
 def test_no_memory_at_all_is_allowed():
