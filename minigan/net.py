@@ -51,10 +51,10 @@ class Net:
             raise RuntimeError(f'{self.name}: a second forward before the first one\'s backward would lose its cache')
         for layer in self.layers:
             x = layer.forward(x, training=training, rng=rng)
+            if not keep_cache:
+                layer.cache = None  # at once: thousands of samples then need the memory of two layers, not of all
         if keep_cache:
             self._cached = self.version
-        else:
-            self._drop_cache()
         return x
 
     def __call__(self, x):

@@ -56,7 +56,7 @@ def batch_norm(x, gamma, beta, *, eps):
     """
     mu = x.mean(axis=0)
     xhat = x - mu
-    var = (xhat * xhat).mean(axis=0)
+    var = (xhat**2).mean(axis=0)
     rstd = 1 / array_module(x).sqrt(var + eps)
     xhat *= rstd
     return gamma * xhat + beta, (xhat, rstd), (mu, var)
@@ -146,7 +146,7 @@ def tanh(x):
 
 def tanh_backward(dy, y):
     """Derivative of tanh, from its output.   dx = dy * (1 - y^2)"""
-    return dy * (1 - y * y)
+    return dy * (1 - y**2)
 
 
 def sigmoid(x):
@@ -208,7 +208,7 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
     m *= beta1
     m += dtheta
     v *= beta2
-    v += xp.multiply(dtheta, dtheta, out=scratch)
+    v += xp.square(dtheta, out=scratch)
     xp.sqrt(v, out=scratch)
     scratch += eps * n2**0.5  # sqrt(vhat) + eps, both times sqrt(n2)
     xp.divide(m, scratch, out=scratch)
