@@ -101,8 +101,7 @@ def train(config, *, quiet=False):
     with open(folder / 'log.csv', 'w', newline='') as file, _bar(config, game, quiet) as bar:
         for epoch in range(1, config.epochs + 1):
             row = {'epoch': epoch, 'step': epoch * _steps(game), **_train_epoch(game, epoch, bar),
-                   **_evaluate(game, dataset, 'train'), **_evaluate(game, dataset, 'validation'),
-                   'seconds': time.perf_counter() - started}
+                   **_evaluate(game, dataset), 'seconds': time.perf_counter() - started}
             rows.append(row)
             _log(file, row)
             if epoch in (1, config.epochs) or epoch % config.samples_every == 0:
@@ -167,16 +166,17 @@ def _train_epoch(game, epoch, bar):
     return dict(zip(('gradient_norm_G', 'gradient_norm_D'), norms / looks))
 
 
-def _evaluate(game, dataset, split):
-    """The game's value on a split, both players in evaluation mode: up to 2,000 images and as many samples.
+def _evaluate(game, dataset):
+    """The game's value on both splits, both players in evaluation mode: up to 2,000 images and as many samples.
 
     Both splits are measured on equally many images, so that only what D has memorised sets them apart.
     """
-    images, rows = getattr(dataset, split), np.arange(min(2000, len(dataset.validation), len(dataset.train)))
-    x = game.streams.xp.asarray(ops.gather_images(images, rows, game.D.dtype))
-    z = game.streams.at('sample', 1).normal((len(rows), game.n_z))
-    real, fake = game.D(x), game.D(game.G(z))
-    return {f'{split}_{column}': value for column, value in means(game, real, fake, fake).items()}
+    rows, values = np.arange(min(2000, len(dataset.validation), len(dataset.train))), {}
+    fake = game.D(game.G(game.streams.at('sample', 1).normal((len(rows), game.n_z))))
+    for split in ('train', 'validation'):
+        x = game.streams.xp.asarray(ops.gather_images(getattr(dataset, split), rows, game.D.dtype))
+        values |= {f'{split}_{column}': value for column, value in means(game, game.D(x), fake, fake).items()}
+    return values
 
 
 def means(game, real, fake, fake_G):

@@ -1,0 +1,222 @@
+"""Every operation of ops.py, forward and backward, at the size of D's first layer (784 -> 512), float32.
+
+    python bench/bench_ops.py               batches 32 and 256, one thread: about 2 minutes
+    python bench/bench_ops.py --quick       batch 32, few rounds: half a minute
+    python bench/bench_ops.py --threads 2
+
+us: a call's time. GFLOP/s for matrix products; for all others GB/s, counting what must be read and written at least
+once. share: of what this machine reaches in the same run, with a matrix product of 1024 x 1024 x 1024 or a copy that
+moves as many bytes. PyTorch: its time for the same / minigan's (above 1: slower). Before it is timed, each result is
+compared with the specification in float64, and PyTorch's with minigan's. A full run writes bench/results/ops.json
+and draws ops.png.
+"""
+
+import argparse
+
+import numpy as np
+from harness import RESULTS, Entrant, Worker, describe, machine, race, save
+from matplotlib.figure import Figure
+
+from minigan import Adam, SGDMomentum, Streams, ops
+from minigan.gradcheck import TOLERANCE
+
+N_IN, N_OUT, PARAMETERS, BATCHES = 784, 512, 533_505, (32, 256)
+UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_')  # random, or in place
+
+
+def arrays(m, threads, dtype=np.float32):
+    """The same numbers for everybody."""
+    rng = np.random.default_rng(0)
+    shapes = {'x': (m, N_IN), 'h': (m, N_OUT), 'dh': (m, N_OUT), 'W': (N_IN, N_OUT), 'b': N_OUT, 'gamma': N_OUT,
+              'beta': N_OUT, 'theta': PARAMETERS, 'dtheta': PARAMETERS}
+    a = {name: rng.standard_normal(shape, np.float32).astype(dtype) for name, shape in shapes.items()}
+    a |= {'images': rng.integers(0, 256, (10_000, N_IN), np.uint8), 'rows': rng.permutation(10_000)[:m],
+          'y': np.tanh(a['h']), 'threads': threads}
+    bits = rng.integers(0, 2**16, (m, N_OUT), np.uint16)
+    return a | {'bits': bits, 'mask': ops.dropout(a['h'], bits, rate=0.3)[1]}
+
+
+def operations(a):
+    """name -> function, for the arrays of a."""
+    x, h, dh, W, b, gamma, beta, y = (a[name] for name in ('x', 'h', 'dh', 'W', 'b', 'gamma', 'beta', 'y'))
+    dW, db, streams = np.empty_like(W), np.empty_like(b), Streams(0)
+    cache = ops.batch_norm(h, gamma, beta, eps=1e-3)[1]
+
+    def dense_params():
+        ops.dense_backward_params_(dh, x, dW, db)
+        return dW, db
+
+    def bits_and_dropout():
+        return ops.dropout(h, streams.at('dropout', 0).bits(h.shape), rate=0.3)
+
+    return {
+        'dense': lambda: ops.dense(x, W, b),
+        'dense_backward_input': lambda: ops.dense_backward_input(dh, W),
+        'dense_backward_params_': dense_params,
+        'batch_norm': lambda: ops.batch_norm(h, gamma, beta, eps=1e-3)[0],
+        'batch_norm_backward': lambda: ops.batch_norm_backward(dh, gamma, cache),
+        'batch_norm_evaluation': lambda: ops.batch_norm_evaluation(h, gamma, beta, beta, gamma**2, eps=1e-3)[0],
+        'batch_norm_evaluation_backward': lambda: ops.batch_norm_evaluation_backward(dh, gamma, cache),
+        'leaky_relu': lambda: ops.leaky_relu(h, slope=0.2),
+        'leaky_relu_backward': lambda: ops.leaky_relu_backward(dh, h, slope=0.2),
+        'dropout': lambda: ops.dropout(h, a['bits'], rate=0.3)[0],
+        'bits and dropout': bits_and_dropout,
+        'dropout_backward': lambda: ops.dropout_backward(dh, a['mask']),
+        'tanh': lambda: ops.tanh(h),
+        'tanh_backward': lambda: ops.tanh_backward(dh, y),
+        'sigmoid': lambda: ops.sigmoid(h),
+        'sigmoid_backward': lambda: ops.sigmoid_backward(dh, y),
+        'softplus': lambda: ops.softplus(h),
+        'softplus_backward': lambda: ops.softplus_backward(dh, h),
+        'gather_images': lambda: ops.gather_images(a['images'], a['rows'], x.dtype),
+        'adam_': Adam(Flat(a), learning_rate=2e-4, beta1=0.5, eps=1e-7).step,
+        'sgd_momentum_': SGDMomentum(Flat(a), learning_rate=2e-4, momentum=0.5).step,
+        'bits': lambda: streams.at('dropout', 0).bits(h.shape),
+        'uniform': lambda: streams.at('noise', 0).uniform(h.shape),
+        'normal': lambda: streams.at('noise', 0).normal(h.shape),
+    }
+
+
+class Flat:
+    """As much of a Net as an optimiser needs."""
+
+    def __init__(self, a):
+        self.theta, self.dtheta, self.dtype, self.version = a['theta'].copy(), a['dtheta'].copy(), a['theta'].dtype, 0
+
+
+def flops(name, m):
+    """Floating-point operations of a matrix product, or 0."""
+    return 2 * m * N_IN * N_OUT if name.startswith('dense') else 0
+
+
+def traffic(name, m):
+    """Bytes that must be read and written at least once."""
+    if name in ('adam_', 'sgd_momentum_'):
+        return PARAMETERS * {'adam_': 28, 'sgd_momentum_': 20}[name]
+    if name == 'gather_images':
+        return 5 * m * N_IN
+    floats = {'dropout': 3.5, 'bits and dropout': 3, 'bits': 0.5, 'uniform': 1, 'normal': 1, 'batch_norm': 3,
+              'batch_norm_evaluation': 3}
+    return int(4 * m * N_OUT * floats.get(name, 3 if name.endswith('backward') else 2))
+
+
+class Minigan:
+    """The operations by name; 'product' and 'copy N' are the machine's own."""
+
+    def __init__(self, m, threads):
+        a, exact = arrays(m, threads), operations(arrays(m, threads, np.float64))
+        self.operations = operations(a)
+        for name, f in self.operations.items():
+            if name not in UNCHECKED:
+                compare(name, f(), exact[name]())
+        P, Q = np.ones((2, 1024, 1024), np.float32)
+        self.operations['product'] = lambda: P @ Q
+        for size in {traffic(name, m) for name in exact}:
+            source, target = np.ones((2, size // 2), np.uint8)
+            self.operations[f'copy {size}'] = lambda source=source, target=target: np.copyto(target, source)
+
+    def run(self, steps, name):
+        f = self.operations[name]
+        for _ in range(steps):
+            f()
+
+
+class PyTorch(Minigan):
+    """PyTorch's, after they gave minigan's results."""
+
+    def __init__(self, m, threads):
+        from references import pytorch_ops
+        ours = operations(arrays(m, threads))
+        self.operations = pytorch_ops.operations(arrays(m, threads))
+        self.about = list(self.operations)
+        for name, f in self.operations.items():
+            if name not in UNCHECKED:
+                compare(name, ours[name](), f())
+
+
+def compare(name, got, expected):
+    """Raises ValueError unless both are the same within float32's tolerance, relative to the largest entry."""
+    layer = {'dense': 'Dense', 'batch': 'BatchNorm'}.get(name.split('_')[0], 'any')
+    for one, other in zip(*(q if isinstance(q, tuple) else (q,) for q in (got, expected)), strict=True):
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        error = abs(one - other).max() / abs(other).max()
+        if not error < TOLERANCE['float32'].get(layer, TOLERANCE['float32']['any']):
+            raise ValueError(f'{name}: two results differ by {error:.1e}')
+
+
+def measure(m, threads, *, rounds, seconds):
+    """name -> time, speed, share and PyTorch's ratio, for one batch size; and whether PyTorch is missing."""
+    ours = Worker('bench_ops:Minigan', m, threads, threads=threads)
+    theirs = Worker('bench_ops:PyTorch', m, threads, threads=threads)
+    if not ours.wait_until_ready():
+        raise SystemExit(f'minigan: {ours.missing}')
+    names = list(operations(arrays(m, threads)))
+    entrants = {name: Entrant(name, ours, name) for name in
+                ['product', *(f'copy {traffic(name, m)}' for name in names), *names]}
+    if theirs.wait_until_ready():
+        entrants |= {f'PyTorch {name}': Entrant(name, theirs, name) for name in theirs.about}
+    race(list(entrants.values()), rounds=rounds, seconds=seconds)
+    ours.close()
+    theirs.close()
+    return {name: judge(name, m, entrants) for name in names}, theirs.missing
+
+
+def judge(name, m, entrants):
+    """What is reported of one operation."""
+    entrant, other = entrants[name], entrants.get(f'PyTorch {name}')
+    work, yardstick = (flops(name, m), 'product') if flops(name, m) else (traffic(name, m), f'copy {traffic(name, m)}')
+    median = float(np.median(entrant.seconds))
+    scale = work / (2 * 1024**3 if yardstick == 'product' else traffic(name, m))
+    return {'us': 1e6 * median, 'speed': work / median / 1e9, 'unit': 'GFLOP/s' if flops(name, m) else 'GB/s',
+            'share': scale * entrants[yardstick].ratio(entrant)[0],
+            'PyTorch': other.ratio(entrant) if other else None}
+
+
+def report(m, threads, results, missing):
+    """One batch size's table, as text."""
+    title = f'batch {m}, {threads} thread{"s" * (threads > 1)}'
+    lines = [f'\n{title:32}{"us":>9}{"speed":>18}{"share":>8}   PyTorch']
+    for name, r in results.items():
+        other = '{:.2f} ({:.2f}-{:.2f})'.format(*r['PyTorch']) if r['PyTorch'] else ''
+        lines.append(f'{name:32}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["share"]:8.0%}   {other}')
+    return '\n'.join(lines + ([f'PyTorch is missing: {missing}'] if missing else []))
+
+
+def chart(content, path):
+    """Bars of the shares."""
+    figure = Figure(figsize=(9, 6.5), layout='constrained')
+    axes = figure.subplots()
+    for i, run in enumerate(content['runs']):
+        at = [j + (i - len(content['runs']) / 2 + 0.5) * 0.4 for j in range(len(run['results']))]
+        axes.barh(at, [100 * r['share'] for r in run['results'].values()], 0.38, label=f"batch {run['m']}")
+    axes.set_yticks(range(len(run['results'])), list(run['results']), fontsize='small')
+    axes.invert_yaxis()
+    axes.axvline(100, color='black', linewidth=1)
+    axes.set_xlabel("% of this machine's own matrix product (dense) or copy (all others), in the same run")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def main():
+    """Parse the arguments, measure, print, and after a full run write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='a first look')
+    parser.add_argument('--batches', type=int, nargs='+', default=BATCHES)
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=15)
+    options = parser.parse_args()
+    settings = {'rounds': options.rounds, 'seconds': 0.03}
+    if options.quick:
+        options.batches, settings = [32], {'rounds': 4, 'seconds': 0.01}
+    print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
+    runs = []
+    for m in options.batches:
+        results, missing = measure(m, options.threads, **settings)
+        runs.append({'m': m, 'threads': options.threads, 'results': results})
+        print(report(m, options.threads, results, missing), flush=True)
+    if tuple(options.batches) == BATCHES and options.threads == 1:
+        chart(save('ops', {'runs': runs, **settings}), RESULTS / 'ops.png')
+
+
+if __name__ == '__main__':
+    main()

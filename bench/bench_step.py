@@ -1,0 +1,131 @@
+"""One alternating step of the default networks (784 pixels): minigan against PyTorch, Keras and JAX, and its own floor.
+
+    python bench/bench_step.py              every batch size, one thread and two: about 15 minutes
+    python bench/bench_step.py --quick      batch 32, two threads, few rounds, no torch.compile: under a minute
+    python bench/bench_step.py --batches 32 --threads 1 --only minigan --against ../another-minigan
+
+Everybody's step counts in full: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving
+averages. Each reference is first held to minigan's gradients; one that is not installed is reported as missing.
+Then each runs in a process of its own, in turn with the others. Prints medians and quartiles of the paired ratios
+to minigan (above 1: slower than minigan). floor: the step's matrix products as ops.py does them, plus 28 bytes a
+parameter at the speed of a copy, for Adam: no step of NumPy functions can be faster. A full run also writes
+bench/results/step.json, draws step.png and puts its table into the README.
+"""
+
+import argparse
+
+from candidates import REFERENCES
+from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, publish, race, save, spread
+from matplotlib.figure import Figure
+
+PARTS = {'minigan': 'step', 'minigan, D step': 'update_D', 'minigan, G step': 'update_G',
+         'minigan, simultaneous': 'simultaneous'}
+BATCHES, THREADS = (32, 64, 128, 256), (1, 2)
+
+
+def measure(m, threads, *, rounds, seconds, only=None, against=None):
+    """One configuration. Returns name -> its result, or why it is missing."""
+    workers = {name: Worker('candidates:Minigan', m, part, threads=threads) for name, part in PARTS.items()}
+    workers['floor'] = Worker('candidates:Floor', m, threads=threads)
+    workers |= {name: Worker('candidates:Reference', name, m, threads, threads=threads) for name in REFERENCES
+                if not only or name in only}
+    if against:
+        workers[f'minigan at {against}'] = Worker('candidates:Minigan', m, 'step', threads=threads, path=against)
+    ready = {name: worker for name, worker in workers.items() if worker.wait_until_ready()}
+    entrants = [Entrant(name, worker) for name, worker in ready.items()]
+    race(entrants, rounds=rounds, seconds=seconds)
+    results = {name: {'missing': worker.missing} for name, worker in workers.items() if worker.missing}
+    for entrant in entrants:
+        results[entrant.name] = {**entrant.result(entrants[0]), **(entrant.worker.about or {})}
+    for worker in workers.values():
+        worker.close()
+    return {name: results[name] for name in workers}
+
+
+def report(m, threads, results):
+    """One configuration's table, as text."""
+    title = f'batch {m}, {threads} thread{"s" * (threads > 1)}'
+    lines = [f'\n{title:22} {"ms a step":>13}   {"ratio to minigan":>22}{"gradients off by":>19}']
+    for name, result in results.items():
+        if 'missing' in result:
+            lines.append(f'{name:22} missing: {result["missing"]}')
+        else:
+            ms, ratio = 1e3 * result['seconds'][0], spread(*result['ratio'], digits=3)
+            error = f'{result["gradient_error"]:19.1e}' if 'gradient_error' in result else ''
+            lines.append(f'{name:22} {ms:13.2f}   {ratio:>22}{error}')
+    return '\n'.join(lines)
+
+
+def table(content):
+    """The README's table: ratios to minigan's step, and of minigan's step to its floor."""
+    head, rows = ['threads, batch'], {}
+    for run in content['runs']:
+        head.append(f"{run['threads']}, {run['m']}")
+        results = run['results']
+        rows.setdefault('minigan, ms', []).append(f"{1e3 * results['minigan']['seconds'][0]:.1f}")
+        for name in REFERENCES:
+            result = results[name]
+            rows.setdefault(name, []).append('missing' if 'missing' in result else f"{result['ratio'][0]:.2f}")
+        rows.setdefault('minigan / floor', []).append(f"{1 / results['floor']['ratio'][0]:.2f}")
+        rows.setdefault('best reference / floor', []).append(f"{best(results) / results['floor']['ratio'][0]:.2f}")
+    return markdown(head, [[name, *cells] for name, cells in rows.items()]) + f"\n\n*{describe(content['machine'])}.*"
+
+
+def best(results):
+    """The fastest reference's ratio to minigan."""
+    return min((results[name]['ratio'][0] for name in REFERENCES if 'ratio' in results[name]), default=float('nan'))
+
+
+def chart(content, path):
+    """Bars of the ratios to minigan, one panel a number of threads."""
+    threads = sorted({run['threads'] for run in content['runs']})
+    figure = Figure(figsize=(11, 4), layout='constrained')
+    names = [name for name in (*REFERENCES, 'floor') if 'ratio' in content['runs'][0]['results'][name]]
+    for axes, count in zip(figure.subplots(1, len(threads), sharey=True, squeeze=False)[0], threads):
+        runs = [run for run in content['runs'] if run['threads'] == count]
+        for i, name in enumerate(names):
+            at = [j + (i - len(names) / 2 + 0.5) * 0.8 / len(names) for j in range(len(runs))]
+            medians, lower, upper = zip(*(run['results'][name].get('ratio', [float('nan')] * 3) for run in runs))
+            axes.bar(at, medians, 0.75 / len(names), label=name, color='lightgrey' if name == 'floor' else f'C{i}',
+                     yerr=[[m - l for m, l in zip(medians, lower)], [u - m for m, u in zip(medians, upper)]],
+                     error_kw={'linewidth': 1})
+        axes.axhline(1, color='black', linewidth=1)
+        axes.set_title(f'{count} thread{"s" * (count > 1)}', fontsize='medium')
+        ours = [1e3 * run['results']['minigan']['seconds'][0] for run in runs]
+        axes.set_xticks(range(len(runs)), [f"batch {run['m']}\nminigan: {ms:.1f} ms" for run, ms in zip(runs, ours)])
+    figure.axes[0].set_ylabel('time of a step / minigan\'s')
+    figure.axes[-1].legend(fontsize='small')
+    figure.savefig(path, dpi=100)
+
+
+def main():
+    """Parse the arguments, measure, print, and after a full run write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='a first look')
+    parser.add_argument('--batches', type=int, nargs='+', default=BATCHES)
+    parser.add_argument('--threads', type=int, nargs='+')
+    parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--only', nargs='+', metavar='NAME', help=f'which references: {", ".join(REFERENCES)}; or none')
+    parser.add_argument('--against', metavar='PATH', help='another copy of minigan, to compare with')
+    options = parser.parse_args()
+    settings = {'rounds': options.rounds, 'seconds': 0.25, 'only': options.only, 'against': options.against}
+    if options.quick:
+        options.batches, options.threads = [32], options.threads or [2]
+        settings |= {'rounds': 4, 'seconds': 0.1, 'only': options.only or [*REFERENCES.keys() - {'PyTorch compile'}]}
+    options.threads = options.threads or THREADS
+    print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up; '
+          f'median (quartiles)')
+    runs = []
+    for threads in options.threads:
+        for m in options.batches:
+            runs.append({'threads': threads, 'm': m, 'results': measure(m, threads, **settings)})
+            print(report(m, threads, runs[-1]['results']), flush=True)
+    full = tuple(options.batches) == BATCHES and tuple(options.threads) == THREADS
+    if full and not (options.only or options.against):
+        save('step', {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
+        chart(load('step'), RESULTS / 'step.png')
+        publish('bench_step', table(load('step')))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,161 @@
+"""What bench_step.py compares: one alternating step of the default networks, by minigan and by others.
+
+A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
+gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step from the start.
+"""
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from minigan import RECIPES, Dropout, ops
+from minigan.data import Dataset
+from minigan.training import Config, build_game
+
+REFERENCES = {  # name -> module in references/, class, arguments
+    'PyTorch eager': ('pytorch', 'PyTorch', 'eager'),
+    'PyTorch fused Adam': ('pytorch', 'PyTorch', 'fused'),
+    'PyTorch compile': ('pytorch', 'PyTorch', 'compile'),
+    'Keras tf.function': ('keras_', 'Keras'),
+    'JAX jit': ('jax_', 'JAX'),
+}
+EPS = 1e-3
+TOLERANCE = 1e-5  # float32 gradients, as the norm of the difference over the norm
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where every candidate starts: the images, the parameters of both networks in order, the settings."""
+
+    m: int
+    n_z: int
+    threads: int
+    images: np.ndarray
+    G: list
+    D: list
+    learning_rate: float
+    beta1: float
+    eps: float
+    slope: float = 0.2
+    rate: float = 0.3
+
+
+def dataset():
+    """The 8x8 digits, enlarged to 24x24 in a frame of two pixels: MNIST's size without a download."""
+    images = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
+    images = np.pad(images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2))).reshape(-1, 784)
+    return Dataset('digits28', (28, 28), images, images[:0], images[:0])
+
+
+def game(m, update='alternating', check=False):
+    """The default recipe's game on these images.
+
+    check: without dropout, and with an eps so large that Adam's first step does not turn rounding into a sign.
+    """
+    recipe, images = RECIPES['default'], dataset()
+    if check:
+        D = recipe.D
+        recipe = replace(recipe, D=lambda n: [layer for layer in D(n) if not isinstance(layer, Dropout)], eps=EPS)
+    return build_game(Config(batch=m, update=update).resolve(recipe, images), recipe, images)
+
+
+def start(fresh, threads):
+    """The parameters and images of a fresh game, each array a copy."""
+    def parameters(net):
+        return [net.theta[offset:offset + int(np.prod(shape))].reshape(shape).copy() for _, offset, shape in net.slots]
+    images = fresh.minibatch.images / np.float32(127.5) - 1
+    return Start(m=fresh.m, n_z=fresh.n_z, threads=threads, images=images, G=parameters(fresh.G), D=parameters(fresh.D),
+                 **{name: fresh.optimizer_G.hyper[name] for name in ('learning_rate', 'beta1', 'eps')})
+
+
+class Minigan:
+    """minigan itself; part: 'step', 'simultaneous', 'update_D' or 'update_G'."""
+
+    def __init__(self, m, part):
+        self.game, self.part, self.t = game(m, 'simultaneous' if part == 'simultaneous' else 'alternating'), part, 0
+
+    def run(self, steps):
+        one = self.game
+        for t in range(self.t, self.t + steps):
+            if self.part == 'update_D':
+                one.update_D(one.minibatch(t), one.noise(t, 0), one.dropout(t, 0))
+            elif self.part == 'update_G':
+                one.update_G(one.noise(t, 1), one.dropout(t, 1))
+            else:
+                one.step(t)
+        self.t += steps
+
+
+class Floor:
+    """The least that the step costs: its matrix products as ops.py does them, and Adam's traffic at copy speed.
+
+    Adam reads theta, dtheta, m, v and writes theta, m, v: seven floats a parameter, as many as 3.5 copies move.
+    """
+
+    def __init__(self, m):
+        self.rng, self.products, n = np.random.default_rng(0), [], 0
+        for player, widths in (('G', (100, 256, 512, 784)), ('D', (784, 512, 256, 1))):
+            for n_in, n_out in zip(widths, widths[1:]):
+                n += n_in * n_out
+                first = n_in == widths[0]  # nobody reads the derivative of z and of the data
+                if player == 'G':
+                    self.add_products(n_in, n_out, forward=(m, m), params=(m,), input=() if first else (m,))
+                else:
+                    self.add_products(n_in, n_out, forward=(2 * m, m), params=(2 * m,),
+                                      input=(m,) if first else (m, 2 * m))
+        self.source = self.array(n * 7 // 2)
+        self.target = np.empty_like(self.source)
+
+    def add_products(self, n_in, n_out, *, forward, params, input):
+        """One layer's products, for so many rows each."""
+        W, dW = self.array(n_in, n_out), self.array(n_in, n_out)
+        self.products += [(ops.dense, (self.array(rows, n_in), W)) for rows in forward]
+        self.products += [(ops.dense_backward_params_, (self.array(rows, n_out), self.array(rows, n_in), dW))
+                          for rows in params]
+        self.products += [(ops.dense_backward_input, (self.array(rows, n_out), W)) for rows in input]
+
+    def array(self, *shape):
+        """Normal numbers, float32."""
+        return self.rng.standard_normal(shape, dtype=np.float32)
+
+    def run(self, steps):
+        for _ in range(steps):
+            for f, arguments in self.products:
+                f(*arguments)
+            np.copyto(self.target, self.source)
+
+
+class Reference:
+    """A framework's step, after its gradients have been found to be minigan's.
+
+    Raises ImportError when the framework is missing, ValueError when its gradients are others.
+    """
+
+    def __init__(self, name, m, threads):
+        module, kind, *arguments = REFERENCES[name]
+        make, begin = getattr(import_module(f'references.{module}'), kind), start(game(m), threads)
+        error = gradient_error(make(replace(begin, rate=0.0, eps=EPS), *arguments), m)
+        if not error < TOLERANCE:
+            raise ValueError(f"expected minigan's gradients within {TOLERANCE}, got {error:.2g}")
+        self.about, self.m, self.step = {'gradient_error': error}, m, make(begin, *arguments)
+        self.rng, self.images = np.random.default_rng(0), len(begin.images)
+
+    def run(self, steps):
+        self.step.run(self.rng.integers(0, self.images, (steps, self.m)))
+
+
+def gradient_error(reference, m):
+    """The largest relative error over all parameters of both networks, for one step without dropout."""
+    ours = game(m, check=True)
+    x, z_D, z_G = ours.minibatch(0), ours.noise(0, 0), ours.noise(0, 1)
+    theirs = reference.gradients(x, z_D, z_G)
+    ours.update_D(x, z_D, None)
+    ours.update_G(z_G, None)
+    worst = 0.0
+    for net, gradients in zip((ours.D, ours.G), theirs):
+        for (_, offset, shape), theirs_ in zip(net.slots, gradients, strict=True):
+            expected = net.dtheta[offset:offset + int(np.prod(shape))].reshape(shape)
+            worst = max(worst, float(np.linalg.norm(theirs_ - expected) / np.linalg.norm(expected)))
+    return worst

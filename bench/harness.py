@@ -1,0 +1,207 @@
+"""Fair timing: candidates in processes of their own, timed in turn, compared by the ratios of neighbouring times.
+
+A machine's speed drifts by tens of per cent within minutes; the ratio of two times taken one after the other does
+not. A worker is a fresh process that reads requests and writes answers, one JSON object a line; while one computes,
+the others sleep.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / 'bench' / 'results'
+REST = 0.1  # seconds after a block of several threads, until those of its libraries have stopped spinning
+PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy')
+
+
+class Worker:
+    """A process with one candidate: what `target`, 'module:function', makes of the arguments.
+
+    threads: 1 pins it to one core; more leaves it all cores, and tells its libraries how many to use.
+    path: another copy of minigan to import. missing: why the candidate cannot run, or None.
+    about: what it said of itself when it was ready.
+    """
+
+    def __init__(self, target, *arguments, threads=1, path=ROOT):
+        environment = {**os.environ, 'PYTHONPATH': str(Path(path).resolve()), 'TF_CPP_MIN_LOG_LEVEL': '3'}
+        for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'):
+            environment[name] = str(threads)
+        if threads == 1:
+            environment['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
+        self._process = subprocess.Popen([sys.executable, __file__, target, str(threads), json.dumps(arguments)],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                         text=True, env=environment)
+        self.missing = self.about = None
+        self.rest = REST if threads > 1 else 0
+
+    def wait_until_ready(self):
+        """Returns whether the candidate can run."""
+        answer = self._answer()
+        self.missing, self.about = answer.get('missing'), answer.get('about')
+        return self.missing is None
+
+    def call(self, method, *arguments):
+        """candidate.method(*arguments) over there. Returns its result and its seconds."""
+        print(json.dumps([method, arguments]), file=self._process.stdin, flush=True)
+        answer = self._answer()
+        if 'missing' in answer:
+            raise RuntimeError(answer['missing'])
+        return answer['result'], answer['seconds']
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else {'missing': f'its process ended with code {self._process.wait()}'}
+
+    def close(self):
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def serve(target, threads, arguments):
+    """A worker's side."""
+    channel = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)  # what a library prints is no answer
+
+    def answer(**content):
+        print(json.dumps(content), file=channel, flush=True)
+
+    if threads == 1 and hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    module, function = target.split(':')
+    try:
+        candidate = getattr(import_module(module), function)(*arguments)
+    except Exception as error:  # whatever a framework raises: the others go on
+        return answer(missing=' '.join(f'{type(error).__name__}: {error}'.split())[:300])
+    answer(about=getattr(candidate, 'about', None))
+    for line in sys.stdin:
+        method, arguments = json.loads(line)
+        begin = time.perf_counter()
+        result = getattr(candidate, method)(*arguments)
+        answer(result=result, seconds=time.perf_counter() - begin)
+
+
+class Entrant:
+    """One thing to be timed: run(steps, *arguments) of a worker. seconds: per step, one entry a round."""
+
+    def __init__(self, name, worker, *arguments):
+        self.name, self.worker, self.arguments, self.seconds, self.steps = name, worker, arguments, [], 3
+
+    def block(self):
+        """Time one block; returns its seconds a step."""
+        seconds = self.worker.call('run', self.steps, *self.arguments)[1] / self.steps
+        time.sleep(self.worker.rest)
+        return seconds
+
+    def ratio(self, reference):
+        """Quartiles of the paired ratios of this one's seconds to the reference's."""
+        return quartiles(np.divide(self.seconds, reference.seconds))
+
+    def result(self, reference):
+        """What is kept in the JSON file."""
+        return {'seconds': quartiles(self.seconds), 'ratio': self.ratio(reference), 'steps': self.steps}
+
+
+def race(entrants, *, rounds, seconds):
+    """Time every entrant `rounds` times in turn, after three blocks of warm-up, or one if it is not to be set.
+
+    seconds: about how long a block lasts; None: entrant.steps is set already. The first of a round is another each
+    time. Fills entrant.seconds.
+    """
+    for _ in range(3 if seconds else 1):  # compile, grow the buffers, and learn how many steps make a block
+        for entrant in entrants:
+            took = entrant.block()
+            if seconds:
+                entrant.steps = max(1, round(seconds / took))
+    for i in range(rounds):
+        first = i % len(entrants)
+        for entrant in entrants[first:] + entrants[:first]:
+            entrant.seconds.append(entrant.block())
+
+
+def quartiles(values):
+    """Median, lower and upper quartile."""
+    return [float(q) for q in np.percentile(values, (50, 25, 75))]
+
+
+def spread(median, lower, upper, digits=2):
+    """'1.31 (1.29-1.35)'"""
+    return f'{median:.{digits}f} ({lower:.{digits}f}-{upper:.{digits}f})'
+
+
+def machine():
+    """What ran this."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            pass
+    blas = np.show_config(mode='dicts')['Build Dependencies']['blas']
+    return {'processor': processor(), 'cores': os.cpu_count(), 'system': platform.system(),
+            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}", 'dtype': 'float32',
+            'versions': versions, 'date': time.strftime('%Y-%m-%d')}
+
+
+def processor():
+    """The processor's name and its widest vectors, which decide who is fast."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+        info = {key.strip(): value.strip() for key, value in (line.split(':', 1) for line in lines)}
+        widest = [name for name in ('avx512f', 'avx2') if name in info.get('flags', '').split()]
+        return ' '.join([info['model name'], *widest[:1]])
+    except (OSError, ValueError, KeyError):
+        return platform.processor() or platform.machine()
+
+
+def describe(about):
+    """machine() in one line."""
+    versions = ', '.join(f'{name} {number}' for name, number in about['versions'].items())
+    return (f"{about['processor']}, {about['cores']} cores; {about['system']}, Python {about['python']}, {versions}, "
+            f"NumPy's {about['blas']}; {about['dtype']}; {about['date']}")
+
+
+def save(name, content):
+    """Write bench/results/NAME.json, with the machine beside the content. Returns what was written."""
+    content = {'machine': machine(), **content}
+    (RESULTS / f'{name}.json').write_text(json.dumps(content, indent=1) + '\n')
+    return content
+
+
+def load(name):
+    """What save wrote."""
+    return json.loads((RESULTS / f'{name}.json').read_text())
+
+
+def markdown(head, rows):
+    """A Markdown table."""
+    return '\n'.join(f'| {" | ".join(map(str, row))} |' for row in (head, ['---'] * len(head), *rows))
+
+
+def block(readme, name):
+    """(start, end) of the text between a table's two markers in the README."""
+    found = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', readme, re.DOTALL)
+    return found.span(1)
+
+
+def publish(name, table):
+    """Put a table into the README, between its markers."""
+    path = ROOT / 'README.md'
+    text = path.read_text()
+    start, end = block(text, name)
+    path.write_text(f'{text[:start]}{table}\n{text[end:]}')
+
+
+if __name__ == '__main__':
+    serve(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))

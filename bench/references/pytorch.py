@@ -1,0 +1,83 @@
+"""The step in PyTorch: nn.Sequential, autograd and torch.optim.Adam."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class PyTorch:
+    """mode: 'eager' (Adam for each), 'fused' (Adam in one kernel) or 'compile' (fused, and TorchInductor)."""
+
+    def __init__(self, start, mode):
+        torch.set_num_threads(start.threads)
+        self.start, self.m, self.images = start, start.m, torch.tensor(start.images)
+        self.G, self.D = generator(start), discriminator(start)
+        settings = {'lr': start.learning_rate, 'betas': (start.beta1, 0.999), 'eps': start.eps}
+        settings |= {'foreach': True} if mode == 'eager' else {'fused': True}
+        self.adam_G = torch.optim.Adam(self.G.parameters(), **settings)
+        self.adam_D = torch.optim.Adam(self.D.parameters(), **settings)
+        self.loss_D, self.loss_G = self._loss_D, self._loss_G
+        if mode == 'compile':
+            self.loss_D, self.loss_G = torch.compile(self._loss_D), torch.compile(self._loss_G)
+
+    def _loss_D(self, x, z):
+        with torch.no_grad():
+            samples = self.G(z)
+        logits = self.D(torch.cat([x, samples]))
+        return F.softplus(-logits[:self.m]).mean() + F.softplus(logits[self.m:]).mean()
+
+    def _loss_G(self, z):
+        return F.softplus(-self.D(self.G(z))).mean()
+
+    def step(self, x, z_D, z_G):
+        loss_D = self.loss_D(x, z_D)
+        loss_D.backward()
+        self.adam_D.step()
+        self.D.requires_grad_(False)  # no derivatives for D's weights here
+        loss_G = self.loss_G(z_G)
+        loss_G.backward()
+        self.D.requires_grad_(True)
+        self.adam_G.step()
+        return loss_D.detach(), loss_G.detach()
+
+    def zero_grad(self):
+        self.adam_D.zero_grad()
+        self.adam_G.zero_grad()
+
+    def gradients(self, x, z_D, z_G):
+        self.step(*map(torch.tensor, (x, z_D, z_G)))
+        return tuple([w.grad.numpy().T for w in net.parameters()] for net in (self.D, self.G))
+
+    def run(self, rows):
+        for chosen in torch.tensor(rows):
+            z_D, z_G = torch.randn(self.m, self.start.n_z), torch.randn(self.m, self.start.n_z)
+            self.zero_grad()
+            self.step(self.images[chosen], z_D, z_G)
+
+    def samples(self, n):
+        self.G.eval()
+        with torch.no_grad():
+            samples = self.G(torch.randn(n, self.start.n_z)).numpy()
+        self.G.train()
+        return samples
+
+
+def dense(W, b=None):
+    layer = nn.Linear(*W.shape, bias=b is not None)
+    layer.weight.data[...] = torch.tensor(W.T)
+    if b is not None:
+        layer.bias.data[...] = torch.tensor(b)
+    return layer
+
+
+def generator(start):
+    W1, _, _, W2, _, _, W3, b3 = start.G
+    return nn.Sequential(dense(W1), nn.BatchNorm1d(256, eps=1e-3, momentum=0.01), nn.LeakyReLU(start.slope),
+                         dense(W2), nn.BatchNorm1d(512, eps=1e-3, momentum=0.01), nn.LeakyReLU(start.slope),
+                         dense(W3, b3), nn.Tanh())
+
+
+def discriminator(start):
+    W1, b1, W2, b2, W3, b3 = start.D
+    return nn.Sequential(dense(W1, b1), nn.LeakyReLU(start.slope), nn.Dropout(start.rate),
+                         dense(W2, b2), nn.LeakyReLU(start.slope), nn.Dropout(start.rate), dense(W3, b3))

@@ -1,0 +1,164 @@
+"""The benchmarks hold everybody to minigan's gradients, time in turn, and print what they measured."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigan import ops
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / 'bench'))
+
+import bench_ops  # noqa: E402
+import bench_scaling  # noqa: E402
+import bench_step  # noqa: E402
+import bench_train  # noqa: E402
+import candidates  # noqa: E402
+import harness  # noqa: E402
+
+
+class Same:
+    """A reference that is minigan, but for a factor on one gradient of one player."""
+
+    def __init__(self, begin, player=None, factor=1.0):
+        self.begin, self.player, self.factor = begin, player, factor
+
+    def gradients(self, x, z_D, z_G):
+        game = candidates.game(self.begin.m, check=True)
+        game.update_D(x, z_D, None)
+        game.update_G(z_G, None)
+        views = {name: [net.dtheta[start:start + int(np.prod(shape))].reshape(shape) for _, start, shape in net.slots]
+                 for name, net in (('D', game.D), ('G', game.G))}
+        if self.player:
+            views[self.player][-1] = views[self.player][-1] * self.factor
+        return views['D'], views['G']
+
+
+@pytest.mark.parametrize('player', ['D', 'G'])
+def test_a_reference_with_other_gradients_is_not_timed(player, monkeypatch):
+    monkeypatch.setattr(candidates, 'import_module', lambda name: sys.modules[__name__])
+    monkeypatch.setitem(candidates.REFERENCES, 'same', ('', 'Same'))
+    monkeypatch.setitem(candidates.REFERENCES, 'other', ('', 'Same', player, 1 + 1e-4))
+    assert candidates.Reference('same', 8, 1).about == {'gradient_error': 0}
+    with pytest.raises(ValueError, match="expected minigan's gradients within 1e-05, got 0.0001"):
+        candidates.Reference('other', 8, 1)
+
+
+@pytest.mark.parametrize('name', candidates.REFERENCES)
+def test_each_reference_has_minigans_gradients_and_runs(name):
+    worker = harness.Worker('candidates:Reference', name, 8, 1)
+    if not worker.wait_until_ready() and worker.missing.startswith('ModuleNotFoundError'):
+        pytest.skip(f'{worker.missing}: pip install -e ".[bench]"')
+    assert worker.missing is None and worker.about['gradient_error'] < 1e-5
+    assert worker.call('run', 3)[1] > 0
+    worker.close()
+
+
+@pytest.mark.parametrize('m', [32, 100])
+def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
+    seen, floor = [], candidates.Floor(m)
+    one = candidates.game(m)
+    for name in ('dense', 'dense_backward_input', 'dense_backward_params_'):
+        real = getattr(ops, name)
+        monkeypatch.setattr(ops, name, lambda *a, name=name, real=real: seen.append((name, a[0].shape, a[1].shape))
+                            or real(*a))
+    one.step(0)
+    assert sorted(seen) == sorted((f.__name__, a[0].shape, a[1].shape) for f, a in floor.products)
+    parameters = sum(layer.W.size for net in (one.G, one.D) for layer in net.layers if hasattr(layer, 'W'))
+    assert floor.source.nbytes * 2 == 28 * parameters
+    floor.run(1)
+
+
+def test_a_missing_framework_is_reported_and_a_dead_process_too():
+    worker = harness.Worker('no_such_framework:Step')
+    assert not worker.wait_until_ready() and 'no_such_framework' in worker.missing
+    worker.close()
+    worker = harness.Worker('sys:exit', 3)
+    assert not worker.wait_until_ready() and worker.missing == 'its process ended with code 3'
+    worker.close()
+
+
+class Clock:
+    """A worker that takes the given seconds a step and remembers when it was asked."""
+
+    rest = 0
+
+    def __init__(self, name, seconds, log):
+        self.name, self.seconds, self.log = name, seconds, log
+
+    def call(self, method, steps):
+        self.log.append((self.name, steps))
+        return None, steps * self.seconds
+
+
+def test_a_race_times_in_turn_and_compares_neighbours():
+    log = []
+    a, b = (harness.Entrant(name, Clock(name, seconds, log)) for name, seconds in (('a', 0.01), ('b', 0.03)))
+    harness.race([a, b], rounds=4, seconds=0.3)
+    assert log[:2] == [('a', 3), ('b', 3)] and log[6:] == [('a', 30), ('b', 10), ('b', 10), ('a', 30)] * 2
+    np.testing.assert_allclose(b.ratio(a), [3, 3, 3])
+    assert len(a.seconds) == 4
+    b.seconds = [0.01, 0.02, 0.04, 0.05]
+    np.testing.assert_allclose(b.ratio(a), [3, 1.75, 4.25])
+
+
+def test_every_operation_is_benchmarked_once_and_checked():
+    named = set(bench_ops.operations(bench_ops.arrays(2, 1)))
+    public = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if f.__module__ == 'minigan.ops'}
+    assert public <= named and named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    right = np.ones((2, 3), np.float32)
+    bench_ops.compare('tanh', right, np.ones((2, 3)))
+    for wrong in (right * np.float32(1.0001), right * np.nan):
+        with pytest.raises(ValueError, match='tanh: two results differ'):
+            bench_ops.compare('tanh', wrong, right)
+    with pytest.raises(ValueError, match='shorter|argument'):
+        bench_ops.compare('tanh', (right, right), (right,))
+
+
+def test_speeds_are_work_over_time():
+    m, entrants = 2, {}
+    for name, seconds in (('dense', 1e-3), ('product', 2.0), ('tanh', 4e-6), ('copy 8192', 1e-6)):
+        entrants[name] = harness.Entrant(name, None)
+        entrants[name].seconds = [seconds]
+    dense, tanh = (bench_ops.judge(name, m, entrants) for name in ('dense', 'tanh'))
+    assert dense['speed'] == pytest.approx(2 * 2 * 784 * 512 / 1e-3 / 1e9) and dense['unit'] == 'GFLOP/s'
+    assert dense['share'] == pytest.approx(dense['speed'] / (1024**3 * 2 / 2.0 / 1e9))
+    assert tanh['speed'] == pytest.approx(8192 / 4e-6 / 1e9) and tanh['share'] == pytest.approx(0.25)
+
+
+def test_the_laws_of_scaling_are_found_again():
+    points = [{'m': m, 'width': width, 'N': N, 'P': 1e6 * width**2} for m, width, N in
+              ((16, 1, 10_000), (64, 1, 10_000), (512, 1, 10_000), (64, 3, 10_000), (64, 1, 90_000))]
+    for p in points:
+        p['ms'] = 2e-7 * p['m'] * p['P'] + 3e-6 * p['P']
+        p['MB'] = 70 + 0.05 * p['m'] + (16 * p['P'] + 784 * p['N']) / 1e6
+    for p in bench_scaling.expect(points):
+        assert p['expected ms'] == pytest.approx(p['ms']) and p['expected MB'] == pytest.approx(p['MB'])
+
+
+@pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_scaling, ['scaling']),
+                                             (bench_train, ['train-digits', 'train-mnist'])])
+def test_the_readmes_table_is_what_was_measured(module, results):
+    readme = (ROOT / 'README.md').read_text()
+    start, end = harness.block(readme, module.__name__)
+    assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
+
+
+@pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none', 'bench_ops.py --quick'])
+def test_a_quick_look_prints_its_table_and_writes_nothing(command, monkeypatch):
+    before = {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
+    script, *arguments = command.split()
+    run = subprocess.run([sys.executable, ROOT / 'bench' / script, *arguments], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert ('floor' if 'step' in command else 'batch_norm_backward') in run.stdout
+    assert before == {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
+
+
+@pytest.mark.parametrize('script', sorted(path.name for path in (ROOT / 'bench').glob('bench_*.py')))
+def test_each_benchmark_says_how_it_is_used(script):
+    run = subprocess.run([sys.executable, ROOT / 'bench' / script, '--help'], capture_output=True, text=True)
+    assert run.returncode == 0 and f'python bench/{script}' in run.stdout
