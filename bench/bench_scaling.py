@@ -18,6 +18,7 @@ import argparse
 import numpy as np
 from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, publish, race, save
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from tqdm import tqdm
 
 from minigan import BatchNorm, Dense, Dropout, LeakyReLU, Tanh, networks, training
@@ -104,8 +105,14 @@ def chart(content, path):
         for row, (quantity, unit, law) in enumerate((('ms', 'ms a step', 'a m P + b P'),
                                                      ('MB', 'peak MB', 'c + d m + 16 P + 784 N'))):
             axes, x = panels[row][column], [p[name] for p in points]
-            axes.loglog(x, [p[quantity] for p in points], 'o', label='measured')
-            axes.loglog(x, [p[f'expected {quantity}'] for p in points], '-', color='grey', label=f'expected: {law}')
+            axes.set_xscale('log')
+            axes.set_yscale('log')
+            axes.set_xticks(x[::2] if len(x) > 5 else x, [f'{value:,g}' for value in (x[::2] if len(x) > 5 else x)])
+            axes.minorticks_off()
+            axes.plot(x, [p[quantity] for p in points], 'o', label='measured')
+            axes.plot(x, [p[f'expected {quantity}'] for p in points], '-', color='grey', label=f'expected: {law}')
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter('{x:g}')
             axes.set_xlabel(label)
             axes.set_ylabel(unit if column == 0 else '')
             if column == 0:

@@ -92,8 +92,8 @@ def chart(content, path):
         axes.axhline(1, color='black', linewidth=1)
         axes.set_title(f'{count} thread{"s" * (count > 1)}', fontsize='medium')
         ours = [1e3 * run['results']['minigan']['seconds'][0] for run in runs]
-        axes.set_xticks(range(len(runs)), [f"batch {run['m']}\nminigan: {ms:.1f} ms" for run, ms in zip(runs, ours)])
-    figure.axes[0].set_ylabel('time of a step / minigan\'s')
+        axes.set_xticks(range(len(runs)), [f"batch {run['m']}\n1 = {ms:.1f} ms" for run, ms in zip(runs, ours)])
+    figure.axes[0].set_ylabel("time of a step / minigan's")
     figure.axes[-1].legend(fontsize='small')
     figure.savefig(path, dpi=100)
 
@@ -104,7 +104,7 @@ def main():
     parser.add_argument('--quick', action='store_true', help='a first look')
     parser.add_argument('--batches', type=int, nargs='+', default=BATCHES)
     parser.add_argument('--threads', type=int, nargs='+')
-    parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--rounds', type=int, default=12)
     parser.add_argument('--only', nargs='+', metavar='NAME', help=f'which references: {", ".join(REFERENCES)}; or none')
     parser.add_argument('--against', metavar='PATH', help='another copy of minigan, to compare with')
     options = parser.parse_args()
