@@ -1,0 +1,121 @@
+"""cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (cuda_host.h).
+
+Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
+first byte beyond an array is noticed; what lies behind a const pointer must come back unchanged.
+"""
+
+import ctypes
+import hashlib
+import mmap
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+COMPILER = sys.platform == 'linux' and (shutil.which('c++') or shutil.which('g++') or shutil.which('clang++')) or None
+FLAGS = ['-O1', '-std=c++17', '-fPIC', '-shared', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused']
+HEADER = Path(__file__).with_name('cuda_host.h')
+CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
+PAGE = mmap.PAGESIZE
+
+
+class CompileError(Exception):
+    """What the C++ compiler said."""
+
+
+class HostModule:
+    """A compiled source. seed: the order of blocks and threads, see cuda_host.h; may be changed between launches."""
+
+    def __init__(self, code):
+        self.names = re.findall(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)', code)
+        self.library, self.seed = ctypes.CDLL(str(compiled(code, self.names))), 0
+
+    def get_function(self, name):
+        """The kernel of that name."""
+        return HostKernel(self, name)
+
+
+class HostKernel:
+    """One kernel; called as CuPy's are."""
+
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+        self._launch = getattr(module.library, f'launch_{name}')
+        self._launch.restype = ctypes.c_char_p
+        signature = getattr(module.library, f'signature_{name}')
+        signature.restype = ctypes.c_char_p
+        self.signature = signature().decode().split()
+
+    def __call__(self, grid, block, args):
+        if len(args) != len(self.signature):
+            raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
+        kept, pointers = [], (ctypes.c_void_p * len(args))()
+        for i, (argument, wanted) in enumerate(zip(args, self.signature)):
+            got = f'{argument.dtype.kind}{argument.dtype.itemsize}'
+            if '*' not in wanted:
+                if not isinstance(argument, np.generic) or got != wanted:
+                    raise TypeError(f'{self.name}: argument {i}: expected a scalar {wanted}, got {argument!r}')
+                value = np.array(argument)
+                kept.append(value)
+                pointers[i] = value.ctypes.data
+                continue
+            if got != wanted.strip('c*') or not argument.flags.c_contiguous:
+                raise TypeError(f'{self.name}: argument {i}: expected {wanted}, contiguous, got {argument.dtype} of '
+                                f'strides {argument.strides}')
+            copy = guarded(argument, at_end=self.module.seed % 2 == 0)
+            pointer = ctypes.c_void_p(copy.ctypes.data)
+            kept.append((argument, copy, pointer, wanted))
+            pointers[i] = ctypes.addressof(pointer)
+        shape = [(ctypes.c_uint * 2)(*(tuple(n) + (1,))[:2]) for n in (grid, block)]
+        error = self._launch(*shape, pointers, ctypes.c_uint(self.module.seed))
+        if error:
+            raise RuntimeError(f'{self.name}: {error.decode()}')
+        for argument, copy, _, wanted in (entry for entry in kept if isinstance(entry, tuple)):
+            if not wanted.startswith('c'):
+                argument[...] = copy
+            elif copy.tobytes() != argument.tobytes():
+                raise RuntimeError(f'{self.name}: an input behind a const pointer is written')
+
+
+def compiled(code, names):
+    """The shared library of a source, compiled unless it has been before."""
+    source = f'#include "{HEADER}"\n#line 1 "kernels.cu"\n{code}\n' + ''.join(
+        f'static void run_{name}(void** a) {{ host::Kernel<decltype(&{name})>::run<&{name}>(a); }}\n'
+        f'extern "C" const char* launch_{name}(unsigned* g, unsigned* b, void** a, unsigned seed)\n'
+        f'{{ return host::launch(run_{name}, g, b, a, seed); }}\n'
+        f'extern "C" const char* signature_{name}()\n'
+        f'{{ static std::string s = host::Kernel<decltype(&{name})>::signature(); return s.c_str(); }}\n'
+        for name in names)
+    key = hashlib.sha256((source + HEADER.read_text() + ' '.join(FLAGS)).encode()).hexdigest()[:24]
+    library = CACHE / f'{key}.so'
+    if not library.exists():
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            path = Path(folder) / 'kernels.cpp'
+            path.write_text(source)
+            run = subprocess.run([COMPILER, *FLAGS, str(path), '-o', f'{folder}/kernels.so'], capture_output=True,
+                                 text=True)
+            if run.returncode:
+                raise CompileError(run.stderr)
+            os.replace(f'{folder}/kernels.so', library)
+    return library
+
+
+def guarded(array, *, at_end):
+    """A copy between two pages that nobody may touch; it ends at the second, or begins at the first."""
+    size = -(-max(array.nbytes, 1) // PAGE) * PAGE
+    memory = mmap.mmap(-1, size + 2 * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for page in (start, start + PAGE + size):
+        if protect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0):
+            raise OSError(ctypes.get_errno(), 'mprotect')
+    offset = PAGE + (size - array.nbytes if at_end else 0)
+    copy = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,0 +1,47 @@
+"""NVIDIA's runtime compiler without CUDA, a driver or a GPU: the wheel nvidia-cuda-nvrtc-cu12 is enough."""
+
+import ctypes
+import importlib.util
+import re
+from pathlib import Path
+
+
+def library():
+    """The compiler, or None where its wheel is not installed."""
+    package = importlib.util.find_spec('nvidia')
+    for folder in package.submodule_search_locations if package else ():
+        for path in sorted(Path(folder).glob('*/lib/libnvrtc.so.1?')):
+            return ctypes.CDLL(str(path))
+    return None
+
+
+def resources(nvrtc, code, architecture):
+    """Compile for an architecture such as 'sm_90' with CuPy's flags.
+
+    Returns name -> (registers, bytes of shared memory, bytes of spilled registers) of each kernel.
+    Raises ValueError with the compiler's words when it refuses the code.
+    """
+    program = ctypes.c_void_p()
+    _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b'kernels.cu', 0, None, None))
+    flags = [f'-arch={architecture}', '--std=c++17', '-ftz=true', '--ptxas-options=-v']
+    status = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*map(str.encode, flags)))
+    size = ctypes.c_size_t()
+    _check(nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
+    log = ctypes.create_string_buffer(size.value)
+    _check(nvrtc.nvrtcGetProgramLog(program, log))
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    text = log.value.decode()
+    if status:
+        raise ValueError(text)
+    found = {}
+    for part in re.split(r"Compiling entry function '", text)[1:]:
+        spilled = sum(map(int, re.findall(r'(\d+) bytes spill', part)))
+        shared = re.search(r'(\d+) bytes smem', part)
+        registers = int(re.search(r'Used (\d+) registers', part)[1])
+        found[part.split("'")[0]] = registers, int(shared[1]) if shared else 0, spilled
+    return found
+
+
+def _check(status):
+    if status:
+        raise RuntimeError(f'NVRTC: status {status}')
