@@ -1,6 +1,6 @@
 """How a step's time and a run's memory grow with the batch, the networks' width and the number of images.
 
-    python bench/bench_scaling.py           about 2 minutes, one thread
+    python bench/bench_scaling.py           about a minute, one thread
     python bench/bench_scaling.py --quick   the ends of each range only
 
 Each point is a process of its own, one alternating step of the default networks with all hidden widths times `width`.
@@ -16,7 +16,7 @@ bench/results/scaling.json, draws scaling.png and puts its table into the README
 import argparse
 
 import numpy as np
-from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, publish, race, save
+from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, peak_memory, publish, race, save
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from tqdm import tqdm
@@ -57,9 +57,8 @@ class Point:
             self.t += 1
 
     def peak(self):
-        """The most memory that this process has needed, in MB."""
-        import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        """See harness.peak_memory."""
+        return peak_memory()
 
 
 def measure(m, width, N):

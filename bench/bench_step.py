@@ -1,26 +1,27 @@
 """One alternating step of the default networks (784 pixels): minigan against PyTorch, Keras and JAX, and its own floor.
 
-    python bench/bench_step.py              every batch size, one thread and two: about 15 minutes
+    python bench/bench_step.py              every batch size, one thread and two: about 12 minutes
     python bench/bench_step.py --quick      batch 32, two threads, few rounds, no torch.compile: under a minute
-    python bench/bench_step.py --batches 32 --threads 1 --only minigan --against ../another-minigan
+    python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
 
 Everybody's step counts in full: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving
 averages. Each reference is first held to minigan's gradients; one that is not installed is reported as missing.
 Then each runs in a process of its own, in turn with the others. Prints medians and quartiles of the paired ratios
 to minigan (above 1: slower than minigan). floor: the step's matrix products as ops.py does them, plus 28 bytes a
-parameter at the speed of a copy, for Adam: no step of NumPy functions can be faster. A full run also writes
-bench/results/step.json, draws step.png and puts its table into the README.
+parameter at the speed of a copy, for Adam: about the least that a step of NumPy functions can take. A full run also
+writes bench/results/step.json, draws step.png and puts its table into the README.
 """
 
 import argparse
+from pathlib import Path
 
 from candidates import REFERENCES
-from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, publish, race, save, spread
+from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, positive, publish, race, save, spread
 from matplotlib.figure import Figure
 
 PARTS = {'minigan': 'step', 'minigan, D step': 'update_D', 'minigan, G step': 'update_G',
          'minigan, simultaneous': 'simultaneous'}
-BATCHES, THREADS = (32, 64, 128, 256), (1, 2)
+BATCHES, THREADS, ROUNDS = (32, 64, 128, 256), (1, 2), 12
 
 
 def measure(m, threads, *, rounds, seconds, only=None, against=None):
@@ -32,6 +33,8 @@ def measure(m, threads, *, rounds, seconds, only=None, against=None):
     if against:
         workers[f'minigan at {against}'] = Worker('candidates:Minigan', m, 'step', threads=threads, path=against)
     ready = {name: worker for name, worker in workers.items() if worker.wait_until_ready()}
+    if 'minigan' not in ready:
+        raise SystemExit(f'minigan: {workers["minigan"].missing}')
     entrants = [Entrant(name, worker) for name, worker in ready.items()]
     race(entrants, rounds=rounds, seconds=seconds)
     results = {name: {'missing': worker.missing} for name, worker in workers.items() if worker.missing}
@@ -45,14 +48,14 @@ def measure(m, threads, *, rounds, seconds, only=None, against=None):
 def report(m, threads, results):
     """One configuration's table, as text."""
     title = f'batch {m}, {threads} thread{"s" * (threads > 1)}'
-    lines = [f'\n{title:22} {"ms a step":>13}   {"ratio to minigan":>22}{"gradients off by":>19}']
+    lines = [f'\n{title:26} {"ms a step":>9}   {"ratio to minigan":>22}{"gradients off by":>19}']
     for name, result in results.items():
         if 'missing' in result:
-            lines.append(f'{name:22} missing: {result["missing"]}')
+            lines.append(f'{name:26} missing: {result["missing"]}')
         else:
             ms, ratio = 1e3 * result['seconds'][0], spread(*result['ratio'], digits=3)
             error = f'{result["gradient_error"]:19.1e}' if 'gradient_error' in result else ''
-            lines.append(f'{name:22} {ms:13.2f}   {ratio:>22}{error}')
+            lines.append(f'{name:26} {ms:9.2f}   {ratio:>22}{error}')
     return '\n'.join(lines)
 
 
@@ -79,7 +82,7 @@ def best(results):
 def chart(content, path):
     """Bars of the ratios to minigan, one panel a number of threads."""
     threads = sorted({run['threads'] for run in content['runs']})
-    figure = Figure(figsize=(11, 4), layout='constrained')
+    figure = Figure(figsize=(12, 4.4), layout='constrained')
     names = [name for name in (*REFERENCES, 'floor') if 'ratio' in content['runs'][0]['results'][name]]
     for axes, count in zip(figure.subplots(1, len(threads), sharey=True, squeeze=False)[0], threads):
         runs = [run for run in content['runs'] if run['threads'] == count]
@@ -94,20 +97,26 @@ def chart(content, path):
         ours = [1e3 * run['results']['minigan']['seconds'][0] for run in runs]
         axes.set_xticks(range(len(runs)), [f"batch {run['m']}\n1 = {ms:.1f} ms" for run, ms in zip(runs, ours)])
     figure.axes[0].set_ylabel("time of a step / minigan's")
-    figure.axes[-1].legend(fontsize='small')
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=len(names),
+                  fontsize='small')
     figure.savefig(path, dpi=100)
 
 
 def main():
     """Parse the arguments, measure, print, and after a full run write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='a first look')
-    parser.add_argument('--batches', type=int, nargs='+', default=BATCHES)
-    parser.add_argument('--threads', type=int, nargs='+')
-    parser.add_argument('--rounds', type=int, default=12)
-    parser.add_argument('--only', nargs='+', metavar='NAME', help=f'which references: {", ".join(REFERENCES)}; or none')
-    parser.add_argument('--against', metavar='PATH', help='another copy of minigan, to compare with')
+    parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
+    parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
+    parser.add_argument('--threads', type=positive, metavar='N', nargs='+')
+    parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
+    parser.add_argument('--only', nargs='+', metavar='NAME', choices=[*REFERENCES, 'none'],
+                        help=f'which references: {", ".join(map(repr, REFERENCES))}, or none')
+    parser.add_argument('--against', metavar='PATH', help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()
+    if options.against and not (Path(options.against) / 'minigan' / '__init__.py').exists():
+        parser.error(f'--against: expected a folder with a minigan in it, got {options.against}')
+    if min(options.batches) < 2:
+        parser.error('--batches: expected at least 2 images, since G has a batch norm')
     settings = {'rounds': options.rounds, 'seconds': 0.25, 'only': options.only, 'against': options.against}
     if options.quick:
         options.batches, options.threads = [32], options.threads or [2]
@@ -120,7 +129,7 @@ def main():
         for m in options.batches:
             runs.append({'threads': threads, 'm': m, 'results': measure(m, threads, **settings)})
             print(report(m, threads, runs[-1]['results']), flush=True)
-    full = tuple(options.batches) == BATCHES and tuple(options.threads) == THREADS
+    full = tuple(options.batches) == BATCHES and tuple(options.threads) == THREADS and options.rounds == ROUNDS
     if full and not (options.only or options.against):
         save('step', {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
         chart(load('step'), RESULTS / 'step.png')

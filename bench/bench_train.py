@@ -21,8 +21,8 @@ import time
 import candidates
 import numpy as np
 from bench_changes import Judge
-from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, publish, quartiles, race, save,
-                     spread)
+from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, publish, quartiles,
+                     race, save, spread)
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -84,7 +84,10 @@ class PyTorchSteps:
 def overhead(source, threads, plan):
     """Quartiles of a run's seconds over its steps', and of an epoch's seconds."""
     run, steps = (Worker(f'bench_train:{name}', source, threads=threads) for name in ('Run', 'Steps'))
-    entrants = [Entrant('', worker) for worker in (run, steps) if worker.wait_until_ready()]
+    for worker in (run, steps):
+        if not worker.wait_until_ready():
+            raise SystemExit(f'minigan: {worker.missing}')
+    entrants = [Entrant('', worker) for worker in (run, steps)]
     for entrant in entrants:
         entrant.steps = plan['epochs']
     race(entrants, rounds=plan['rounds'], seconds=None)
@@ -95,12 +98,13 @@ def overhead(source, threads, plan):
     return result
 
 
-def peak_memory(source):
+def peak_of_a_run(source):
     """The most memory that `minigan train` needs in a process of its own, in MB."""
-    program = ('import resource, sys; from minigan.cli import main; main(sys.argv[1:]); '
-               'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)')
+    program = ('import sys; from minigan.cli import main; main(sys.argv[2:]); sys.path.append(sys.argv[1]); '
+               'from harness import peak_memory; print(peak_memory())')
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, '-c', program, 'train', '--data', source, '--epochs', '2', '-o', f'{folder}/run']
+        arguments = ['train', '--data', source, '--epochs', '2', '-o', f'{folder}/run']
+        command = [sys.executable, '-c', program, str(ROOT / 'bench'), *arguments]
         run = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
     return float(run.stdout.split()[-1])
 
@@ -179,13 +183,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look')
     parser.add_argument('--data', choices=('digits', 'mnist'), default='digits')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--threads', type=positive, metavar='N', default=2)
     options = parser.parse_args()
     plan = PLANS['quick' if options.quick else options.data]
     print(describe(machine()))
     imports = import_seconds()
     print(f'import minigan beyond numpy: {spread(*(1e3 * s for s in imports), digits=0)} ms')
-    peak, cost = peak_memory(options.data), overhead(options.data, options.threads, plan)
+    peak, cost = peak_of_a_run(options.data), overhead(options.data, options.threads, plan)
     print(f"{options.data}, {options.threads} threads: an epoch takes {spread(*cost['seconds'])} s, "
           f"{spread(*cost['ratio'])} times its steps; peak memory {peak:.0f} MB")
     curves = race_for_quality(options.data, options.threads, plan)
@@ -196,7 +200,7 @@ def main():
             seconds = reached(curve, plan['score'])
             print(f"{name}: score {plan['score']} " + (f'after {seconds:.1f} s' if seconds else 'not reached') +
                   f"; best {max(curve['score']):.2f}; {len(curve['seconds'])} epochs in {curve['seconds'][-1]:.1f} s")
-    if not options.quick:
+    if not options.quick and options.threads == 2:
         content = {'data': options.data, 'threads': options.threads, 'plan': plan, 'import': imports,
                    'overhead': cost, 'peak': peak, 'curves': curves}
         name = f'train-{options.data}'

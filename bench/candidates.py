@@ -17,6 +17,7 @@ from minigan.training import Config, build_game
 REFERENCES = {  # name -> module in references/, class, arguments
     'PyTorch eager': ('pytorch', 'PyTorch', 'eager'),
     'PyTorch fused Adam': ('pytorch', 'PyTorch', 'fused'),
+    'PyTorch fused, own dropout': ('pytorch', 'PyTorch', 'own dropout'),
     'PyTorch compile': ('pytorch', 'PyTorch', 'compile'),
     'Keras tf.function': ('keras_', 'Keras'),
     'JAX jit': ('jax_', 'JAX'),
@@ -89,7 +90,7 @@ class Minigan:
 
 
 class Floor:
-    """The least that the step costs: its matrix products as ops.py does them, and Adam's traffic at copy speed.
+    """About the least that a step costs: its matrix products as ops.py does them, and Adam's traffic at copy speed.
 
     Adam reads theta, dtheta, m, v and writes theta, m, v: seven floats a parameter, as many as 3.5 copies move.
     """

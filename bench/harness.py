@@ -1,7 +1,7 @@
-"""Fair timing: candidates in processes of their own, timed in turn, compared by the ratios of neighbouring times.
+"""Fair timing: candidates in processes of their own, timed in turn, compared by the ratios of times of the same round.
 
-A machine's speed drifts by tens of per cent within minutes; the ratio of two times taken one after the other does
-not. A worker is a fresh process that reads requests and writes answers, one JSON object a line; while one computes,
+A machine's speed drifts by tens of per cent within minutes; the ratio of two times taken seconds apart hardly does.
+A worker is a fresh process that reads requests and writes answers, one JSON object a line; while one computes,
 the others sleep.
 """
 
@@ -11,7 +11,9 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from argparse import ArgumentTypeError
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +29,7 @@ PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'c
 class Worker:
     """A process with one candidate: what `target`, 'module:function', makes of the arguments.
 
-    threads: 1 pins it to one core; more leaves it all cores, and tells its libraries how many to use.
+    threads: it is pinned to so many cores, and its libraries are told.
     path: another copy of minigan to import. missing: why the candidate cannot run, or None.
     about: what it said of itself when it was ready.
     """
@@ -38,8 +40,9 @@ class Worker:
             environment[name] = str(threads)
         if threads == 1:
             environment['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
+        self._errors = tempfile.TemporaryFile('w+')
         self._process = subprocess.Popen([sys.executable, __file__, target, str(threads), json.dumps(arguments)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
                                          text=True, env=environment)
         self.missing = self.about = None
         self.rest = REST if threads > 1 else 0
@@ -55,18 +58,24 @@ class Worker:
         print(json.dumps([method, arguments]), file=self._process.stdin, flush=True)
         answer = self._answer()
         if 'missing' in answer:
-            raise RuntimeError(answer['missing'])
+            raise SystemExit(f'{method}: {answer["missing"]}')
         return answer['result'], answer['seconds']
 
     def _answer(self):
         line = self._process.stdout.readline()
-        return json.loads(line) if line else {'missing': f'its process ended with code {self._process.wait()}'}
+        if line:
+            return json.loads(line)
+        code = self._process.wait()
+        self._errors.seek(0)
+        last = (self._errors.read().split('\n')[-2:] or [''])[0]
+        return {'missing': f'its process ended with code {code}' + (f': {last}' if last else '')}
 
     def close(self):
         """End the process."""
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
+        self._errors.close()
 
 
 def serve(target, threads, arguments):
@@ -77,8 +86,8 @@ def serve(target, threads, arguments):
     def answer(**content):
         print(json.dumps(content), file=channel, flush=True)
 
-    if threads == 1 and hasattr(os, 'sched_setaffinity'):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     module, function = target.split(':')
     try:
         candidate = getattr(import_module(module), function)(*arguments)
@@ -130,6 +139,13 @@ def race(entrants, *, rounds, seconds):
             entrant.seconds.append(entrant.block())
 
 
+def positive(text):
+    """argparse type: an integer of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f'expected an integer of at least 1, got {text!r}')
+    return int(text)
+
+
 def quartiles(values):
     """Median, lower and upper quartile."""
     return [float(q) for q in np.percentile(values, (50, 25, 75))]
@@ -138,6 +154,12 @@ def quartiles(values):
 def spread(median, lower, upper, digits=2):
     """'1.31 (1.29-1.35)'"""
     return f'{median:.{digits}f} ({lower:.{digits}f}-{upper:.{digits}f})'
+
+
+def peak_memory():
+    """The most memory that this process has needed, in MB."""
+    import resource  # not on Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024) / 1e6
 
 
 def machine():
@@ -189,7 +211,7 @@ def markdown(head, rows):
     return '\n'.join(f'| {" | ".join(map(str, row))} |' for row in (head, ['---'] * len(head), *rows))
 
 
-def block(readme, name):
+def span(readme, name):
     """(start, end) of the text between a table's two markers in the README."""
     found = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', readme, re.DOTALL)
     return found.span(1)
@@ -199,7 +221,7 @@ def publish(name, table):
     """Put a table into the README, between its markers."""
     path = ROOT / 'README.md'
     text = path.read_text()
-    start, end = block(text, name)
+    start, end = span(text, name)
     path.write_text(f'{text[:start]}{table}\n{text[end:]}')
 
 

@@ -80,6 +80,11 @@ def test_a_missing_framework_is_reported_and_a_dead_process_too():
     worker = harness.Worker('sys:exit', 3)
     assert not worker.wait_until_ready() and worker.missing == 'its process ended with code 3'
     worker.close()
+    worker = harness.Worker('candidates:Minigan', 8, 'step')
+    assert worker.wait_until_ready()
+    with pytest.raises(SystemExit, match="run: its process ended with code 1: TypeError: .* 'str'"):
+        worker.call('run', 'many')
+    worker.close()
 
 
 class Clock:
@@ -113,7 +118,7 @@ def test_every_operation_is_benchmarked_once_and_checked():
     right = np.ones((2, 3), np.float32)
     bench_ops.compare('tanh', right, np.ones((2, 3)))
     for wrong in (right * np.float32(1.0001), right * np.nan):
-        with pytest.raises(ValueError, match='tanh: two results differ'):
+        with pytest.raises(ValueError, match='tanh: .* differ'):
             bench_ops.compare('tanh', wrong, right)
     with pytest.raises(ValueError, match='shorter|argument'):
         bench_ops.compare('tanh', (right, right), (right,))
@@ -144,7 +149,7 @@ def test_the_laws_of_scaling_are_found_again():
                                              (bench_train, ['train-digits', 'train-mnist'])])
 def test_the_readmes_table_is_what_was_measured(module, results):
     readme = (ROOT / 'README.md').read_text()
-    start, end = harness.block(readme, module.__name__)
+    start, end = harness.span(readme, module.__name__)
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
 
 
