@@ -90,7 +90,9 @@ def test_the_size_of_the_pieces_changes_nothing(optimizer, piece, monkeypatch):
 
 def test_a_net_without_parameters_can_be_stepped():
     for optimizer in (Adam, SGDMomentum):
-        optimizer(Net([Tanh()], rng=None), learning_rate=0.1).step()
+        net = Net([Tanh()], rng=None)
+        optimizer(net, learning_rate=0.1).step()
+        assert net.theta.size == 0 and net.version == 1
 
 
 def test_no_memory_at_all_is_allowed():
