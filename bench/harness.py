@@ -67,8 +67,8 @@ class Worker:
             return json.loads(line)
         code = self._process.wait()
         self._errors.seek(0)
-        last = (self._errors.read().split('\n')[-2:] or [''])[0]
-        return {'missing': f'its process ended with code {code}' + (f': {last}' if last else '')}
+        said = self._errors.read().strip().splitlines()
+        return {'missing': f'its process ended with code {code}' + (f': {said[-1]}' if said else '')}
 
     def close(self):
         """End the process."""

@@ -28,10 +28,9 @@ __device__ Words philox(u64 block, u64 draw, u64 substep, u64 step, u64 seed, u6
     return {{a, b, c, d}};
 }
 
-// The i-th uniform of a draw: the upper 24 bits of the i-th half word, low half first, over 2^24.
-__device__ float uniform_at(int i, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
-    Words words = philox(i / 8 + 1, draw, substep, step, seed, stream);
-    unsigned half = (unsigned)(words.w[i % 8 / 2] >> (i % 2 * 32));
+// The i-th of a block's 8 uniforms: the upper 24 bits of the i-th half word, low half first, over 2^24.
+__device__ float uniform_of(const Words& words, int i) {
+    unsigned half = (unsigned)(words.w[i / 2] >> (i % 2 * 32));
     return (half >> 8) * (1.0f / 16777216.0f);
 }
 
@@ -50,7 +49,7 @@ extern "C" __global__ void uniform(float* out, int size, u64 draw, u64 substep, 
     if (8 * block >= size) return;
     Words words = philox(block + 1, draw, substep, step, seed, stream);
     for (int i = 0; i < 8 && 8 * block + i < size; ++i)
-        out[8 * block + i] = ((unsigned)(words.w[i / 2] >> (i % 2 * 32)) >> 8) * (1.0f / 16777216.0f);
+        out[8 * block + i] = uniform_of(words, i);
 }
 
 // Draws.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
@@ -59,8 +58,8 @@ extern "C" __global__ void uniform(float* out, int size, u64 draw, u64 substep, 
 extern "C" __global__ void normal(float* out, int size, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
     int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
     if (i >= h) return;
-    float u = uniform_at(i, draw, substep, step, seed, stream);
-    float v = uniform_at(h + i, draw, substep, step, seed, stream);
+    float u = uniform_of(philox(i / 8 + 1, draw, substep, step, seed, stream), i % 8);
+    float v = uniform_of(philox((h + i) / 8 + 1, draw, substep, step, seed, stream), (h + i) % 8);
     float radius = sqrtf(-2.0f * log1pf(-u)), angle = 6.2831853f * v;
     out[i] = radius * cosf(angle);
     if (h + i < size) out[h + i] = radius * sinf(angle);

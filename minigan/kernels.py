@@ -13,7 +13,6 @@ import numpy as np
 from minigan.backend import array_module
 
 SOURCE = Path(__file__).with_suffix('.cu')
-OPTIONS = ('--std=c++17',)
 BLOCK = 256          # threads of a block that goes element by element
 TILE = (32, 8)       # COLUMNS and LANES in kernels.cu
 TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,

@@ -58,6 +58,15 @@ def test_each_reference_has_minigans_gradients_and_runs(name):
     worker.close()
 
 
+def test_pytorchs_own_dropout_drops_as_many_units_as_minigans():
+    """The comparison of gradients is without dropout."""
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch import Dropout
+    y = Dropout(0.3)(torch.ones(400, 400))
+    assert set(y.unique().tolist()) == {0, np.float32(2**16 / (2**16 - int(0.3 * 2**16)))}
+    assert abs(float((y == 0).float().mean()) - 0.3) < 0.01
+
+
 @pytest.mark.parametrize('m', [32, 100])
 def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
     seen, floor = [], candidates.Floor(m)

@@ -72,7 +72,7 @@ def cases(m, n, seed):
             'batch_norm_backward': ((dy, gamma, cache), {})}
 
 
-def compare(twins, name, m, n, seed):
+def assert_twin(twins, name, m, n, seed):
     """Run an operation and its twin on the same arguments; an operation in place is judged by its arguments."""
     (args, keywords), (copies, _) = cases(m, n, seed)[name], cases(m, n, seed)[name]
     got, expected = getattr(twins, name)(*copies, **keywords), getattr(ops, name)(*args, **keywords)
@@ -85,7 +85,7 @@ NAMES = list(cases(2, 2, 0))
 PLACE = (5, 7, 11, 2**63 + 13, STREAMS.index('dropout'))  # draw, substep, step, seed, stream
 
 
-def compare_draws(twins, name, size):
+def assert_draws(twins, name, size):
     """A kernel's numbers and Streams' own."""
     draws = Streams(PLACE[3]).at('dropout', PLACE[2], PLACE[1])
     draws._draw = PLACE[0]
@@ -104,7 +104,7 @@ def compare_draws(twins, name, size):
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_kernel_equals_its_specification(built, name, m, n, seed, order):
     built.module.seed = order
-    compare(built, name, m, n, seed)
+    assert_twin(built, name, m, n, seed)
 
 
 @needs_compiler
@@ -113,7 +113,7 @@ def test_a_kernel_equals_its_specification(built, name, m, n, seed, order):
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_numbers_are_those_of_the_cpu(built, name, size, order):
     built.module.seed = order
-    compare_draws(built, name, size)
+    assert_draws(built, name, size)
 
 
 def test_every_kernel_has_a_twin_and_a_case():
@@ -129,10 +129,10 @@ def check_all(code):
     for twins.module.seed in ORDERS:
         for name in NAMES:
             for m, n in ((9, 33), (32, 64), (2, 1)):
-                compare(twins, name, m, n, 0)
+                assert_twin(twins, name, m, n, 0)
         for name in ('bits', 'uniform', 'normal'):
             for size in (1, 15, 16, 17, 300):
-                compare_draws(twins, name, size)
+                assert_draws(twins, name, size)
 
 
 BARRIERS = CODE.count('__syncthreads();')
@@ -160,7 +160,7 @@ BUGS = {  # what is planted: (text, replacement)
     'nine rounds': ('round < 10', 'round < 9'),
     'blocks counted from 0': ('philox(block + 1, draw', 'philox(block, draw'),
     'keys swapped': ('a = high_c ^ b ^ seed', 'a = high_c ^ b ^ stream'),
-    'high half first': ('(i % 2 * 32)) >> 8', '((1 - i % 2) * 32)) >> 8'),
+    'high half first': ('(i % 2 * 32)', '((1 - i % 2) * 32)'),
     'the last bits of a block run over': ('i < 16 && 16 * block + i < size', 'i < 16'),
     'an odd last normal is written beyond the end': ('if (h + i < size) out', 'out'),
     'sine and cosine swapped': ('radius * cosf(angle)', 'radius * sinf(angle)'),
