@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backend import Streams, to_host
+from minigan.backend import to_host
 from minigan.net import Net
 from minigan.networks import RECIPES
+from minigan.streams import Streams
 
 
 def save_generator(path, G, **about):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan import ops
-from minigan.backend import Streams
+from minigan.streams import Streams
 
 MNIST = {  # SHA-256 of the uncompressed file
     'train-images-idx3-ubyte': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',

@@ -6,8 +6,9 @@ The loop over training iterations around it is in training.py.
 from dataclasses import dataclass
 
 from minigan import losses
-from minigan.backend import Streams, array_module
 from minigan.net import Net
+from minigan.ops import stack
+from minigan.streams import Streams
 
 
 @dataclass
@@ -112,8 +113,3 @@ class Game:
     def dropout(self, t, i):
         """The random numbers of the dropout layers, for update i of iteration t."""
         return self.streams.at('dropout', t, i)
-
-
-def stack(a, b):
-    """The rows of a, then the rows of b."""
-    return array_module(a).concatenate([a, b])

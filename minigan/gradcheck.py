@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigan.backend import Streams
 from minigan.net import Net
+from minigan.streams import Streams
 
 STEP = 1e-6       # h for arrays of size 1: a central difference is off by about h^2 f'''/6, its rounding by 1e-16 f / h
 TOLERANCE = {     # relative. float64: a derivative against differences; float32: a float32 result against float64

@@ -1,7 +1,8 @@
 // CUDA twins of operations in ops.py: float32, no atomics, the same result every time.
 //
-// Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. Each header says what the
-// kernel computes, and its traffic in bytes an element, in and out.
+// Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment behind an array
+// is its number of elements, which Kernels.launch checks. Each header says what the kernel computes; its traffic in
+// bytes an element, in and out; and what it replaced, and why.
 
 typedef unsigned long long u64;
 typedef unsigned short u16;
@@ -34,17 +35,25 @@ __device__ float uniform_of(const Words& words, int i) {
     return (half >> 8) * (1.0f / 16777216.0f);
 }
 
-// Draws.bits: integers in [0, 2^16), four of each word, low bits first. 0 in, 2 out. One thread, one block of 16.
-extern "C" __global__ void bits(u16* out, int size, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
+// The i-th of a block's 16 integers of bits: four of each word, low bits first.
+__device__ u16 bits_of(const Words& words, int i) {
+    return (u16)(words.w[i / 4] >> (i % 4 * 16));
+}
+
+// Draws.bits: integers in [0, 2^16). 0 in, 2 out. One thread, one block of 16.
+// Replaced: bits drawn on the CPU and copied, which makes the GPU wait for the CPU in every step.
+extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step, u64 seed,
+        u64 stream) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
     if (16 * block >= size) return;
     Words words = philox(block + 1, draw, substep, step, seed, stream);
     for (int i = 0; i < 16 && 16 * block + i < size; ++i)
-        out[16 * block + i] = (u16)(words.w[i / 4] >> (i % 4 * 16));
+        out[16 * block + i] = bits_of(words, i);
 }
 
-// Draws.uniform: u in [0, 1), multiples of 2^-24. 0 in, 4 out. One thread, one block of 8.
-extern "C" __global__ void uniform(float* out, int size, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
+// Draws.uniform: u in [0, 1), multiples of 2^-24. 0 in, 4 out. One thread, one block of 8. Replaced: as for bits.
+extern "C" __global__ void uniform(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
+        u64 seed, u64 stream) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
     if (8 * block >= size) return;
     Words words = philox(block + 1, draw, substep, step, seed, stream);
@@ -54,8 +63,9 @@ extern "C" __global__ void uniform(float* out, int size, u64 draw, u64 substep, 
 
 // Draws.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
 // the (h + i)-th normal. 0 in, 4 out. Each thread finds its own two blocks: eight threads compute the same one, which
-// costs less than to share it.
-extern "C" __global__ void normal(float* out, int size, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
+// takes no memory. Replaced: uniform, then three passes over its numbers.
+extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
+        u64 seed, u64 stream) {
     int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
     if (i >= h) return;
     float u = uniform_of(philox(i / 8 + 1, draw, substep, step, seed, stream), i % 8);
@@ -68,52 +78,95 @@ extern "C" __global__ void normal(float* out, int size, u64 draw, u64 substep, u
 // ---------------------------------------------------------------------------------------------------------------
 // Element by element
 
-// ops.gather_images: x = images[rows] / 127.5 - 1. 1 in, 4 out.
-extern "C" __global__ void gather_images(const u8* __restrict__ images, const long long* __restrict__ rows,
-                                         float* __restrict__ x, int m, int n) {
+// ops.gather_images: x = images[rows] / 127.5 - 1. 1 in, 4 out. Replaced: take, cast, multiply, add (10 in, 13 out).
+extern "C" __global__ void gather_images(const u8* __restrict__ images /* N n */,
+        const long long* __restrict__ rows /* m */, float* __restrict__ x /* m n */, int N, int m, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < m * n) x[i] = images[rows[i / n] * n + i % n] * (float)(1 / 127.5) - 1.0f;
 }
 
-// ops.leaky_relu. 4 in, 4 out.
-extern "C" __global__ void leaky_relu(const float* __restrict__ x, float* __restrict__ y, int size, float slope) {
+// ops.stack: the elements of a, then those of b. 4 in, 4 out. Replaced: CuPy's concatenate, a launch for each part.
+extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const float* __restrict__ b /* size_b */,
+        float* __restrict__ out /* size_a + size_b */, int size_a, int size_b) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < size) y[i] = fmaxf(x[i], slope * x[i]);
+    if (i < size_a + size_b) out[i] = i < size_a ? a[i] : b[i - size_a];
 }
 
-// ops.leaky_relu_backward: the left slope at the kink. 8 in, 4 out.
-extern "C" __global__ void leaky_relu_backward(const float* __restrict__ dy, const float* __restrict__ x,
-                                               float* __restrict__ dx, int size, float slope) {
+// ops.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the bits
+// drawn at that place switch a unit off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each (14 in,
+// 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads compute the same Philox block:
+// in a whole minibatch that takes less time than a launch.
+extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /* m n */,
+        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */, int m,
+        int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < size) dx[i] = x[i] > 0 ? dy[i] : slope * dy[i];
+    if (i >= m * n) return;
+    float h = x[i] + b[i % n], factor = h > 0 ? 1.0f : slope;
+    if (dropped > 0) {
+        Words words = philox(i / 16 + 1, draw, substep, step, seed, stream);
+        factor *= bits_of(words, i % 16) >= dropped ? scale : 0.0f;
+    }
+    s[i] = factor;
+    y[i] = h * factor;
 }
 
-// ops.dropout; dropped of the 2^16 values of bits switch a unit off. 6 in, 8 out.
-extern "C" __global__ void dropout(const float* __restrict__ x, const u16* __restrict__ bits, float* __restrict__ y,
-                                   float* __restrict__ mask, int size, int dropped, float scale) {
+// ops.bias_tanh. 4 in, 4 out. Replaced: bias, then tanh (8 in, 8 out).
+extern "C" __global__ void bias_tanh(const float* __restrict__ x /* m n */, const float* __restrict__ b /* n */,
+        float* __restrict__ y /* m n */, int m, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= size) return;
-    mask[i] = bits[i] >= dropped ? scale : 0.0f;
-    y[i] = x[i] * mask[i];
+    if (i < m * n) y[i] = tanhf(x[i] + b[i % n]);
 }
 
-// ops.tanh_backward. 8 in, 4 out.
-extern "C" __global__ void tanh_backward(const float* __restrict__ dy, const float* __restrict__ y,
-                                         float* __restrict__ dx, int size) {
+// ops.tanh_backward. 8 in, 4 out. Replaced: square, subtract, multiply (16 in, 12 out).
+extern "C" __global__ void tanh_backward(const float* __restrict__ dy /* size */,
+        const float* __restrict__ y /* size */, float* __restrict__ dx /* size */, int size) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < size) dx[i] = dy[i] * (1 - y[i] * y[i]);
 }
 
+// ops.cross_entropy_backward: dx = scale sigmoid(sign x), where scale = sign / m. 4 in, 4 out. Replaced: ten passes
+// of CuPy, each over so few numbers that it took no longer than its launch.
+extern "C" __global__ void cross_entropy_backward(const float* __restrict__ x /* size */,
+        float* __restrict__ dx /* size */, int size, float sign, float scale) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= size) return;
+    float e = expf(-fabsf(x[i]));  // at most 1: sigmoid(|x|) = 1 / (1 + e), sigmoid(-|x|) = e / (1 + e)
+    dx[i] = scale * (sign * x[i] > 0 ? 1 : e) / (1 + e);
+}
+
 // ops.adam_; n1 and n2 as there, folded into two scalars: rate = learning_rate sqrt(n2) / n1, eps = eps sqrt(n2).
-// 16 in, 12 out: all that Adam must touch, once.
-extern "C" __global__ void adam_(float* __restrict__ theta, const float* __restrict__ dtheta, float* __restrict__ m,
-                                 float* __restrict__ v, int size, float beta1, float beta2, float rate, float eps) {
+// 16 in, 12 out: all that Adam must touch, once. Replaced: the ten passes of ops.adam_ (56 in, 40 out).
+extern "C" __global__ void adam_(float* __restrict__ theta /* size */, const float* __restrict__ dtheta /* size */,
+        float* __restrict__ m /* size */, float* __restrict__ v /* size */, int size, float beta1, float beta2,
+        float rate, float eps) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     float g = dtheta[i];
     m[i] = beta1 * m[i] + g;
     v[i] = beta2 * v[i] + g * g;
     theta[i] -= rate * m[i] / (sqrtf(v[i]) + eps);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// One number: a single block of THREADS, each of which walks over every THREADS-th element.
+
+#define THREADS 256
+
+// ops.cross_entropy: the mean of softplus(sign x). 4 in, one number out. Replaced: seven passes and a mean.
+extern "C" __global__ void cross_entropy(const float* __restrict__ x /* size */, float* __restrict__ mean /* 1 */,
+        int size, float sign) {
+    __shared__ float part[THREADS];
+    float sum = 0;
+    for (int i = threadIdx.x; i < size; i += THREADS) {
+        float logit = sign * x[i];
+        sum += fmaxf(logit, 0) + log1pf(expf(-fabsf(logit)));
+    }
+    part[threadIdx.x] = sum;
+    for (int half = THREADS / 2; half > 0; half /= 2) {  // a tree: the same order of additions every time
+        __syncthreads();
+        if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
+    }
+    if (threadIdx.x == 0) *mean = part[0] / size;  // written by this same thread
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -133,55 +186,104 @@ __device__ float column_sum(float value) {
     return sum;
 }
 
-// ops.batch_norm. 12 in (x three times: two of them from the cache), 8 out.
-extern "C" __global__ void batch_norm(const float* __restrict__ x, const float* __restrict__ gamma,
-                                      const float* __restrict__ beta, float* __restrict__ y, float* __restrict__ xhat,
-                                      float* __restrict__ rstd, float* __restrict__ mu, float* __restrict__ var,
-                                      int m, int n, float eps) {
+// ops.bias_leaky_relu_dropout_backward_: dx = dy s, and db, its sum down the columns, unless db is null. 8 in, 4 out.
+// Replaced: dropout_backward, leaky_relu_backward and a sum, a launch each (20 in, 8 out).
+extern "C" __global__ void bias_leaky_relu_dropout_backward_(const float* __restrict__ dy /* m n */,
+        const float* __restrict__ s /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
+        int n) {
     int column = blockIdx.x * COLUMNS + threadIdx.x;
     bool inside = column < n;  // no return here: every thread must reach the barriers
     float sum = 0;
+    for (int row = threadIdx.y; inside && row < m; row += LANES) {
+        int i = row * n + column;
+        dx[i] = dy[i] * s[i];
+        sum += dx[i];
+    }
+    sum = column_sum(sum);
+    if (db && inside && threadIdx.y == 0) db[column] = sum;
+}
+
+// ops.bias_tanh_backward_: dx = dy (1 - y^2), and db as above. 8 in, 4 out. Replaced: tanh_backward and a sum (12 in,
+// 4 out).
+extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m n */,
+        const float* __restrict__ y /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
+        int n) {
+    int column = blockIdx.x * COLUMNS + threadIdx.x;
+    bool inside = column < n;
+    float sum = 0;
+    for (int row = threadIdx.y; inside && row < m; row += LANES) {
+        int i = row * n + column;
+        dx[i] = dy[i] * (1 - y[i] * y[i]);
+        sum += dx[i];
+    }
+    sum = column_sum(sum);
+    if (db && inside && threadIdx.y == 0) db[column] = sum;
+}
+
+// ops.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. 12 in (x three
+// times: two of them from the cache), 8 out. Replaced: batch_norm, leaky_relu (4 in, 4 out) and six launches for the
+// moving averages; before that, ten launches of CuPy for batch_norm alone.
+extern "C" __global__ void batch_norm_leaky_relu_(const float* __restrict__ x /* m n */,
+        const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
+        float* __restrict__ moving_mean /* n */, float* __restrict__ moving_var /* n */,
+        float* __restrict__ y /* m n */, float* __restrict__ xhat /* m n */, float* __restrict__ rstd /* n */, int m,
+        int n, float eps, float momentum, float slope) {
+    int column = blockIdx.x * COLUMNS + threadIdx.x;
+    bool inside = column < n;
+    float sum = 0;
     for (int row = threadIdx.y; inside && row < m; row += LANES) sum += x[row * n + column];
-    float mean = column_sum(sum) / m;
+    float mu = column_sum(sum) / m;
     sum = 0;
     for (int row = threadIdx.y; inside && row < m; row += LANES) {
-        float d = x[row * n + column] - mean;
+        float d = x[row * n + column] - mu;
         sum += d * d;
     }
-    float variance = column_sum(sum) / m, r = 1 / sqrtf(variance + eps);
+    float var = column_sum(sum) / m, r = 1 / sqrtf(var + eps);
     if (!inside) return;
     for (int row = threadIdx.y; row < m; row += LANES) {
-        float h = (x[row * n + column] - mean) * r;
-        xhat[row * n + column] = h;
-        y[row * n + column] = gamma[column] * h + beta[column];
+        int i = row * n + column;
+        xhat[i] = (x[i] - mu) * r;
+        float h = gamma[column] * xhat[i] + beta[column];
+        y[i] = fmaxf(h, slope * h);
     }
     if (threadIdx.y == 0) {
         rstd[column] = r;
-        mu[column] = mean;
-        var[column] = variance;
+        moving_mean[column] += (1 - momentum) * (mu - moving_mean[column]);
+        moving_var[column] += (1 - momentum) * (var - moving_var[column]);
     }
 }
 
-// ops.batch_norm_backward. 16 in (each twice: the second time from the cache), 4 out.
-extern "C" __global__ void batch_norm_backward(const float* __restrict__ dy, const float* __restrict__ gamma,
-                                               const float* __restrict__ xhat, const float* __restrict__ rstd,
-                                               float* __restrict__ dx, float* __restrict__ dgamma,
-                                               float* __restrict__ dbeta, int m, int n) {
+// The derivative of y with respect to xhat's h, times dy.
+__device__ float leaky_backward(float dy, float h, float slope) {
+    return h > 0 ? dy : slope * dy;
+}
+
+// ops.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone where they are null. 16 in (dy and xhat twice:
+// the second time from the cache), 4 out. Replaced: leaky_relu_backward (8 in, 4 out) before batch_norm_backward, which
+// needed h from memory; here xhat gives it again.
+extern "C" __global__ void batch_norm_leaky_relu_backward_(const float* __restrict__ dy /* m n */,
+        const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
+        const float* __restrict__ xhat /* m n */, const float* __restrict__ rstd /* n */,
+        float* __restrict__ dx /* m n */, float* __restrict__ dgamma /* n */, float* __restrict__ dbeta /* n */, int m,
+        int n, float slope) {
     int column = blockIdx.x * COLUMNS + threadIdx.x;
     bool inside = column < n;
     float sum = 0, sum_xhat = 0;
     for (int row = threadIdx.y; inside && row < m; row += LANES) {
-        sum += dy[row * n + column];
-        sum_xhat += dy[row * n + column] * xhat[row * n + column];
+        int i = row * n + column;
+        float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
+        sum += dh;
+        sum_xhat += dh * xhat[i];
     }
     sum = column_sum(sum);
     sum_xhat = column_sum(sum_xhat);
     if (!inside) return;
     for (int row = threadIdx.y; row < m; row += LANES) {
         int i = row * n + column;
-        dx[i] = gamma[column] * rstd[column] * (dy[i] - sum / m - xhat[i] * (sum_xhat / m));
+        float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
+        dx[i] = gamma[column] * rstd[column] * (dh - sum / m - xhat[i] * (sum_xhat / m));
     }
-    if (threadIdx.y == 0) {
+    if (dgamma && threadIdx.y == 0) {
         dgamma[column] = sum_xhat;
         dbeta[column] = sum;
     }

@@ -1,4 +1,4 @@
-"""CUDA twins of operations in ops.py and of the random numbers in backend.py: same name, same signature, float32.
+"""CUDA twins of operations in ops.py and of the random numbers in streams.py: same name, same signature, float32.
 
 CuPy passes to a kernel whatever it is given: a Python float as a double, an array of another type or layout as if it
 were right. So everything goes through Kernels.launch, which reads in kernels.cu what each kernel wants.
@@ -6,6 +6,8 @@ were right. So everything goes through Kernels.launch, which reads in kernels.cu
 
 import re
 from dataclasses import dataclass
+from functools import cache, wraps
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,62 +15,104 @@ import numpy as np
 from minigan.backend import array_module
 
 SOURCE = Path(__file__).with_suffix('.cu')
-BLOCK = 256          # threads of a block that goes element by element
-TILE = (32, 8)       # COLUMNS and LANES in kernels.cu
 TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
          'u8': np.uint8}
+NULL = np.uintp(0)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a kernel takes at one place: an array or a number."""
+    """What a kernel takes at one place: a number, or an array of so many elements: a sum of products of numbers."""
 
     name: str
-    dtype: type
-    is_array: bool
+    dtype: np.dtype
+    elements: tuple = None
 
 
 def parameters(source):
     """name -> the Parameters of every kernel in the source."""
     kernels = {}
     for name, text in re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', source, re.DOTALL):
-        found = [re.fullmatch(r'(?:const )?([\w ]+?)(\*?)(?: __restrict__)? (\w+)', ' '.join(one.split()))
-                 for one in text.split(',')]
-        kernels[name] = [Parameter(one[3], TYPES[one[1]], bool(one[2])) for one in found]
+        kernels[name] = []
+        for one in text.split(','):
+            kind, array, label, elements = re.fullmatch(
+                r'(?:const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', ' '.join(one.split())).groups()
+            size = tuple(tuple(term.split()) for term in elements.split('+')) if array else None
+            kernels[name].append(Parameter(label, np.dtype(TYPES[kind]), size))
     return kernels
 
 
-class Kernels:
-    """The twins, compiled. module: the compiled source, as cupy.RawModule gives it."""
+def twin(specification):
+    """Decorates an operation: its twin in Kernels runs instead where all arrays lie on a GPU, without gaps, and none
+    is of another floating type than float32. None and numbers go with either."""
+    name = specification.__name__
 
-    def __init__(self, module, source):
-        self.module, self.parameters = module, parameters(source)
+    @wraps(specification)
+    def chosen(*arguments, **keywords):
+        if type(arguments[0]) is np.ndarray or not fit(arguments):
+            return specification(*arguments, **keywords)
+        return getattr(loaded(array_module(arguments[0])), name)(*arguments, **keywords)
+
+    return chosen
+
+
+def fit(arguments):
+    """Whether kernels can take the arguments; tuples are looked into, and types must be float32."""
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            if not fit(argument):
+                return False
+        elif isinstance(argument, (type, np.dtype)):
+            if argument != np.float32:
+                return False
+        elif hasattr(argument, 'flags'):
+            if argument.dtype.kind == 'f' and argument.dtype != np.float32 or not argument.flags.c_contiguous:
+                return False
+    return True
+
+
+@cache
+def loaded(xp):
+    """The twins, compiled for the GPU by xp, which is cupy."""
+    code = SOURCE.read_text()
+    return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code)
+
+
+class Kernels:
+    """The twins. module: the compiled source, as cupy.RawModule gives it.
+
+    block: threads of a block that goes element by element; tile: those of a block that goes down the columns.
+    """
+
+    def __init__(self, module, source, *, block=256):
+        self.module, self.parameters, self.block = module, parameters(source), block
+        self.functions = {name: module.get_function(name) for name in self.parameters}
+        self.threads, *self.tile = (int(re.search(rf'#define {name} (\d+)', source)[1])
+                                    for name in ('THREADS', 'COLUMNS', 'LANES'))
 
     def launch(self, name, grid, block, *arguments):
-        """Run a kernel. Numbers are cast to what it takes.
+        """Run a kernel. Numbers are cast to what it takes; None is a null pointer.
 
-        Raises TypeError for another number of arguments, and for an array of another dtype or with gaps.
+        Raises TypeError for another number of arguments, and for an array of another dtype or with gaps; ValueError
+        for one of another size, or with more elements than an int can count.
         """
         wanted = self.parameters[name]
         if len(arguments) != len(wanted):
             raise TypeError(f'{name}: expected {len(wanted)} arguments, got {len(arguments)}')
-        for parameter, argument in zip(wanted, arguments):
-            if parameter.is_array and not (argument.dtype == parameter.dtype and argument.flags.c_contiguous):
-                raise TypeError(f'{name}: expected {parameter.name} as a contiguous array of '
-                                f'{np.dtype(parameter.dtype)}, got {argument.dtype} of strides {argument.strides}')
-        cast = [argument if parameter.is_array else parameter.dtype(argument)
-                for parameter, argument in zip(wanted, arguments)]
-        self.module.get_function(name)(grid, block, tuple(cast))
+        numbers = {one.name: argument for one, argument in zip(wanted, arguments) if one.elements is None}
+        cast = [one.dtype.type(argument) if one.elements is None else NULL if argument is None
+                else _checked(name, one, argument, numbers) for one, argument in zip(wanted, arguments)]
+        self.functions[name](grid, block, tuple(cast))
 
     def by_element(self, name, count, *arguments):
         """Launch a thread for each of `count` elements."""
         if count:
-            self.launch(name, (-(-count // BLOCK),), (BLOCK,), *arguments)
+            self.launch(name, (-(-count // self.block),), (self.block,), *arguments)
 
     def by_column(self, name, n, *arguments):
-        """Launch a tile for each 32 of n columns."""
+        """Launch a tile for each so many of n columns."""
         if n:
-            self.launch(name, (-(-n // TILE[0]),), TILE, *arguments)
+            self.launch(name, (-(-n // self.tile[0]),), tuple(self.tile), *arguments)
 
     def bits(self, out, *place):
         """Fill out with Draws.bits; place: draw, substep, step, seed, stream."""
@@ -82,30 +126,21 @@ class Kernels:
         """Fill out with Draws.normal."""
         self.by_element('normal', -(-out.size // 2), out, out.size, *place)
 
+    def dense_backward_input(self, dy, W):
+        """See ops; cuBLAS reads both as they lie, for few rows too."""
+        return dy @ W.T
+
     def gather_images(self, images, rows, dtype):
         """See ops."""
         x = array_module(images).empty((len(rows), images.shape[1]), dtype)
-        self.by_element('gather_images', x.size, images, rows, x, *x.shape)
+        self.by_element('gather_images', x.size, images, rows, x, len(images), *x.shape)
         return x
 
-    def leaky_relu(self, x, *, slope):
+    def stack(self, a, b):
         """See ops."""
-        y = array_module(x).empty_like(x)
-        self.by_element('leaky_relu', x.size, x, y, x.size, slope)
-        return y
-
-    def leaky_relu_backward(self, dy, x, *, slope):
-        """See ops."""
-        dx = array_module(x).empty_like(x)
-        self.by_element('leaky_relu_backward', x.size, dy, x, dx, x.size, slope)
-        return dx
-
-    def dropout(self, x, bits, *, rate):
-        """See ops."""
-        y, mask = array_module(x).empty_like(x), array_module(x).empty_like(x)
-        dropped = int(rate * 2**16)
-        self.by_element('dropout', x.size, x, bits, y, mask, x.size, dropped, 2**16 / (2**16 - dropped))
-        return y, mask
+        out = array_module(a).empty((len(a) + len(b), *a.shape[1:]), a.dtype)
+        self.by_element('stack', out.size, a, b, out, a.size, b.size)
+        return out
 
     def tanh_backward(self, dy, y):
         """See ops."""
@@ -113,22 +148,73 @@ class Kernels:
         self.by_element('tanh_backward', y.size, dy, y, dx, y.size)
         return dx
 
+    def cross_entropy(self, logit, *, target):
+        """See ops."""
+        mean = array_module(logit).empty((), logit.dtype)
+        self.launch('cross_entropy', (1,), (self.threads,), logit, mean, logit.size, 1 - 2 * target)
+        return mean
+
+    def cross_entropy_backward(self, logit, *, target):
+        """See ops."""
+        dlogit, sign = array_module(logit).empty_like(logit), 1 - 2 * target
+        self.by_element('cross_entropy_backward', logit.size, logit, dlogit, logit.size, sign, sign / len(logit))
+        return dlogit
+
     def adam_(self, theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
         """See ops; needs no scratch."""
         n1, n2 = (1 - beta1**t) / (1 - beta1), (1 - beta2**t) / (1 - beta2)
         self.by_element('adam_', theta.size, theta, dtheta, m, v, theta.size, beta1, beta2,
                         learning_rate * n2**0.5 / n1, eps * n2**0.5)
 
-    def batch_norm(self, x, gamma, beta, *, eps):
+    def bias_leaky_relu_dropout(self, x, b, rng, *, slope, rate):
+        """See ops; draws the bits itself."""
+        y, s, dropped = array_module(x).empty_like(x), array_module(x).empty_like(x), int(rate * 2**16)
+        place = rng.next_place() if rate else [0] * 5
+        self.by_element('bias_leaky_relu_dropout', x.size, x, b, y, s, *x.shape, slope, dropped,
+                        2**16 / (2**16 - dropped), *place)
+        return y, s
+
+    def bias_leaky_relu_dropout_backward_(self, dy, s, db):
+        """See ops."""
+        dx = array_module(dy).empty_like(dy)
+        self.by_column('bias_leaky_relu_dropout_backward_', dy.shape[1], dy, s, dx, db, *dy.shape)
+        return dx
+
+    def bias_tanh(self, x, b):
+        """See ops."""
+        y = array_module(x).empty_like(x)
+        self.by_element('bias_tanh', x.size, x, b, y, *x.shape)
+        return y
+
+    def bias_tanh_backward_(self, dy, y, db):
+        """See ops."""
+        dx = array_module(dy).empty_like(dy)
+        self.by_column('bias_tanh_backward_', dy.shape[1], dy, y, dx, db, *dy.shape)
+        return dx
+
+    def batch_norm_leaky_relu_(self, x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
         """See ops."""
         xp = array_module(x)
-        y, xhat, (rstd, mu, var) = xp.empty_like(x), xp.empty_like(x), (xp.empty_like(gamma) for _ in range(3))
-        self.by_column('batch_norm', x.shape[1], x, gamma, beta, y, xhat, rstd, mu, var, *x.shape, eps)
-        return y, (xhat, rstd), (mu, var)
+        y, xhat, rstd = xp.empty_like(x), xp.empty_like(x), xp.empty_like(gamma)
+        self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, moving_mean, moving_var, y, xhat, rstd,
+                       *x.shape, eps, momentum, slope)
+        return y, (xhat, rstd)
 
-    def batch_norm_backward(self, dy, gamma, cache):
+    def batch_norm_leaky_relu_backward_(self, dy, gamma, beta, cache, dgamma, dbeta, *, slope):
         """See ops."""
-        xp = array_module(dy)
-        dx, dgamma, dbeta = xp.empty_like(dy), xp.empty_like(gamma), xp.empty_like(gamma)
-        self.by_column('batch_norm_backward', dy.shape[1], dy, gamma, *cache, dx, dgamma, dbeta, *dy.shape)
-        return dx, dgamma, dbeta
+        dx = array_module(dy).empty_like(dy)
+        self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, dx, dgamma, dbeta,
+                       *dy.shape, slope)
+        return dx
+
+
+def _checked(name, wanted, array, numbers):
+    """The array, if it is what the kernel wants; see Kernels.launch."""
+    if array.dtype != wanted.dtype or not array.flags.c_contiguous:
+        raise TypeError(f'{name}: expected {wanted.name} as a contiguous array of {wanted.dtype}, got {array.dtype} '
+                        f'of strides {array.strides}')
+    size = sum(prod(numbers[factor] if factor in numbers else int(factor) for factor in term)
+               for term in wanted.elements)
+    if array.size != size or size >= 2**31:
+        raise ValueError(f'{name}: expected {wanted.name} with {size} elements, fewer than 2**31, got {array.size}')
+    return array

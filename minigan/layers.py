@@ -104,16 +104,15 @@ class BatchNorm(Layer):
         self.moving_mean[...], self.moving_var[...] = 0, 1
 
     def forward(self, x, *, training, rng):
-        self.check_width(x, self.n)
-        if not training:
+        if training:
+            self.check_minibatch(x)
+            y, cache, (mu, var) = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps)
+            ops.moving_average_(self.moving_mean, mu, momentum=self.momentum)
+            ops.moving_average_(self.moving_var, var, momentum=self.momentum)
+        else:
+            self.check_width(x, self.n)
             y, cache = ops.batch_norm_evaluation(x, self.gamma, self.beta, self.moving_mean, self.moving_var,
                                                  eps=self.eps)
-        elif len(x) < 2:
-            raise ValueError(f'{self}: expected a minibatch of at least 2 rows in training, got {len(x)}')
-        else:
-            y, cache, (mu, var) = ops.batch_norm(x, self.gamma, self.beta, eps=self.eps)
-            self.moving_mean += (1 - self.momentum) * (mu - self.moving_mean)
-            self.moving_var += (1 - self.momentum) * (var - self.moving_var)
         self.cache = training, cache
         return y
 
@@ -124,6 +123,12 @@ class BatchNorm(Layer):
         if param_grads:
             self.dgamma[...], self.dbeta[...] = dgamma, dbeta
         return dx if input_grad else None
+
+    def check_minibatch(self, x):
+        """Raises ValueError unless x is a minibatch to train with."""
+        self.check_width(x, self.n)
+        if len(x) < 2:
+            raise ValueError(f'{self}: expected a minibatch of at least 2 rows in training, got {len(x)}')
 
     def __repr__(self):
         return f'BatchNorm({self.n})'
@@ -157,13 +162,17 @@ class Dropout(Layer):
         self.rate = rate
 
     def forward(self, x, *, training, rng):
-        if not training:
+        if not training or self.rate == 0:
             self.cache = None
             return x
-        if rng is None:
-            raise ValueError(f'{self}: expected rng (Draws) in training, got None')
+        self.check_rng(rng)
         y, self.cache = ops.dropout(x, rng.bits(x.shape), rate=self.rate)
         return y
+
+    def check_rng(self, rng):
+        """Raises ValueError unless there is something to draw from."""
+        if rng is None:
+            raise ValueError(f'{self}: expected rng (Draws) in training, got None')
 
     def backward(self, dy, *, param_grads, input_grad):
         if not input_grad:

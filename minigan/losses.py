@@ -1,11 +1,11 @@
 """The value function V(D, G) and the players' losses, on logits: D(x) = sigmoid(real), D(G(z)) = sigmoid(fake).
 
-real, fake: (m, 1), D's logits for m examples and for m samples. Each loss is a mean over the minibatch.
-log D = -softplus(-logit) and log(1 - D) = -softplus(logit): see ops.softplus for why never log(sigmoid).
+real, fake: (m, 1), D's logits for m examples and for m samples. Each loss is a mean over the minibatch: a cross-entropy
+with the target 1, -log D, or 0, -log(1 - D). See ops.softplus for why never log(sigmoid).
 Goodfellow et al. 2014, equation 1 and section 3.
 """
 
-from minigan import ops
+from minigan.ops import cross_entropy, cross_entropy_backward
 
 
 def V(real, fake):
@@ -15,7 +15,7 @@ def V(real, fake):
 
     -log 4 = -1.386 when D says 1/2 everywhere (Theorem 1); 0 when D is always right and certain.
     """
-    return -ops.softplus(-real).mean() - ops.softplus(fake).mean()
+    return -cross_entropy(real, target=1) - cross_entropy(fake, target=0)
 
 
 def L_D(real, fake):
@@ -25,7 +25,7 @@ def L_D(real, fake):
 
 def L_D_backward(real, fake):
     """Derivative of L_D.   dreal = (D(x) - 1) / m,   dfake = D(G(z)) / m"""
-    return -ops.sigmoid(-real) / len(real), ops.sigmoid(fake) / len(fake)
+    return cross_entropy_backward(real, target=1), cross_entropy_backward(fake, target=0)
 
 
 def L_G_minimax(fake):
@@ -35,12 +35,12 @@ def L_G_minimax(fake):
 
     Saturates: where D is sure of a fake, the slope is near 0 and G learns nothing.
     """
-    return -ops.softplus(fake).mean()
+    return -cross_entropy(fake, target=0)
 
 
 def L_G_minimax_backward(fake):
     """Derivative of L_G_minimax.   dfake = -D(G(z)) / m"""
-    return -ops.sigmoid(fake) / len(fake)
+    return -cross_entropy_backward(fake, target=0)
 
 
 def L_G_nonsaturating(fake):
@@ -48,12 +48,12 @@ def L_G_nonsaturating(fake):
 
         L_G = -E_z[log D(G(z))]
     """
-    return ops.softplus(-fake).mean()
+    return cross_entropy(fake, target=1)
 
 
 def L_G_nonsaturating_backward(fake):
     """Derivative of L_G_nonsaturating.   dfake = (D(G(z)) - 1) / m"""
-    return -ops.sigmoid(-fake) / len(fake)
+    return cross_entropy_backward(fake, target=1)
 
 
 OBJECTIVES = {'minimax': (L_G_minimax, L_G_minimax_backward),

@@ -4,6 +4,8 @@ from itertools import accumulate
 
 import numpy as np
 
+from minigan.fusion import fuse
+
 
 class Net:
     """Layers applied in sequence. All parameters lie in one flat array, all derivatives in another.
@@ -16,10 +18,13 @@ class Net:
     work on the flat arrays or walk the slots. Derivatives are assigned by each backward pass, never accumulated.
 
     layers: a list of Layer; name: for error messages; rng: Draws for the starting values; xp: numpy or cupy.
+    fused: whether training runs neighbouring layers as one (fusion.py); None: on a GPU.
     """
 
-    def __init__(self, layers, *, rng, name='net', dtype=np.float32, xp=np):
+    def __init__(self, layers, *, rng, name='net', dtype=np.float32, xp=np, fused=None):
         self.layers, self.name, self.dtype = layers, name, np.dtype(dtype)
+        self._chains = {False: layers, True: fuse(layers) if fused or fused is None and xp is not np else layers}
+        self._chain = layers  # what the last forward went through
         self.slots = self._bind_all('shapes', ('theta', ''), ('dtheta', 'd'), xp=xp)
         self.state_slots = self._bind_all('state_shapes', ('state', ''), xp=xp)
         self.version = 0  # counts the changes of theta
@@ -49,7 +54,8 @@ class Net:
             raise ValueError(f'{self.name}: expected x of dtype {self.dtype}, got {x.dtype}')
         if self._cached is not None:
             raise RuntimeError(f'{self.name}: a second forward before the first one\'s backward would lose its cache')
-        for layer in self.layers:
+        self._chain = self._chains[training]
+        for layer in self._chain:
             x = layer.forward(x, training=training, rng=rng)
             if not keep_cache:
                 layer.cache = None  # at once: thousands of samples then need the memory of two layers, not of all
@@ -72,7 +78,7 @@ class Net:
             raise RuntimeError(f'{self.name}: the parameters have changed since the forward pass')
         if not keep_cache:
             self._cached = None  # used up even if a layer raises, so that the net stays usable
-        for i, layer in reversed(list(enumerate(self.layers))):
+        for i, layer in reversed(list(enumerate(self._chain))):
             dy = layer.backward(dy, param_grads=param_grads, input_grad=input_grad or i > 0)
         if not keep_cache:
             self._drop_cache()
@@ -80,7 +86,7 @@ class Net:
 
     def _drop_cache(self):
         self._cached = None
-        for layer in self.layers:
+        for layer in self._chain:
             layer.cache = None
 
     def dtheta_norm(self):

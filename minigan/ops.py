@@ -3,9 +3,11 @@
 Shapes: m minibatch, n_in and n_out widths, n any width. The batch axis is first.
 The derivative of the loss with respect to q is called dq; X_backward maps dy to dx by the chain rule.
 Functions that end in _ write into their arguments; all others leave them alone.
+A function with a @twin has a CUDA kernel, which float32 arrays on a GPU take instead.
 """
 
 from minigan.backend import array_module
+from minigan.kernels import twin
 
 
 def dense(x, W, b=None):
@@ -21,6 +23,7 @@ def dense(x, W, b=None):
     return y
 
 
+@twin
 def dense_backward_input(dy, W):
     """Derivative of dense with respect to its input.
 
@@ -75,6 +78,11 @@ def batch_norm_backward(dy, gamma, cache):
     dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
     m = len(dy)
     return (gamma * rstd) * (dy - dbeta / m - xhat * (dgamma / m)), dgamma, dbeta
+
+
+def moving_average_(moving, statistic, *, momentum):
+    """moving = momentum * moving + (1 - momentum) * statistic, in place."""
+    moving += (1 - momentum) * (statistic - moving)
 
 
 def batch_norm_evaluation(x, gamma, beta, mu, var, *, eps):
@@ -144,6 +152,7 @@ def tanh(x):
     return array_module(x).tanh(x)
 
 
+@twin
 def tanh_backward(dy, y):
     """Derivative of tanh, from its output.   dx = dy * (1 - y^2)"""
     return dy * (1 - y**2)
@@ -179,6 +188,32 @@ def softplus_backward(dy, x):
     return dy * sigmoid(x)
 
 
+@twin
+def cross_entropy(logit, *, target):
+    """Mean cross-entropy of D = sigmoid(logit) with a target of 1 or 0.
+
+        -mean log D = mean softplus(-logit) for target 1,   -mean log(1 - D) = mean softplus(logit) for target 0
+
+    logit: (m, 1). Returns a number.
+    """
+    return softplus(logit if target == 0 else -logit).mean()
+
+
+@twin
+def cross_entropy_backward(logit, *, target):
+    """Derivative of cross_entropy.   dlogit = (D - target) / m,   without the cancellation near D = target"""
+    if target == 0:
+        return sigmoid(logit) / len(logit)
+    return -sigmoid(-logit) / len(logit)
+
+
+@twin
+def stack(a, b):
+    """The rows of a, then the rows of b."""
+    return array_module(a).concatenate([a, b])
+
+
+@twin
 def gather_images(images, rows, dtype):
     """A minibatch: the chosen images, their bytes scaled to tanh's range.
 
@@ -192,6 +227,7 @@ def gather_images(images, rows, dtype):
     return x
 
 
+@twin
 def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
     """One step of Adam down the gradient, in place; t = 1, 2, ... counts the steps.
 
@@ -226,3 +262,76 @@ def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):
     velocity *= momentum
     velocity -= array_module(theta).multiply(dtheta, learning_rate, out=scratch)
     theta += velocity
+
+
+# Several operations in one: what fusion.py makes of neighbouring layers, for a GPU, where each launch costs time.
+
+
+@twin
+def bias_leaky_relu_dropout(x, b, rng, *, slope, rate):
+    """Bias, leaky_relu and dropout. The last two only scale, so their factor s is all that backward needs.
+
+        y = h * s,   h = x + b,   s = (1 where h > 0, slope elsewhere) * mask
+
+    x: (m, n), b: (n,), rng: Draws, for the bits of dropout; nothing is drawn for rate 0. Returns y and s (m, n).
+    """
+    h = x + b
+    s = leaky_relu_backward(array_module(x).ones_like(h), h, slope=slope)
+    if rate:
+        s, _ = dropout(s, rng.bits(h.shape), rate=rate)
+    return h * s, s
+
+
+@twin
+def bias_leaky_relu_dropout_backward_(dy, s, db):
+    """Derivative of bias_leaky_relu_dropout; db is assigned, unless it is None.
+
+        dx = dy * s,   db = sum over the minibatch of dx
+    """
+    dx = dy * s
+    if db is not None:
+        dx.sum(axis=0, out=db)
+    return dx
+
+
+@twin
+def bias_tanh(x, b):
+    """y = tanh(x + b)"""
+    return tanh(x + b)
+
+
+@twin
+def bias_tanh_backward_(dy, y, db):
+    """Derivative of bias_tanh, from its output; db is assigned, unless it is None.
+
+        dx = dy * (1 - y^2),   db = sum over the minibatch of dx
+    """
+    dx = tanh_backward(dy, y)
+    if db is not None:
+        dx.sum(axis=0, out=db)
+    return dx
+
+
+@twin
+def batch_norm_leaky_relu_(x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
+    """batch_norm, whose statistics move the moving averages in place, then leaky_relu (none with slope = 1).
+
+    x: (m, n), all others (n,). Returns y (m, n) and the cache of batch_norm.
+    """
+    h, cache, (mu, var) = batch_norm(x, gamma, beta, eps=eps)
+    moving_average_(moving_mean, mu, momentum=momentum)
+    moving_average_(moving_var, var, momentum=momentum)
+    return leaky_relu(h, slope=slope), cache
+
+
+@twin
+def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, slope):
+    """Derivative of batch_norm_leaky_relu_; dgamma and dbeta are assigned, unless they are None.
+
+    h is not in the cache: gamma * xhat + beta gives it again.
+    """
+    dh = leaky_relu_backward(dy, gamma * cache[0] + beta, slope=slope)
+    dx, *dparams = batch_norm_backward(dh, gamma, cache)
+    if dgamma is not None:
+        dgamma[...], dbeta[...] = dparams
+    return dx

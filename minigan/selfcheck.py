@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 
 from minigan import losses
-from minigan.backend import Streams
 from minigan.gradcheck import Report, check, compare, gradcheck, views
 from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Sigmoid, Tanh
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
+from minigan.streams import Streams
 
 PIXELS, ROWS = 784, 6
 

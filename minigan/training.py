@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 import minigan
 from minigan import checkpoint, data, losses, ops
-from minigan.backend import Streams, keep_freed_memory, select_device, to_host
+from minigan.backend import keep_freed_memory, select_device, to_host
 from minigan.gan import Game
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam
+from minigan.streams import Streams
 
 GLANCE = 10  # steps between two looks at the losses and the gradients
 COLUMNS = ('V', 'L_D', 'L_G', 'D_x', 'D_G_z')

@@ -1,6 +1,9 @@
 """kernels.cu without a GPU: NVIDIA's compiler takes it for every architecture; run on a CPU, every kernel equals its
 specification in four orders of threads and more; planted bugs are caught."""
 
+import functools
+import inspect
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,18 +14,23 @@ from support import nvrtc
 from support.host_cuda import COMPILER, HostModule
 
 from minigan import kernels, ops
-from minigan.backend import STREAMS, Streams
-from minigan.gradcheck import TOLERANCE
-from minigan.kernels import SOURCE, TILE, Kernels, parameters
+from minigan.kernels import SOURCE, Kernels, fit, parameters, twin
+from minigan.selftest import DRAWS, arguments, compare_draws, compare_twin
 
 ORDERS = (0, 1, 2, 3)  # as they stand, from the last to the first, two shuffles
 CODE = SOURCE.read_text()
 ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
-SHARED = {'batch_norm': 1024, 'batch_norm_backward': 1024}  # bytes; all others use none
-REGISTERS = 64  # at most: 256 threads of a block then fit four times into the 65,536 of a multiprocessor
+RESOURCES = {  # registers of a thread at most, given out in eights; bytes of shared memory of a block
+    'bits': (32, 0), 'uniform': (32, 0), 'normal': (56, 0), 'gather_images': (16, 0), 'stack': (16, 0),
+    'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
+    'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
+    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
+    'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
+}
 NVRTC = nvrtc.library()
 needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason='no NVRTC: pip install nvidia-cuda-nvrtc-cu12')
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason='no C++ compiler, or not Linux')
+CASES = list(arguments(2, 2, 0))
 
 
 @pytest.fixture(autouse=True)
@@ -33,106 +41,52 @@ def undefined_outputs(monkeypatch):
     monkeypatch.setattr(kernels, 'array_module', lambda x: undefined)
 
 
-@pytest.fixture(scope='module')
-def built():
-    return Kernels(HostModule(CODE), CODE)
+@functools.cache
+def built(code):
+    return Kernels(HostModule(code), code)
 
 
-def assert_same(name, got, expected):
-    """Equal within float32's tolerance, relative to the largest entry of each array."""
-    layer = 'BatchNorm' if name.startswith('batch_norm') else 'any'
-    for one, other in zip(flat(got), flat(expected), strict=True):
-        assert one.shape == other.shape
-        scale = abs(other).max(initial=0) or 1
-        np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE['float32'].get(layer) * scale, err_msg=name)
-
-
-def flat(result):
-    return [a for part in result for a in flat(part)] if isinstance(result, tuple) else [result]
-
-
-def cases(m, n, seed):
-    """name -> (arguments, keywords) of each operation that has a twin, float32."""
-    rng = np.random.default_rng(seed)
-    x, dy, y = rng.standard_normal((3, m, n), np.float32)
-    at_kink, bits = x * (rng.random((m, n)) > 0.1), rng.integers(0, 2**16, (m, n), np.uint16)
-    bits.flat[::7] = int(0.3 * 2**16)  # the first that stays
-    gamma, beta = rng.standard_normal((2, n), np.float32)
-    cache = ops.batch_norm(x, gamma, beta, eps=1e-3)[1]
-    theta, dtheta, mean, square = rng.standard_normal((4, m * n), np.float32)
-    images, rows = rng.integers(0, 256, (m + 3, n), np.uint8), rng.integers(0, m + 3, m)
-    adam = {'t': 3, 'learning_rate': 0.1, 'beta1': 0.5, 'beta2': 0.9, 'eps': 1e-3}
-    return {'gather_images': ((images, rows, np.float32), {}),
-            'leaky_relu': ((x, ), {'slope': 0.2}),
-            'leaky_relu_backward': ((dy, at_kink.astype(np.float32)), {'slope': 0.2}),
-            'dropout': ((x, bits), {'rate': 0.3}),
-            'tanh_backward': ((dy, np.tanh(y)), {}),
-            'adam_': ((theta, dtheta, mean, square**2, np.empty_like(theta)), adam),
-            'batch_norm': ((x, gamma, beta), {'eps': 1e-3}),
-            'batch_norm_backward': ((dy, gamma, cache), {})}
-
-
-def assert_twin(twins, name, m, n, seed):
-    """Run an operation and its twin on the same arguments; an operation in place is judged by its arguments."""
-    (args, keywords), (copies, _) = cases(m, n, seed)[name], cases(m, n, seed)[name]
-    got, expected = getattr(twins, name)(*copies, **keywords), getattr(ops, name)(*args, **keywords)
-    if name.endswith('_'):
-        got, expected = copies[:4], args[:4]  # not the scratch
-    assert_same(name, got, expected)
-
-
-NAMES = list(cases(2, 2, 0))
-PLACE = (5, 7, 11, 2**63 + 13, STREAMS.index('dropout'))  # draw, substep, step, seed, stream
-
-
-def assert_draws(twins, name, size):
-    """A kernel's numbers and Streams' own."""
-    draws = Streams(PLACE[3]).at('dropout', PLACE[2], PLACE[1])
-    draws._draw = PLACE[0]
-    expected = getattr(draws, name)((size,))
-    out = np.empty_like(expected)
-    getattr(twins, name)(out, *PLACE)
-    if name == 'normal':
-        np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-6)
-    else:
-        np.testing.assert_array_equal(out, expected)
+def assert_ok(row, where):
+    assert row.ok, f'{row} {where}'
 
 
 @needs_compiler
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', CASES)
 @given(m=st.integers(2, 40), n=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), order=st.integers(0, 9))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_kernel_equals_its_specification(built, name, m, n, seed, order):
-    built.module.seed = order
-    assert_twin(built, name, m, n, seed)
+def test_a_kernel_equals_its_specification(name, m, n, seed, order):
+    built(CODE).module.seed = order
+    assert_ok(compare_twin(built(CODE), name, m, n, seed), (m, n, seed, order))
 
 
 @needs_compiler
-@pytest.mark.parametrize('name', ['bits', 'uniform', 'normal'])
+@pytest.mark.parametrize('name', DRAWS)
 @given(size=st.integers(1, 3000), order=st.integers(0, 9))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_numbers_are_those_of_the_cpu(built, name, size, order):
-    built.module.seed = order
-    assert_draws(built, name, size)
+def test_random_numbers_are_those_of_the_cpu(name, size, order):
+    built(CODE).module.seed = order
+    assert_ok(compare_draws(built(CODE), name, size), (size, order))
 
 
-def test_every_kernel_has_a_twin_and_a_case():
-    assert set(parameters(CODE)) == set(NAMES) | {'bits', 'uniform', 'normal'}
-    assert all(hasattr(ops, name) for name in NAMES)
-    columns, lanes = (int(CODE.split(f'#define {name} ')[1].split()[0]) for name in ('COLUMNS', 'LANES'))
-    assert TILE == (columns, lanes)
+def test_every_kernel_is_a_twin_with_a_case_and_the_signature_of_its_specification():
+    cased = {case.split(',')[0] for case in CASES}
+    decorated = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
+    assert decorated == cased == set(parameters(CODE)) - set(DRAWS) | {'dense_backward_input'}
+    for name in decorated:
+        ours = inspect.signature(getattr(Kernels, name)).parameters
+        assert list(ours)[1:] == list(inspect.signature(getattr(ops, name)).parameters), name
 
 
 def check_all(code):
     """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
-    twins = Kernels(HostModule(code), code)
+    twins = built(code)
     for twins.module.seed in ORDERS:
-        for name in NAMES:
+        for name in CASES:
             for m, n in ((9, 33), (32, 64), (2, 1)):
-                assert_twin(twins, name, m, n, 0)
-        for name in ('bits', 'uniform', 'normal'):
+                assert_ok(compare_twin(twins, name, m, n), (m, n, twins.module.seed))
+        for name in DRAWS:
             for size in (1, 15, 16, 17, 300):
-                assert_draws(twins, name, size)
+                assert_ok(compare_draws(twins, name, size), (size, twins.module.seed))
 
 
 BARRIERS = CODE.count('__syncthreads();')
@@ -143,17 +97,26 @@ def without_barrier(number):
     return '__syncthreads();'.join(pieces[:number + 1]) + ';' + '__syncthreads();'.join(pieces[number + 1:])
 
 
-BUGS = {  # what is planted: (text, replacement)
-    'one element too many': ('if (i < size) y[i] = fmaxf', 'if (i <= size) y[i] = fmaxf'),
-    'one element too few': ('if (i < size) y[i] = fmaxf', 'if (i < size - 1) y[i] = fmaxf'),
-    'the right slope at the kink': ('x[i] > 0 ?', 'x[i] >= 0 ?'),
-    'slope forgotten': ('dy[i] : slope * dy[i]', 'dy[i] : dy[i]'),
-    'a unit more is dropped': ('bits[i] >= dropped', 'bits[i] > dropped'),
+BUGS = {  # what is planted: (text, replacement); the first place where the text stands
+    'one element too many': ('if (i < m * n) y[i] = tanhf', 'if (i <= m * n) y[i] = tanhf'),
+    'one element too few': ('if (i < m * n) y[i] = tanhf', 'if (i < m * n - 1) y[i] = tanhf'),
+    'the bias of another column': ('tanhf(x[i] + b[i % n])', 'tanhf(x[i] + b[i / n])'),
+    'the right slope at the kink': ('factor = h > 0 ?', 'factor = h >= 0 ?'),
+    'slope forgotten': ('1.0f : slope;', '1.0f : 1.0f;'),
+    'a unit more is dropped': ('i % 16) >= dropped', 'i % 16) > dropped'),
     'mask not scaled': ('? scale : 0.0f', '? 1.0f : 0.0f'),
-    'an input is written': ('y[i] = x[i] * mask[i];', 'y[i] = x[i] * mask[i]; ((float*)x)[i] = 0;'),
-    'tanh, not its derivative': ('1 - y[i] * y[i]', '1 - y[i]'),
+    'the bits of the next block': ('philox(i / 16 + 1, draw', 'philox(i / 16 + 2, draw'),
+    'the output in place of its factor': ('s[i] = factor;', 's[i] = h * factor;'),
+    'an input is written': ('y[i] = h * factor;', 'y[i] = h * factor; ((float*)x)[i] = 0;'),
+    'tanh, not its derivative': ('dx[i] = dy[i] * (1 - y[i] * y[i]);', 'dx[i] = dy[i] * (1 - y[i]);'),
     'images and rows mixed up': ('rows[i / n] * n', 'rows[i % m] * n'),
     'pixels not shifted': (' * (float)(1 / 127.5) - 1.0f', ' * (float)(1 / 127.5)'),
+    'the second part begins one too early': ('b[i - size_a]', 'b[i - size_a + 1]'),
+    'the sigmoid of the other sign': ('sign * x[i] > 0 ? 1 : e', 'sign * x[i] > 0 ? e : 1'),
+    'a loss that overflows': ('fmaxf(logit, 0) + log1pf(expf(-fabsf(logit)))', 'log1pf(expf(20 * logit)) / 20'),
+    'the mean over the threads': ('part[0] / size', 'part[0] / THREADS'),
+    'half of the tree is not added': ('int half = THREADS / 2', 'int half = THREADS / 4'),
+    'a thread past the half adds too': ('if (threadIdx.x < half)', 'if (threadIdx.x <= half)'),
     'eps inside the root': ('(sqrtf(v[i]) + eps)', 'sqrtf(v[i] + eps)'),
     'first moment forgotten': ('rate * m[i]', 'rate * g'),
     'v without the square': ('g * g;', 'g;'),
@@ -175,12 +138,20 @@ BUGS = {  # what is planted: (text, replacement)
     'columns beyond the last are read': ('inside && row < m; row += LANES) sum += x',
                                          'row < m; row += LANES) sum += x'),
     'columns beyond the last are written': ('    if (!inside) return;\n', ''),
+    'a bias gradient beyond the last column': ('if (db && inside && threadIdx.y == 0)', 'if (db && threadIdx.y == 0)'),
+    'a null pointer is written': ('if (db && inside && threadIdx.y == 0)', 'if (inside && threadIdx.y == 0)'),
     'rows of another lane': ('row += LANES) {\n        float d', 'row += LANES + 1) {\n        float d'),
     'a race: the sum in one shared place': ('    float sum = 0;\n    for (int lane',
                                             '    __shared__ float sum; sum = 0;\n    for (int lane'),
-    'unbiased variance': ('column_sum(sum) / m, r', 'column_sum(sum) / (m - 1), r'),
+    'unbiased variance': ('float var = column_sum(sum) / m', 'float var = column_sum(sum) / (m - 1)'),
+    'the statistic and its average swapped': ('(1 - momentum) * (mu', 'momentum * (mu'),
+    'averages moved by every lane': ('    if (threadIdx.y == 0) {\n        rstd[column]',
+                                     '    {\n        rstd[column]'),
     'dx without its third term': (' - xhat[i] * (sum_xhat / m)', ''),
     'dgamma and dbeta swapped': ('dgamma[column] = sum_xhat', 'dgamma[column] = sum'),
+    'the slope of the wrong side': ('h > 0 ? dy : slope * dy', 'h > 0 ? slope * dy : dy'),
+    'beta forgotten where h is found again': ('dy[i], gamma[column] * xhat[i] + beta[column]',
+                                              'dy[i], gamma[column] * xhat[i]'),
 }
 
 
@@ -192,29 +163,52 @@ def test_the_source_as_it_stands_passes_what_the_bugs_must_fail():
 @needs_compiler
 @pytest.mark.parametrize('bug', [*BUGS, *(f'barrier {i} removed' for i in range(BARRIERS))])
 def test_a_planted_bug_is_caught(bug):
-    code = CODE.replace(*BUGS[bug]) if bug in BUGS else without_barrier(int(bug.split()[1]))
+    code = CODE.replace(*BUGS[bug], 1) if bug in BUGS else without_barrier(int(bug.split()[1]))
     assert code != CODE
     with pytest.raises((AssertionError, RuntimeError)):
         check_all(code)
 
 
 @needs_compiler
-def test_a_launch_refuses_what_the_kernel_would_misread(built):
-    x = np.ones((4, 6), np.float32)
+def test_a_launch_refuses_what_the_kernel_would_misread():
+    x, b = np.ones((4, 6), np.float32), np.ones(6, np.float32)
     for wrong in (x.astype(np.float64), x[:, ::2], np.ones((6, 4), np.float32).T):
-        with pytest.raises(TypeError, match='leaky_relu: expected x as a contiguous array of float32'):
-            built.leaky_relu(wrong, slope=0.2)
+        with pytest.raises(TypeError, match='bias_tanh: expected x as a contiguous array of float32, got'):
+            built(CODE).bias_tanh(wrong, b)
+    with pytest.raises(ValueError, match=r'bias_tanh: expected b with 6 elements, fewer than 2\*\*31, got 4'):
+        built(CODE).bias_tanh(x, b[:4])
     with pytest.raises(TypeError, match='tanh_backward: expected 4 arguments, got 2'):
-        built.launch('tanh_backward', (1,), (1,), x, x)
+        built(CODE).launch('tanh_backward', (1,), (1,), x, x)
+    huge = SimpleNamespace(dtype=np.dtype(np.float32), flags=SimpleNamespace(c_contiguous=True), size=2**31)
+    with pytest.raises(ValueError, match='tanh_backward: expected dy with 2147483648 elements, fewer than'):
+        built(CODE).launch('tanh_backward', (1,), (1,), huge, huge, huge, 2**31)
+
+
+def test_only_arrays_that_a_kernel_can_take_go_to_a_kernel():
+    x = np.ones((4, 6), np.float32)
+    assert fit((x, None, 0.5, x.astype(np.uint8), np.float32, np.dtype('float32'), (x, x[:2])))
+    for wrong in (x.astype(np.float64), x.astype(np.float16), x[:, ::2], x.T, np.float64, (x, x[:, 1:])):
+        assert not fit((x, wrong))
+
+
+def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
+    class OnGPU(np.ndarray):
+        pass
+
+    monkeypatch.setattr(kernels, 'loaded', lambda xp: SimpleNamespace(tanh=lambda x: 'kernel'))
+    tanh, x = twin(ops.tanh), np.zeros((2, 3), np.float32)
+    assert tanh(x.view(OnGPU)) == 'kernel' and tanh.__wrapped__ is ops.tanh
+    for other in (x, x.view(OnGPU).T, x.view(OnGPU).astype(np.float64)):
+        np.testing.assert_array_equal(tanh(other), other)
 
 
 @needs_nvrtc
 @pytest.mark.parametrize('architecture', ARCHITECTURES)
 def test_nvidias_compiler_takes_every_kernel_and_spills_nothing(architecture):
     found = nvrtc.resources(NVRTC, CODE, architecture)
-    assert set(found) == set(parameters(CODE))
+    assert set(found) == set(parameters(CODE)) == set(RESOURCES)
     for name, (registers, shared, spilled) in found.items():
-        assert registers <= REGISTERS and shared == SHARED.get(name, 0) and spilled == 0, name
+        assert registers <= RESOURCES[name][0] and shared == RESOURCES[name][1] and spilled == 0, name
 
 
 @needs_nvrtc

@@ -1,6 +1,6 @@
-// Runs CUDA C on a CPU, for tests: every thread of a block is a context of its own with its own stack. Threads run one
-// at a time, in an order that the caller picks, each until it ends or waits at a barrier. So a missing barrier changes
-// the answer in some order, and a barrier that not every thread reaches is reported.
+// Runs CUDA C on a CPU, for tests: every thread of a block for real, one at a time, in an order that the caller picks,
+// each until it ends or waits at a barrier; a thread that waits keeps its stack. So a missing barrier changes the answer
+// in some order, and a barrier that not every thread reaches is reported.
 //
 // What it does not have: fused multiply-add and flush-to-zero (hence tolerances), warp exchanges, atomics, dynamic
 // shared memory, a third dimension. Needs ucontext and signals: Linux, most likely other Unix systems too.
@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <string>
 #include <type_traits>
 #include <ucontext.h>
@@ -28,33 +29,61 @@ static uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace host {
 
-enum State { READY, AT_BARRIER, DONE };
+// A stack of its own. It runs threads one after the other until one waits at a barrier, and goes on when that does.
+struct Context {
+    ucontext_t start;
+    jmp_buf here;  // where it left off: jumps between stacks take a tenth of the time of swapcontext
+    std::vector<char> stack = std::vector<char>(1 << 14);
+};
 
 struct Thread {
-    ucontext_t context;
-    std::vector<char> stack;
     uint3 index;
-    State state;
-    int line;  // of the barrier where it waits
+    bool done;
+    int line;          // of the barrier where it waits
+    Context* context;  // where it waits
 };
 
 static std::vector<Thread> threads;
-static unsigned current;
-static ucontext_t scheduler;
+static std::deque<Context> contexts;  // as many as have ever waited at once; a deque does not move them
+static std::vector<unsigned> order;
+static unsigned current, started;     // a thread's number; how many of the order have begun
+static Context* running;              // where that thread runs
+static jmp_buf scheduler;
 static void (*kernel)(void**);
 static void** arguments;
 static std::string error;
 static sigjmp_buf fault;
 
-static void run_thread() {
-    kernel(arguments);
-    threads[current].state = DONE;
-    swapcontext(&threads[current].context, &scheduler);
+static void become(unsigned t) { current = t; threadIdx = threads[t].index; }
+
+static void run_threads() {
+    while (started < order.size()) {
+        become(order[started++]);
+        kernel(arguments);
+        threads[current].done = true;
+    }
+    _longjmp(scheduler, 1);
 }
 
 static void wait(int line) {
-    threads[current].state = AT_BARRIER; threads[current].line = line;
-    swapcontext(&threads[current].context, &scheduler);
+    threads[current].line = line; threads[current].context = running;
+    if (!_setjmp(running->here)) _longjmp(scheduler, 1);
+}
+
+static void start(Context& fresh) {
+    getcontext(&fresh.start);
+    fresh.start.uc_stack.ss_sp = fresh.stack.data();
+    fresh.start.uc_stack.ss_size = fresh.stack.size();
+    fresh.start.uc_link = nullptr;
+    makecontext(&fresh.start, run_threads, 0);
+    running = &fresh;
+    if (!_setjmp(scheduler)) setcontext(&fresh.start);
+}
+
+static void resume(unsigned t) {
+    become(t);
+    running = threads[t].context;
+    if (!_setjmp(scheduler)) _longjmp(running->here, 1);
 }
 
 static bool fail(const char* what, unsigned t) {
@@ -65,30 +94,23 @@ static bool fail(const char* what, unsigned t) {
     return false;
 }
 
-static bool run_block(const std::vector<unsigned>& order) {
+static bool run_block() {
     memset(__start_cuda_shared, 0xFF, __stop_cuda_shared - __start_cuda_shared);  // NaN: it starts undefined
-    for (Thread& t : threads) {
-        getcontext(&t.context);
-        t.context.uc_stack.ss_sp = t.stack.data();
-        t.context.uc_stack.ss_size = t.stack.size();
-        t.context.uc_link = nullptr;
-        makecontext(&t.context, run_thread, 0);
-        t.state = READY; t.line = 0;
+    for (Thread& t : threads) { t.done = false; t.line = 0; }
+    started = 0;
+    for (unsigned used = 0; started < order.size(); ++used) {
+        if (used == contexts.size()) contexts.emplace_back();
+        start(contexts[used]);
     }
     for (;;) {
-        for (unsigned t : order)
-            if (threads[t].state == READY) {
-                current = t; threadIdx = threads[t].index;
-                swapcontext(&scheduler, &threads[t].context);
-            }
         unsigned done = 0, waiting = 0;
         for (unsigned t = 0; t < threads.size(); ++t)
-            if (threads[t].state == DONE) ++done; else waiting = t;
+            if (threads[t].done) ++done; else waiting = t;
         if (done == threads.size()) return true;
         if (done) return fail("a barrier is not reached by every thread", waiting);
         for (unsigned t = 0; t < threads.size(); ++t)
             if (threads[t].line != threads[0].line) return fail("threads wait at different barriers", t);
-        for (Thread& t : threads) t.state = READY;
+        for (unsigned t : order) resume(t);
     }
 }
 
@@ -111,10 +133,8 @@ static const char* launch(void (*k)(void**), const unsigned* grid, const unsigne
     gridDim = {grid[0], grid[1], 1}; blockDim = {block[0], block[1], 1};
     unsigned n = block[0] * block[1];
     threads.resize(n);
-    for (unsigned t = 0; t < n; ++t) {
-        threads[t].stack.resize(1 << 14);
-        threads[t].index = {t % block[0], t / block[0], 0};
-    }
+    for (unsigned t = 0; t < n; ++t) threads[t].index = {t % block[0], t / block[0], 0};
+    order = permutation(n, seed);
     static char signal_stack[1 << 16];
     stack_t stack = {}, old_stack; stack.ss_sp = signal_stack; stack.ss_size = sizeof signal_stack;
     struct sigaction action = {}, old_segv, old_bus; action.sa_handler = on_fault; action.sa_flags = SA_ONSTACK;
@@ -122,10 +142,9 @@ static const char* launch(void (*k)(void**), const unsigned* grid, const unsigne
     bool right = true;
     if (sigsetjmp(fault, 1)) right = fail("memory outside an array is touched", current);
     else {
-        std::vector<unsigned> order = permutation(n, seed);
         for (unsigned b : permutation(grid[0] * grid[1], seed)) {
             blockIdx = {b % grid[0], b / grid[0], 0};
-            if (!(right = run_block(order))) break;
+            if (!(right = run_block())) break;
         }
     }
     sigaction(SIGSEGV, &old_segv, nullptr); sigaction(SIGBUS, &old_bus, nullptr); sigaltstack(&old_stack, nullptr);

@@ -57,7 +57,8 @@ class HostKernel:
         kept, pointers = [], (ctypes.c_void_p * len(args))()
         for i, (argument, wanted) in enumerate(zip(args, self.signature)):
             got = f'{argument.dtype.kind}{argument.dtype.itemsize}'
-            if '*' not in wanted:
+            if '*' not in wanted or isinstance(argument, np.uintp) and argument == 0:  # a number, or a null pointer
+                wanted = wanted if '*' not in wanted else got
                 if not isinstance(argument, np.generic) or got != wanted:
                     raise TypeError(f'{self.name}: argument {i}: expected a scalar {wanted}, got {argument!r}')
                 value = np.array(argument)
