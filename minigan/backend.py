@@ -2,6 +2,13 @@
 
 import numpy as np
 
+SIGNS = {  # in what CuPy raises, and what it means
+    "No module named 'cupy'": 'CuPy is not installed; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]',
+    'InsufficientDriver': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
+    'NoDevice': 'there is no NVIDIA GPU',
+    'nvrtc': "NVRTC, CUDA's compiler, is missing; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",
+}
+
 
 def array_module(x):
     """The module whose functions take the array x: numpy, or cupy for an array on a GPU."""
@@ -31,11 +38,17 @@ def select_device(name):
         if int(cupy.arange(4).sum()) != 6:  # allocates, compiles, launches, copies back
             raise RuntimeError('a sum of four numbers came out wrong')
     except Exception as error:  # no CuPy, no driver, no compiler, no device: each raises something else
-        reason = ' '.join(str(error).split()) or type(error).__name__
         if name == 'cuda':
-            raise ValueError(f"device 'cuda': CuPy cannot run a kernel here ({reason})") from error
-        return np, f'NumPy on the CPU (CuPy cannot run a kernel here: {reason})'
+            raise ValueError(f"device 'cuda': {_reason(error)}") from error
+        return np, f'NumPy on the CPU: {_reason(error)}'
     return cupy, f'CuPy {cupy.__version__} on the GPU'
+
+
+def _reason(error):
+    """Why no kernel runs, in one line: what is missing, where that can be told, and what was said."""
+    said = f'{type(error).__name__}: {" ".join(str(error).split())}'
+    missing = next((what for sign, what in SIGNS.items() if sign in said), 'CuPy cannot run a kernel here')
+    return f'{missing} ({said[:200]})'
 
 
 def keep_freed_memory():

@@ -44,6 +44,21 @@ def _gradcheck(seed):
     return 1 if wrong else 0
 
 
+def _selftest():
+    from minigan import selftest
+    from minigan.backend import select_device
+    xp, device = select_device('cuda')
+    print(f'{device}: each kernel against its specification in NumPy, the largest difference relative to the largest\n'
+          f'number of its array; then whole steps\n\n{"":46} {"got":>9} {"allowed":>9}')
+    wrong, count = [], 0
+    for row in selftest.rows(xp):
+        print(row, flush=True)
+        count += 1
+        wrong += [row.name] * (not row.ok)
+    print(f'\nWRONG: {"; ".join(wrong)}' if wrong else f'\nAll {count} are right.')
+    return 1 if wrong else 0
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog='minigan', description=minigan.__doc__)
     parser.add_argument('--version', action='version', version=f'minigan {minigan.__version__}')
@@ -56,6 +71,8 @@ def _parser():
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     gradcheck.set_defaults(command=_gradcheck)
     gradcheck.add_argument('--seed', type=int, default=0, help='where the random numbers start')
+    selftest = commands.add_parser('selftest', help='check every CUDA kernel, and training, on this GPU')
+    selftest.set_defaults(command=_selftest)
     return parser
 
 

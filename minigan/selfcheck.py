@@ -30,6 +30,8 @@ def cases():
         for training in (True, False):
             yield f'{network} G, {mode(training)}', partial(network_case, recipe, 'G', training)
             yield f'{network} D, {mode(training)}', partial(network_case, recipe, 'D', training)
+        for player in 'GD':
+            yield f'{network} {player}, fused', partial(network_case, recipe, player, True, fused=True)
         for objective in losses.OBJECTIVES:
             yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective)
     settings = {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01}
@@ -48,16 +50,16 @@ def layer_case(layer, width, training, seed):
     return gradcheck(layer, np.random.default_rng(seed).standard_normal((ROWS, width)), training=training, seed=seed)
 
 
-def network_case(recipe, player, training, seed):
-    """A whole network of a recipe."""
-    net = build(recipe, player, seed)
+def network_case(recipe, player, training, seed, *, fused=False):
+    """A whole network of a recipe; fused: as a GPU runs it."""
+    net = build(recipe, player, seed, fused=fused)
     return layer_case(net, recipe.n_z if player == 'G' else PIXELS, training, seed)
 
 
-def build(recipe, player, seed):
+def build(recipe, player, seed, *, fused=False):
     """G or D of a recipe, in float64, away from gamma = 1 and b = 0, which would hide a wrong term."""
     layers = recipe.G(recipe.n_z, PIXELS) if player == 'G' else recipe.D(PIXELS)
-    net = Net(layers, rng=Streams(seed).at('init', 0, int(player == 'D')), name=player, dtype=np.float64)
+    net = Net(layers, rng=Streams(seed).at('init', 0, int(player == 'D')), name=player, dtype=np.float64, fused=fused)
     net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
     return net
 

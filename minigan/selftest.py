@@ -33,7 +33,7 @@ class Row:
         return self.error <= self.allowed  # not for NaN
 
     def __str__(self):
-        return f'{self.name:42} {self.error:9.1e} {self.allowed:9.1e}   {"ok" if self.ok else "WRONG"}'
+        return f'{self.name:46} {self.error:9.1e} {self.allowed:9.1e}   {"ok" if self.ok else "WRONG"}'
 
 
 def arguments(m, n, seed):
@@ -93,17 +93,18 @@ def compare_draws(twins, name, size, *, xp=np):
     return Row(name, difference(out, expected), TOLERANCE['float32']['any'] if name == 'normal' else 0)
 
 
-def compare_training(xp, *, steps=STEPS, network='default'):
-    """The same steps of a network on the CPU and with xp: parameters, moments and moving averages afterwards."""
-    dataset, recipe = data.load('digits'), RECIPES[network]
-    config = Config(network=network).resolve(recipe, dataset)
+def compare_training(xp, steps, **choices):
+    """The same steps on the CPU and with xp: parameters, moments and moving averages afterwards. choices: of Config."""
+    dataset, config = data.load('digits'), Config(**choices)
+    recipe = RECIPES[config.network]
+    config = config.resolve(recipe, dataset)
     games = [build_game(config, recipe, dataset, module) for module in (xp, np)]
     for t in range(steps):
         for game in games:
             game.step(t)
     got, expected = ([buffer for net, optimizer in ((game.G, game.optimizer_G), (game.D, game.optimizer_D))
                       for buffer in (net.theta, net.state, optimizer.m, optimizer.v)] for game in games)
-    return Row(f'{steps} steps of {network}, against the CPU', difference(got, expected), DRIFT)
+    return Row(f'{steps} steps of {config.network}, against the CPU', difference(got, expected), DRIFT)
 
 
 def rows(xp):
@@ -114,7 +115,7 @@ def rows(xp):
     for name in DRAWS:
         yield max((compare_draws(twins, name, size, xp=xp) for size in SIZES), key=_badness)
     for network in RECIPES:
-        yield compare_training(xp, network=network)
+        yield compare_training(xp, STEPS, network=network)
 
 
 def move(value, xp):

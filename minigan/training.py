@@ -92,11 +92,14 @@ def train(config, *, quiet=False):
     xp, device = select_device(config.device)
     dataset, recipe = data.load(config.data), _recipe(config.network)
     config = config.resolve(recipe, dataset)
+    dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
     game = build_game(config, recipe, dataset, xp)
     from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
     folder = _create_folder(config, dataset)
     _describe(folder, config, game, dataset, device)
-    plots.sample_grid(folder / 'samples' / 'real.png', dataset.train[:64] / 127.5 - 1, dataset.shape)
+    if config.device != 'cpu' and not quiet:
+        print(device, file=sys.stderr)
+    plots.sample_grid(folder / 'samples' / 'real.png', to_host(dataset.train[:64]) / 127.5 - 1, dataset.shape)
     z = game.streams.at('sample', 0).normal((64, recipe.n_z))
     rows, started = [], time.perf_counter()
     with open(folder / 'log.csv', 'w', newline='') as file, _bar(config, game, quiet) as bar:
@@ -172,10 +175,10 @@ def _evaluate(game, dataset):
 
     Both splits are measured on equally many images, so that only what D has memorised sets them apart.
     """
-    rows, values = np.arange(min(2000, len(dataset.validation), len(dataset.train))), {}
+    rows, values = game.streams.xp.arange(min(2000, len(dataset.validation), len(dataset.train))), {}
     fake = game.D(game.G(game.streams.at('sample', 1).normal((len(rows), game.n_z))))
     for split in ('train', 'validation'):
-        x = game.streams.xp.asarray(ops.gather_images(getattr(dataset, split), rows, game.D.dtype))
+        x = ops.gather_images(getattr(dataset, split), rows, game.D.dtype)
         values |= {f'{split}_{column}': value for column, value in means(game, game.D(x), fake, fake).items()}
     return values
 

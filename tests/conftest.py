@@ -1,7 +1,22 @@
-"""Hypothesis profiles: `pytest --hypothesis-profile=thorough` tries ten times as many examples."""
+"""Hypothesis profiles: `pytest --hypothesis-profile=thorough` tries ten times as many examples. The cupy fixture."""
 
+import sys
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile('default', max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile('thorough', max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('default')
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """The stand-in, as what `import cupy` gives."""
+    from support.host_cuda import COMPILER
+    from support.standin import Cupy
+    if COMPILER is None:
+        pytest.skip('no C++ compiler, or not Linux')
+    module = Cupy()
+    monkeypatch.setitem(sys.modules, 'cupy', module)
+    return module

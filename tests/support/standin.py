@@ -115,7 +115,7 @@ class Cupy(types.ModuleType):
         if name in UPLOADS and type(arguments[0]) is np.ndarray:
             result = result.copy()
         if name in EMPTY:
-            result.view(np.uint8)[...] = 0xFF  # undefined: NaN
+            result[...] = np.nan if result.dtype.kind == 'f' else np.iinfo(result.dtype).max  # undefined
         return keywords['out'] if isinstance(keywords.get('out'), ndarray) else self._wrap(result)
 
     def _count(self, name, arguments, keywords):

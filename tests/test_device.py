@@ -1,0 +1,118 @@
+"""Training on a GPU, on the stand-in for cupy: the same numbers as NumPy, few launches, and nobody waits."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minigan import data, kernels, ops
+from minigan.checkpoint import load_generator
+from minigan.networks import RECIPES
+from minigan.selftest import compare_training
+from minigan.streams import Streams
+from minigan.training import Config, build_game, train
+
+README = (Path(__file__).parents[1] / 'README.md').read_text()
+
+
+def game(cupy, **choices):
+    dataset, config = data.load('digits'), Config(**choices)
+    recipe = RECIPES[config.network]
+    return build_game(config.resolve(recipe, dataset), recipe, dataset, cupy)
+
+
+def counts(cupy, one, t):
+    """What step t costs."""
+    cupy.counts.clear()
+    one.step(t)
+    return dict(cupy.counts)
+
+
+def usual(cupy):
+    """What a step costs, but for the first of an epoch."""
+    one = game(cupy)
+    one.step(0)
+    return counts(cupy, one, 1)
+
+
+def test_a_hundred_steps_are_numpys(cupy):
+    row = compare_training(cupy, 100)
+    assert row.ok, row
+
+
+@pytest.mark.parametrize('network, choices', [('article', {}), ('default', {'update': 'simultaneous'}),
+                                              ('default', {'objective': 'minimax', 'k': 2})])
+@pytest.mark.parametrize('order', [1, 2])
+def test_other_choices_and_other_orders_of_threads_are_numpys_too(cupy, network, choices, order):
+    cupy.order = order
+    row = compare_training(cupy, 4, network=network, **choices)
+    assert row.ok, row
+
+
+def test_a_step_takes_at_most_60_launches_and_nobody_waits(cupy):
+    one = game(cupy)
+    first, second = counts(cupy, one, 0), counts(cupy, one, 1)
+    assert second == {'launches': 55, 'products': 25}  # and so no wait and no upload
+    assert first == {'launches': 57, 'products': 25}   # the epoch's order of images is drawn here
+
+
+def test_what_fusing_saves(cupy, monkeypatch):
+    """The table in the README: pytest -s tests/test_device.py -k saves"""
+    found = {'fused layers': usual(cupy)}
+    monkeypatch.setattr('minigan.net.fuse', lambda layers: layers)
+    found['a kernel for each operation that has one'] = usual(cupy)
+    monkeypatch.setattr(kernels, 'fit', lambda arguments: False)
+    found["CuPy's own functions, but for random numbers"] = usual(cupy)
+    for name, count in found.items():
+        print(f'\n{name:46} {count["launches"]:4} launches, {count["products"]} of them matrix products', end='')
+    for name, count in found.items():
+        assert f'| {name} | {count["launches"]} |' in README
+
+
+def test_a_whole_run_is_the_cpus(cupy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [train(Config(epochs=1, device=device, out=device), quiet=True) for device in ('cuda', 'cpu')]
+    names = [sorted(path.relative_to(run).as_posix() for path in run.rglob('*')) for run in runs]
+    assert names[0] == names[1]
+    (ours, _), (theirs, _) = (load_generator(run / 'generator.npz') for run in runs)
+    np.testing.assert_allclose(ours.theta, theirs.theta, rtol=0, atol=1e-5)
+    rows = []
+    for run in runs:
+        with open(run / 'log.csv', newline='') as file:
+            rows += [[float(value) for name, value in row.items() if name != 'seconds'] for row in csv.DictReader(file)]
+    np.testing.assert_allclose(*rows, rtol=1e-3)
+    pictures = [np.asarray(Image.open(run / 'samples' / 'epoch-0001.png'), int) for run in runs]
+    assert abs(pictures[0] - pictures[1]).max() <= 1
+    assert 'CuPy' in (runs[0] / 'config.json').read_text()
+
+
+def test_the_data_stay_on_the_device_as_bytes(cupy):
+    one = game(cupy)
+    assert type(one.minibatch.images) is cupy.ndarray and one.minibatch.images.dtype == np.uint8
+    assert all(type(net.theta) is cupy.ndarray for net in (one.G, one.D))
+
+
+def test_auto_takes_the_device_and_says_so(cupy, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train(Config(epochs=1, device='auto', batch=700, out='run'))
+    assert f'CuPy {cupy.__version__} on the GPU\n' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name, shape', [('bits', (3, 7)), ('uniform', 19), ('normal', (5, 5)), ('permutation', 50)])
+def test_random_numbers_of_one_place_come_one_after_the_other(cupy, name, shape):
+    """As on the CPU: the second array is another than the first."""
+    draws = [Streams(2**63 + 1, xp=xp).at('noise', 2**40, 3) for xp in (cupy, np)]
+    for _ in range(2):
+        ours, theirs = (getattr(one, name)(shape) for one in draws)
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        np.testing.assert_allclose(ours.get(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_float64_takes_the_specification(cupy):
+    a, b = (Streams(0, xp=xp).at('noise', 0).normal((3, 4), np.float64) for xp in (cupy, np))
+    np.testing.assert_allclose(a.get(), b, rtol=1e-14)
+    cupy.counts.clear()
+    assert ops.bias_tanh(a, a[0]).dtype == np.float64 and cupy.counts['launches'] == 2
+    assert ops.bias_tanh(a.astype(np.float32), cupy.zeros(4, np.float32)).dtype == np.float32

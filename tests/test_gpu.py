@@ -1,0 +1,45 @@
+"""What a real GPU is asked when there is one: all of `minigan selftest`, and that nobody waits within a step."""
+
+import numpy as np
+import pytest
+
+from minigan import data, selftest
+from minigan.backend import select_device
+from minigan.networks import RECIPES
+from minigan.training import Config, build_game
+
+XP, WHY = select_device('auto')
+if XP is np:
+    pytest.skip(f'no GPU: {WHY}', allow_module_level=True)
+TWINS = list(selftest.arguments(2, 2, 0))
+
+
+@pytest.mark.parametrize('m, n', selftest.SHAPES)
+@pytest.mark.parametrize('name', TWINS)
+def test_a_kernel_equals_its_specification(name, m, n):
+    row = selftest.compare_twin(selftest.loaded(XP), name, m, n, xp=XP)
+    assert row.ok, row
+
+
+@pytest.mark.parametrize('size', selftest.SIZES)
+@pytest.mark.parametrize('name', selftest.DRAWS)
+def test_random_numbers_are_those_of_the_cpu(name, size):
+    row = selftest.compare_draws(selftest.loaded(XP), name, size, xp=XP)
+    assert row.ok, row
+
+
+@pytest.mark.parametrize('network', RECIPES)
+def test_a_hundred_steps_are_those_of_the_cpu(network):
+    row = selftest.compare_training(XP, selftest.STEPS, network=network)
+    assert row.ok, row
+
+
+def test_the_same_steps_give_the_same_bytes():
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    thetas = []
+    for _ in range(2):
+        game = build_game(Config().resolve(recipe, dataset), recipe, dataset, XP)
+        for t in range(50):
+            game.step(t)
+        thetas.append(game.G.theta.get())
+    np.testing.assert_array_equal(*thetas)

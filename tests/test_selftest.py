@@ -1,0 +1,52 @@
+"""`minigan selftest` passes where everything is right, and fails where one kernel is wrong; run on the stand-in."""
+
+import numpy as np
+import pytest
+
+from minigan import kernels, selftest
+from minigan.cli import main
+
+
+def test_without_a_gpu_it_says_why_and_exits_with_2(monkeypatch, capsys):
+    monkeypatch.setitem(__import__('sys').modules, 'cupy', None)
+    assert main(['selftest']) == 2
+    assert capsys.readouterr().err.startswith("minigan: error: device 'cuda': ")
+
+
+def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
+    monkeypatch.setattr(selftest, 'STEPS', 3)
+    assert main(['selftest']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [*selftest.arguments(2, 2, 0), *selftest.DRAWS, '3 steps of article', '3 steps of default']
+    assert lines[-1] == f'All {len(names)} are right.'
+    rows = [line for line in lines if line.endswith(' ok')]
+    assert len(rows) == len(names) and all(row.startswith(name) for row, name in zip(rows, names))
+
+
+def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(selftest, 'STEPS', 2)
+    code = kernels.SOURCE.read_text()
+    wrong = code.replace('sum_xhat += dh * xhat[i];', 'sum_xhat += dh;')
+    assert wrong != code
+    (tmp_path / 'kernels.cu').write_text(wrong)
+    monkeypatch.setattr(kernels, 'SOURCE', tmp_path / 'kernels.cu')
+    assert main(['selftest']) == 1
+    said = capsys.readouterr().out
+    assert 'WRONG: batch_norm_leaky_relu_backward_; batch_norm_leaky_relu_backward_, no dgamma; 2 steps' in said
+    assert 'adam_' not in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize('got, expected, difference', [
+    ((np.ones(3), np.ones(2)), (np.ones(3), np.ones(2)), 0),
+    (np.array([1, 2, 3.5]), np.array([1, 2, 4.0]), 0.125), (np.ones(3), np.ones(2), np.inf),
+    ((np.ones(3), (None, np.zeros(2))), (np.ones(3), (None, np.zeros(2))), 0),
+    (np.array([1, np.nan]), np.array([1, 2.0]), np.nan), (np.array([]), np.array([]), 0)])
+def test_the_difference_is_relative_to_the_largest_entry(got, expected, difference):
+    np.testing.assert_equal(selftest.difference(got, expected), difference)
+
+
+def test_an_unknown_number_is_not_ok():
+    assert selftest.Row('x', 1e-7, 1e-6).ok and selftest.Row('x', 0, 0).ok
+    assert not selftest.Row('x', np.nan, 1e-6).ok and not selftest.Row('x', 2e-6, 1e-6).ok
+    with pytest.raises(ValueError):
+        selftest.difference((np.ones(1),), (np.ones(1), np.ones(1)))
