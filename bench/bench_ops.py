@@ -1,19 +1,25 @@
-"""Every operation of ops.py, forward and backward, at the size of D's first layer (784 -> 512), float32.
+"""Every operation that training uses, forward and backward, at the size of D's first layer (784 -> 512), float32.
 
     python bench/bench_ops.py               batches 32 and 256, one thread: about a minute
     python bench/bench_ops.py --quick       batch 32, few rounds: ten seconds
     python bench/bench_ops.py --threads 2
+    python bench/bench_ops.py --device cuda    every CUDA kernel, in blocks of several sizes
 
 us: a call's time. GFLOP/s for matrix products; for all others GB/s, counting what must be read and written at least
 once. share: of what this machine reaches in the same run, with a matrix product of 1024 x 1024 x 1024 or a copy that
 moves as many bytes. PyTorch: its time for the same / minigan's (above 1: slower; empty where PyTorch has no such call).
 Before it is timed, PyTorch's result is compared with minigan's, and minigan's with itself in float64; what is random or
 works in place is not compared here (the tests do). A full run writes bench/results/ops.json and draws ops.png.
+
+--device cuda: us by the GPU's clock, from one call to the next; host us: what the CPU was busy with for that call, and
+where both are equal, launching is all that counts. share: of a copy that moves as many bytes. plain: the time of CuPy's
+own functions / the kernel's; PyTorch: its time / the kernel's. Each kernel is first compared with its specification.
 """
 
 import argparse
 
 import numpy as np
+from gpu import on_gpu, report_kernels
 from harness import RESULTS, Entrant, Worker, describe, machine, positive, race, save
 from matplotlib.figure import Figure
 
@@ -21,7 +27,8 @@ from minigan import Adam, SGDMomentum, Streams, ops
 from minigan.gradcheck import TOLERANCE
 
 N_IN, N_OUT, PARAMETERS, BATCHES, ROUNDS = 784, 512, 533_505, (32, 256), 15
-UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_')  # random, or in place
+UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_',
+             'moving_average_')  # random, or in place
 
 
 def arrays(m, threads, dtype=np.float32):
@@ -39,7 +46,7 @@ def arrays(m, threads, dtype=np.float32):
 def operations(a):
     """name -> function, for the arrays of a."""
     x, h, dh, W, b, gamma, beta, y = (a[name] for name in ('x', 'h', 'dh', 'W', 'b', 'gamma', 'beta', 'y'))
-    dW, db, streams = np.empty_like(W), np.empty_like(b), Streams(0)
+    dW, db, moving, streams = np.empty_like(W), np.empty_like(b), np.zeros_like(b), Streams(0)
     cache = ops.batch_norm(h, gamma, beta, eps=1e-3)[1]
 
     def dense_params():
@@ -55,6 +62,7 @@ def operations(a):
         'dense_backward_params_': dense_params,
         'batch_norm': lambda: ops.batch_norm(h, gamma, beta, eps=1e-3)[0],
         'batch_norm_backward': lambda: ops.batch_norm_backward(dh, gamma, cache),
+        'moving_average_': lambda: ops.moving_average_(moving, beta, momentum=0.99),
         'batch_norm_evaluation': lambda: ops.batch_norm_evaluation(h, gamma, beta, beta, gamma**2, eps=1e-3)[0],
         'batch_norm_evaluation_backward': lambda: ops.batch_norm_evaluation_backward(dh, gamma, cache),
         'leaky_relu': lambda: ops.leaky_relu(h, slope=0.2),
@@ -95,6 +103,8 @@ def traffic(name, m):
         return PARAMETERS * {'adam_': 28, 'sgd_momentum_': 20}[name]
     if name == 'gather_images':
         return 5 * m * N_IN
+    if name == 'moving_average_':
+        return 12 * N_OUT
     floats = {'dropout': 3.5, 'bits and dropout': 3, 'bits': 0.5, 'uniform': 1, 'normal': 1, 'batch_norm': 3,
               'batch_norm_evaluation': 3}
     return int(4 * m * N_OUT * floats.get(name, 3 if name.endswith('backward') else 2))
@@ -206,13 +216,17 @@ def main():
     """Parse the arguments, measure, print, and after a full run write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
-    parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--batches', type=positive, metavar='M', nargs='+', help='default: 32 256; on a GPU 64 32768')
     parser.add_argument('--threads', type=positive, metavar='N', default=1)
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
     options = parser.parse_args()
     settings = {'rounds': options.rounds, 'seconds': 0.03}
     if options.quick:
         options.batches, settings = [32], {'rounds': 4, 'seconds': 0.01}
+    if options.device == 'cuda':
+        return on_gpu(report_kernels, 'ops-cuda', options.batches or (64, 32768), save_it=not options.quick, **settings)
+    options.batches = options.batches or BATCHES
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []
     for m in options.batches:

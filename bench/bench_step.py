@@ -3,6 +3,7 @@
     python bench/bench_step.py              every batch size, one thread and two: about 12 minutes
     python bench/bench_step.py --quick      batch 32, two threads, few rounds, no torch.compile: under a minute
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
+    python bench/bench_step.py --device cuda    on a GPU: minigan, the same without its kernels, and PyTorch
 
 Everybody's step counts in full: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving
 averages. Each reference is first held to minigan's gradients; one that is not installed is reported as missing.
@@ -10,12 +11,16 @@ Then each runs in a process of its own, in turn with the others. Prints medians 
 to minigan (above 1: slower than minigan). floor: the step's matrix products as ops.py does them, plus 28 bytes a
 parameter at the speed of a copy, for Adam: about the least that a step of NumPy functions can take. A full run also
 writes bench/results/step.json, draws step.png and puts its table into the README.
+
+--device cuda: the floor is what takes longest of a step's bytes at the speed of a large copy, its FLOPs at the speed of
+a large product, and its launches at the time of an empty one, all measured in the same run.
 """
 
 import argparse
 from pathlib import Path
 
 from candidates import REFERENCES
+from gpu import on_gpu, report_step
 from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, positive, publish, race, save, spread
 from matplotlib.figure import Figure
 
@@ -106,6 +111,7 @@ def main():
     """Parse the arguments, measure, print, and after a full run write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
     parser.add_argument('--threads', type=positive, metavar='N', nargs='+')
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
@@ -121,6 +127,9 @@ def main():
     if options.quick:
         options.batches, options.threads = [32], options.threads or [2]
         settings |= {'rounds': 4, 'seconds': 0.1, 'only': options.only or [*REFERENCES.keys() - {'PyTorch compile'}]}
+    if options.device == 'cuda':
+        return on_gpu(report_step, 'step-cuda', options.batches, save_it=not options.quick, rounds=settings['rounds'],
+                      seconds=settings['seconds'], only=options.only)
     options.threads = options.threads or THREADS
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up; '
           f'median (quartiles)')

@@ -41,6 +41,7 @@ class Start:
     eps: float
     slope: float = 0.2
     rate: float = 0.3
+    device: str = 'cpu'
 
 
 def dataset():
@@ -50,7 +51,7 @@ def dataset():
     return Dataset('digits28', (28, 28), images, images[:0], images[:0])
 
 
-def game(m, update='alternating', check=False):
+def game(m, update='alternating', check=False, xp=np):
     """The default recipe's game on these images.
 
     check: without dropout, and with an eps so large that Adam's first step does not turn rounding into a sign.
@@ -59,15 +60,16 @@ def game(m, update='alternating', check=False):
     if check:
         D = recipe.D
         recipe = replace(recipe, D=lambda n: [layer for layer in D(n) if not isinstance(layer, Dropout)], eps=EPS)
-    return build_game(Config(batch=m, update=update).resolve(recipe, images), recipe, images)
+    return build_game(Config(batch=m, update=update).resolve(recipe, images), recipe, images, xp)
 
 
-def start(fresh, threads):
+def start(fresh, threads, device='cpu'):
     """The parameters and images of a fresh game, each array a copy."""
     def parameters(net):
         return [net.theta[offset:offset + int(np.prod(shape))].reshape(shape).copy() for _, offset, shape in net.slots]
     images = fresh.minibatch.images / np.float32(127.5) - 1
-    return Start(m=fresh.m, n_z=fresh.n_z, threads=threads, images=images, G=parameters(fresh.G), D=parameters(fresh.D),
+    return Start(m=fresh.m, n_z=fresh.n_z, threads=threads, device=device, images=images,
+                 G=parameters(fresh.G), D=parameters(fresh.D),
                  **{name: fresh.optimizer_G.hyper[name] for name in ('learning_rate', 'beta1', 'eps')})
 
 
@@ -134,9 +136,9 @@ class Reference:
     Raises ImportError when the framework is missing, ValueError when its gradients are others.
     """
 
-    def __init__(self, name, m, threads):
+    def __init__(self, name, m, threads, device='cpu'):
         module, kind, *arguments = REFERENCES[name]
-        make, begin = getattr(import_module(f'references.{module}'), kind), start(game(m), threads)
+        make, begin = getattr(import_module(f'references.{module}'), kind), start(game(m), threads, device)
         error = gradient_error(make(replace(begin, rate=0.0, eps=EPS), *arguments), m)
         if not error < TOLERANCE:
             raise ValueError(f"expected minigan's gradients within {TOLERANCE}, got {error:.2g}")

@@ -23,7 +23,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
 REST = 0.1  # seconds after a block of several threads, until those of its libraries have stopped spinning
-PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy')
+PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy-cuda12x',
+            'cupy-cuda13x')
 
 
 class Worker:

@@ -3,7 +3,7 @@
 import numpy as np
 
 SIGNS = {  # in what CuPy raises, and what it means
-    "No module named 'cupy'": 'CuPy is not installed; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]',
+    'ModuleNotFoundError': 'CuPy is not installed; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]',
     'InsufficientDriver': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
     'NoDevice': 'there is no NVIDIA GPU',
     'nvrtc': "NVRTC, CUDA's compiler, is missing; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",

@@ -5,10 +5,10 @@ were right. So everything goes through Kernels.launch, which reads in kernels.cu
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache, wraps
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +20,27 @@ TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.
 NULL = np.uintp(0)
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """What a kernel takes at one place: a number, or an array of so many elements: a sum of products of numbers."""
+class Parameter(NamedTuple):
+    """What a kernel takes at one place: a number, or an array of so many elements, such as 'm n'."""
 
     name: str
     dtype: np.dtype
-    elements: tuple = None
+    elements: str
+
+
+class Sizes(dict):
+    """Numbers by name; sums of products of them, such as 'm n' or 'a + b', are found when first asked for.
+
+    Raises ValueError for one that an int cannot hold.
+    """
+
+    def __missing__(self, text):
+        terms = text.split(' + ')
+        size = int(text) if text.isdigit() else sum(prod(self[name] for name in term.split()) for term in terms)
+        if size >= 2**31:
+            raise ValueError(f'{text}: expected fewer than 2**31 elements, got {size}')
+        self[text] = size
+        return size
 
 
 def parameters(source):
@@ -37,8 +51,7 @@ def parameters(source):
         for one in text.split(','):
             kind, array, label, elements = re.fullmatch(
                 r'(?:const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', ' '.join(one.split())).groups()
-            size = tuple(tuple(term.split()) for term in elements.split('+')) if array else None
-            kernels[name].append(Parameter(label, np.dtype(TYPES[kind]), size))
+            kernels[name].append(Parameter(label, np.dtype(TYPES[kind]), elements if array else None))
     return kernels
 
 
@@ -96,12 +109,22 @@ class Kernels:
         Raises TypeError for another number of arguments, and for an array of another dtype or with gaps; ValueError
         for one of another size, or with more elements than an int can count.
         """
-        wanted = self.parameters[name]
-        if len(arguments) != len(wanted):
-            raise TypeError(f'{name}: expected {len(wanted)} arguments, got {len(arguments)}')
-        numbers = {one.name: argument for one, argument in zip(wanted, arguments) if one.elements is None}
-        cast = [one.dtype.type(argument) if one.elements is None else NULL if argument is None
-                else _checked(name, one, argument, numbers) for one, argument in zip(wanted, arguments)]
+        pairs = list(zip(self.parameters[name], arguments))
+        if len(arguments) != len(self.parameters[name]):
+            raise TypeError(f'{name}: expected {len(self.parameters[name])} arguments, got {len(arguments)}')
+        sizes, cast = Sizes({one.name: number for one, number in pairs if one.elements is None}), []
+        for one, argument in pairs:
+            if one.elements is None:
+                argument = one.dtype.type(argument)
+            elif argument is None:
+                argument = NULL
+            elif argument.dtype != one.dtype or not argument.flags.c_contiguous:
+                raise TypeError(f'{name}: expected {one.name} as a contiguous array of {one.dtype}, got '
+                                f'{argument.dtype} of strides {argument.strides}')
+            elif argument.size != sizes[one.elements]:
+                raise ValueError(f'{name}: expected {one.name} with {one.elements} = {sizes[one.elements]} elements, '
+                                 f'got {argument.size}')
+            cast.append(argument)
         self.functions[name](grid, block, tuple(cast))
 
     def by_element(self, name, count, *arguments):
@@ -206,15 +229,3 @@ class Kernels:
         self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, dx, dgamma, dbeta,
                        *dy.shape, slope)
         return dx
-
-
-def _checked(name, wanted, array, numbers):
-    """The array, if it is what the kernel wants; see Kernels.launch."""
-    if array.dtype != wanted.dtype or not array.flags.c_contiguous:
-        raise TypeError(f'{name}: expected {wanted.name} as a contiguous array of {wanted.dtype}, got {array.dtype} '
-                        f'of strides {array.strides}')
-    size = sum(prod(numbers[factor] if factor in numbers else int(factor) for factor in term)
-               for term in wanted.elements)
-    if array.size != size or size >= 2**31:
-        raise ValueError(f'{name}: expected {wanted.name} with {size} elements, fewer than 2**31, got {array.size}')
-    return array

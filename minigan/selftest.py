@@ -36,8 +36,8 @@ class Row:
         return f'{self.name:46} {self.error:9.1e} {self.allowed:9.1e}   {"ok" if self.ok else "WRONG"}'
 
 
-def arguments(m, n, seed):
-    """name -> (arguments, keywords) of each operation that has a twin, float32."""
+def arguments(m, n, seed, xp=np):
+    """name -> (arguments, keywords) of each operation that has a twin: float32, on the CPU; xp: for random numbers."""
     rng = np.random.default_rng(seed)
     x, dy, y, s = rng.standard_normal((4, m, n), np.float32)
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
@@ -58,7 +58,7 @@ def arguments(m, n, seed):
         'stack': ((x, dy[1:]), {}),
         'gather_images': ((images, rows, np.float32), {}),
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
-        'bias_leaky_relu_dropout': ((x, b, Streams(seed).at(*place)), {'slope': 0.2, 'rate': rate}),
+        'bias_leaky_relu_dropout': ((x, b, Streams(seed, xp=xp).at(*place)), {'slope': 0.2, 'rate': rate}),
         'bias_leaky_relu_dropout, none dropped': ((x, b, None), {'slope': 0.2, 'rate': 0}),
         'bias_leaky_relu_dropout_backward_': ((dy, s, db), {}),
         'bias_leaky_relu_dropout_backward_, no db': ((dy, s, None), {}),
@@ -73,7 +73,7 @@ def arguments(m, n, seed):
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):
     """A twin with its specification, on the same arguments; what they write into is compared too."""
-    (theirs, keywords), (ours, _) = arguments(m, n, seed)[name], arguments(m, n, seed)[name]
+    (theirs, keywords), (ours, _) = arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name]
     function, theirs = name.split(',')[0], move(theirs, xp)
     got = getattr(twins, function)(*theirs, **keywords), theirs[:4] if function == 'adam_' else theirs  # not scratch
     expected = getattr(ops, function)(*ours, **keywords), ours[:4] if function == 'adam_' else ours

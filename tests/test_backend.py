@@ -25,15 +25,26 @@ def test_the_cpu_is_numpy():
     assert backend.select_device('cpu') == (np, 'NumPy on the CPU')
 
 
-def test_without_a_working_gpu_auto_falls_back_and_cuda_says_why(monkeypatch):
-    broken = types.ModuleType('cupy')
-    broken.arange = lambda n: 1 / 0
-    for module, reason in ((None, 'cupy'), (broken, 'division by zero')):
-        monkeypatch.setitem(sys.modules, 'cupy', module)
-        xp, line = backend.select_device('auto')
-        assert xp is np and reason in line and '\n' not in line
-        with pytest.raises(ValueError, match=f"device 'cuda': CuPy cannot run a kernel here .*{reason}"):
-            backend.select_device('cuda')
+def fails(error):
+    def arange(n):
+        raise error
+    module = types.ModuleType('cupy')
+    module.arange = arange
+    return module
+
+
+@pytest.mark.parametrize('module, reason', [
+    (None, 'CuPy is not installed; pip install'),
+    (fails(ZeroDivisionError('by zero')), 'CuPy cannot run a kernel here'),
+    (fails(RuntimeError('cudaErrorInsufficientDriver: CUDA driver version\nis insufficient')), 'no NVIDIA driver'),
+    (fails(RuntimeError('cudaErrorNoDevice: no CUDA-capable device')), 'there is no NVIDIA GPU'),
+    (fails(RuntimeError('CuPy failed to load libnvrtc.so.12')), "NVRTC, CUDA's compiler, is missing")])
+def test_without_a_working_gpu_auto_falls_back_and_cuda_says_why(monkeypatch, module, reason):
+    monkeypatch.setitem(sys.modules, 'cupy', module)
+    xp, line = backend.select_device('auto')
+    assert xp is np and reason in line and 'Error: ' in line and '\n' not in line
+    with pytest.raises(ValueError, match=f"device 'cuda': .*{reason}"):
+        backend.select_device('cuda')
 
 
 def test_a_gpu_that_computes_is_taken_and_one_that_miscomputes_is_not(monkeypatch):

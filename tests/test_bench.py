@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigan import ops
+from minigan import kernels, ops, selftest
+from minigan.kernels import SOURCE, parameters
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'bench'))
@@ -18,6 +19,7 @@ import bench_scaling  # noqa: E402
 import bench_step  # noqa: E402
 import bench_train  # noqa: E402
 import candidates  # noqa: E402
+import gpu  # noqa: E402
 import harness  # noqa: E402
 
 
@@ -120,10 +122,10 @@ def test_a_race_times_in_turn_and_compares_neighbours():
     np.testing.assert_allclose(b.ratio(a), [3, 1.75, 4.25])
 
 
-def test_every_operation_is_benchmarked_once_and_checked():
+def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
     named = set(bench_ops.operations(bench_ops.arrays(2, 1)))
     public = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if f.__module__ == 'minigan.ops'}
-    assert public <= named and named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    assert public - named <= set(gpu.TRAFFIC) and named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
     right = np.ones((2, 3), np.float32)
     bench_ops.compare('tanh', right, np.ones((2, 3)))
     for wrong in (right * np.float32(1.0001), right * np.nan):
@@ -176,3 +178,100 @@ def test_a_quick_look_prints_its_table_and_writes_nothing(command, monkeypatch):
 def test_each_benchmark_says_how_it_is_used(script):
     run = subprocess.run([sys.executable, ROOT / 'bench' / script, '--help'], capture_output=True, text=True)
     assert run.returncode == 0 and f'python bench/{script}' in run.stdout
+
+
+@pytest.mark.parametrize('script', [bench_ops, bench_step])
+def test_without_a_gpu_the_cuda_benchmarks_say_so_in_one_line(script, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'cupy', None)
+    monkeypatch.setattr(sys, 'argv', [script.__name__, '--device', 'cuda'])
+    script.main()
+    assert capsys.readouterr().out.startswith("device 'cuda': CuPy is not installed")
+
+
+def test_every_kernel_is_timed_on_the_stand_in_in_blocks_of_several_sizes(cupy, capsys, monkeypatch):
+    saved = []
+    monkeypatch.setattr(gpu, 'save', lambda name, content: saved.append((name, content)))
+    monkeypatch.setattr(gpu, 'pytorchs', lambda m: ({'adam_': lambda: None}, 'no PyTorch here'))
+    gpu.on_gpu(gpu.report_kernels, 'ops-cuda', (3,), save_it=True, rounds=2, seconds=None)
+    (name, content), said = saved[0], capsys.readouterr().out
+    results = content['runs'][0]['results']
+    assert name == 'ops-cuda' and 'no GPU, but a stand-in' in said and 'no PyTorch here' in said
+    assert {one.split(',')[0] for one in results} == set(gpu.TRAFFIC) == set(parameters(SOURCE.read_text()))
+    for one, r in results.items():
+        assert one in said and r['us'] > 0 and r['host us'] > 0 and (r['PyTorch'] is None) == (one != 'adam_')
+    assert list(results['adam_']['blocks']) == list(gpu.BLOCKS)
+    assert list(results['bias_tanh_backward_']['blocks']) == [32 * lanes for lanes in gpu.LANES]
+
+
+def test_the_numbers_of_a_kernel_follow_from_the_times(cupy, monkeypatch):
+    took = {'copy': 1.0, 'plain': 8.0, 'PyTorch': 6.0, 256: 2.0, 64: 3.0}
+    monkeypatch.setattr(gpu, 'candidates_for', lambda xp, name, m, theirs: {label: label for label in (
+        'copy', 'plain', 256, 64, 'PyTorch')})
+    monkeypatch.setattr(gpu.Local, 'call', lambda self, method, steps: self.host.append(1e-6) or (
+        None, steps * 1e-6 * took[self.function]))
+    r = gpu.measure_kernel(cupy, 'adam_', 10, {}, rounds=3, seconds=None)
+    assert r['us'] == pytest.approx(2) and r['host us'] == pytest.approx(1) and r['share'] == pytest.approx(0.5)
+    assert r['GB/s'] == pytest.approx(28 * 10 * 512 / 2e-6 / 1e9) and r['plain'] == pytest.approx([4, 4, 4])
+    assert r['PyTorch'] == pytest.approx([3, 3, 3]) and r['blocks'] == pytest.approx({64: 3, 256: 2})
+
+
+def test_a_wrong_kernel_is_not_timed(cupy, monkeypatch, tmp_path):
+    code = SOURCE.read_text()
+    (tmp_path / 'kernels.cu').write_text(code.replace('tanhf(x[i] + b[i % n])', 'tanhf(x[i] - b[i % n])'))
+    monkeypatch.setattr(kernels, 'SOURCE', tmp_path / 'kernels.cu')
+    with pytest.raises(SystemExit, match='blocks of 256 threads: bias_tanh .* WRONG'):
+        gpu.measure_kernel(cupy, 'bias_tanh', 3, {}, rounds=1, seconds=None)
+
+
+def test_a_copy_moves_as_many_bytes_as_it_says(cupy):
+    moved = []
+    monkey = gpu.copy(cupy, 4096)
+    cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
+    monkey()
+    assert moved == [4096]
+
+
+def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
+    limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
+    least, terms = gpu.floor(32, limit)
+    assert terms['launches x launch'] == pytest.approx(55e-6) and least == max(terms.values())
+    G, D = 100 * 256 + 256 * 512 + 512 * 784, 784 * 512 + 512 * 256 + 256
+    first = 100 * 256, 784 * 512  # nobody reads the derivative of z; in D's own step nobody that of x
+    flops = 2 * 32 * (2 * G + G + (G - first[0]) + 3 * D + 2 * D + 2 * (D - first[1]) + D)
+    assert terms['FLOPs / peak'] == pytest.approx(flops / 1e12)
+    assert terms['bytes / bandwidth'] > 28 * (G + D) / 1e9
+
+
+def test_the_launches_of_a_step_are_those_that_were_counted(cupy):
+    step = gpu.Step(cupy, 8)
+    step.step()
+    cupy.counts.clear()
+    step.step()
+    assert cupy.counts['launches'] == gpu.LAUNCHES
+
+
+def test_a_step_is_timed_on_the_stand_in_with_its_kernels_and_without(cupy, capsys, monkeypatch):
+    limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
+    monkeypatch.setattr(gpu, 'limits', lambda xp, *, seconds: limit)
+    gpu.on_gpu(gpu.report_step, 'step-cuda', (4,), save_it=False, rounds=2, seconds=None, only=['none'])
+    said = capsys.readouterr().out
+    assert "minigan, CuPy's own functions" in said and 'floor' in said and 'launches x launch 0.055' in said
+
+
+def test_the_limits_are_measured(cupy):
+    limit = gpu.limits(cupy, seconds=None, rounds=2, n=32, size=2**12)
+    assert set(limit) == {'bytes/s', 'FLOP/s', 's/launch'} and all(value > 0 for value in limit.values())
+
+
+def test_pytorchs_functions_for_a_gpu_compute_the_same():
+    pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_cuda
+    arguments = selftest.arguments(9, 33, 0)
+    for name, f in pytorch_cuda.operations(arguments, 'cpu').items():
+        if name in ('adam_', 'bias_leaky_relu_dropout'):  # in place, random
+            f()
+            continue
+        given, keywords = selftest.arguments(9, 33, 0)[name]
+        result, expected = f(), getattr(ops, name.split(',')[0])(*given, **keywords)
+        result, expected = (one[0] if isinstance(one, tuple) else one for one in (result, expected))
+        assert selftest.difference(result.numpy(), expected) < 1e-5, name

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, gan, losses,
-                     ops, optim)
+from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses,
+                     ops)
 from minigan.gradcheck import check
 from minigan.ops import sigmoid
 from minigan.selfcheck import through_D
@@ -185,15 +185,6 @@ def test_float32_players_stay_float32_and_play_the_same_game(update):
         assert {logits.dtype for logits in a} == {np.dtype('float32')}
     np.testing.assert_allclose(np.ravel(a), np.ravel(b), atol=1e-4)
     assert single.noise(0, 0).dtype == np.float32
-
-
-def test_players_and_optimisers_live_where_their_arrays_do(monkeypatch):
-    asked = []
-    for module in (gan, optim):
-        monkeypatch.setattr(module, 'array_module', lambda x: asked.append(type(x)) or np)
-    make(optimizer=SGDMomentum).step(0)
-    make().step(0)
-    assert asked == [np.ndarray] * 12  # two optimisers with their scratch and two stacks each
 
 
 def test_two_gaussians_meet():

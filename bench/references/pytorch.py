@@ -11,6 +11,7 @@ class PyTorch:
 
     def __init__(self, start, mode):
         torch.set_num_threads(start.threads)
+        torch.set_default_device(start.device)
         self.start, self.m, self.images = start, start.m, torch.tensor(start.images)
         self.G, self.D = generator(start), discriminator(start, Dropout if mode == 'own dropout' else nn.Dropout)
         settings = {'lr': start.learning_rate, 'betas': (start.beta1, 0.999), 'eps': start.eps}
@@ -47,18 +48,20 @@ class PyTorch:
 
     def gradients(self, x, z_D, z_G):
         self.step(*map(torch.tensor, (x, z_D, z_G)))
-        return tuple([w.grad.numpy().T for w in net.parameters()] for net in (self.D, self.G))
+        return tuple([w.grad.cpu().numpy().T for w in net.parameters()] for net in (self.D, self.G))
 
     def run(self, rows):
         for chosen in torch.tensor(rows):
             z_D, z_G = torch.randn(self.m, self.start.n_z), torch.randn(self.m, self.start.n_z)
             self.zero_grad()
             self.step(self.images[chosen], z_D, z_G)
+        if self.start.device == 'cuda':
+            torch.cuda.synchronize()
 
     def samples(self, n):
         self.G.eval()
         with torch.no_grad():
-            samples = self.G(torch.randn(n, self.start.n_z)).numpy()
+            samples = self.G(torch.randn(n, self.start.n_z)).cpu().numpy()
         self.G.train()
         return samples
 

@@ -1,0 +1,245 @@
+"""What bench_ops.py and bench_step.py measure with --device cuda, through CuPy: every kernel, and a whole step."""
+
+import re
+import time
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+from candidates import REFERENCES, Floor, game
+from harness import Entrant, Worker, describe, machine, quartiles, race, save, spread
+
+from minigan import kernels, ops, selftest
+from minigan.backend import select_device
+from minigan.streams import Streams
+
+WIDTH = 512
+TRAFFIC = {  # bytes an element that must come from or go to memory, each once
+    'tanh_backward': 12, 'cross_entropy': 4, 'cross_entropy_backward': 8, 'stack': 16, 'gather_images': 5, 'adam_': 28,
+    'bias_leaky_relu_dropout': 12, 'bias_leaky_relu_dropout_backward_': 12, 'bias_tanh': 8, 'bias_tanh_backward_': 12,
+    'batch_norm_leaky_relu_': 12, 'batch_norm_leaky_relu_backward_': 12, 'bits': 2, 'uniform': 4, 'normal': 4,
+}
+BLOCKS, LANES = (64, 128, 256, 512, 1024), (4, 8, 16, 32)
+LAUNCHES = 55  # of a step, counted on the stand-in (tests/test_device.py)
+
+
+class Local:
+    """Something to be timed in this process, as harness.Worker is in another: by the GPU's clock.
+
+    host: seconds a call that the CPU was busy with it, one entry a block.
+    """
+
+    rest = 0
+
+    def __init__(self, xp, function):
+        self.xp, self.function, self.host = xp, function, []
+
+    def call(self, method, steps):
+        """Run it so often between two events."""
+        start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
+        begin = time.perf_counter()
+        start.record()
+        for _ in range(steps):
+            self.function()
+        end.record()
+        self.host.append((time.perf_counter() - begin) / steps)
+        end.synchronize()
+        return None, max(1e-3 * self.xp.cuda.get_elapsed_time(start, end), 1e-9)
+
+
+@cache
+def twins(xp, block, lanes):
+    """The kernels with blocks of another size."""
+    code = re.sub(r'#define LANES \d+', f'#define LANES {lanes}', kernels.SOURCE.read_text())
+    return kernels.Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code, block=block)
+
+
+def variants(xp, name):
+    """number of threads -> (block, lanes), for a kernel; the first is the one that training uses."""
+    usual = kernels.loaded(xp)
+    columns, lanes = usual.tile
+    if name == 'cross_entropy':
+        return {usual.threads: (usual.block, lanes)}
+    if name.endswith('backward_') or name.startswith('batch_norm'):
+        return {columns * one: (usual.block, one) for one in (lanes, *LANES)}
+    return {one: (one, lanes) for one in (usual.block, *BLOCKS)}
+
+
+@contextmanager
+def without_kernels():
+    """Operations are CuPy's own functions."""
+    fit, kernels.fit = kernels.fit, lambda arguments: False
+    try:
+        yield
+    finally:
+        kernels.fit = fit
+
+
+def copy(xp, size):
+    """A function that moves `size` bytes: half are read, half are written."""
+    source, target = xp.zeros((2, max(1, size // 8)), np.float32)
+    return lambda: xp.copyto(target, source)
+
+
+def candidates_for(xp, name, m, theirs):
+    """name -> function: the kernel in blocks of several sizes, each checked; plain CuPy; PyTorch; a copy as large."""
+    function, size = name.split(',')[0], m * WIDTH
+    found = {'copy': copy(xp, TRAFFIC[function] * size)}
+    if function in selftest.DRAWS:
+        dtype = np.uint16 if function == 'bits' else np.float32
+        out, streams = xp.empty(size, dtype), Streams(0)
+        found['plain'] = lambda: xp.asarray(getattr(streams.at('noise', 0), function)(size))
+        given, hyper, check = (out, *selftest.PLACE), {}, (selftest.compare_draws, function, 3000)
+    else:
+        given, hyper = selftest.arguments(m, WIDTH, 0, xp)[name]
+        given, check = selftest.move(given, xp), (selftest.compare_twin, name, 33, 70)
+        found['plain'] = lambda: getattr(ops, function).__wrapped__(*given, **hyper)
+    for threads, pair in variants(xp, function).items():
+        row = check[0](twins(xp, *pair), *check[1:], xp=xp)
+        if not row.ok:
+            raise SystemExit(f'blocks of {threads} threads: {row}')
+        found[threads] = lambda run=getattr(twins(xp, *pair), function): run(*given, **hyper)
+    if name in theirs:
+        found['PyTorch'] = theirs[name]
+    return found
+
+
+def measure_kernel(xp, name, m, theirs, *, rounds, seconds):
+    """What is reported of one kernel: the time of each size of block, and ratios to the default's."""
+    found = candidates_for(xp, name, m, theirs)
+    entrants = {label: Entrant(label, Local(xp, function)) for label, function in found.items()}
+    race(list(entrants.values()), rounds=rounds, seconds=seconds)
+    blocks = [label for label in entrants if isinstance(label, int)]
+    ours, median = entrants[blocks[0]], float(np.median(entrants[blocks[0]].seconds))
+    return {'us': 1e6 * median, 'host us': 1e6 * float(np.median(ours.worker.host[-rounds:])),
+            'GB/s': TRAFFIC[name.split(',')[0]] * m * WIDTH / median / 1e9, 'share': entrants['copy'].ratio(ours)[0],
+            'plain': entrants['plain'].ratio(ours),
+            'PyTorch': entrants['PyTorch'].ratio(ours) if 'PyTorch' in entrants else None,
+            'blocks': {label: 1e6 * float(np.median(entrants[label].seconds)) for label in sorted(blocks)}}
+
+
+def pytorchs(m):
+    """PyTorch's functions for the same arguments, or none, and a remark. It works on the stream that CuPy works on."""
+    try:
+        import torch
+        if not torch.cuda.is_available():
+            return {}, 'PyTorch sees no GPU'
+        from references import pytorch_cuda
+        return pytorch_cuda.operations(selftest.arguments(m, WIDTH, 0), 'cuda'), ''
+    except ImportError as error:
+        return {}, f'PyTorch is missing: {error}'
+
+
+def report_kernels(xp, batches, **settings):
+    """Print a table for each batch size. Returns what was measured."""
+    runs = []
+    for m in batches:
+        theirs, remark = pytorchs(m)
+        print(f'\n{f"{m} x {WIDTH}":36}{"us":>8}{"host us":>9}{"GB/s":>8}{"share":>7}   plain   PyTorch   us by block')
+        results = {}
+        for name in [*selftest.arguments(2, 2, 0), *selftest.DRAWS]:
+            if name.split(',')[0] not in TRAFFIC or name.endswith((' 0', 'dropped', 'no db', 'no dgamma')):
+                continue
+            r = results[name] = measure_kernel(xp, name, m, theirs, **settings)
+            other = f'{r["PyTorch"][0]:.2f}' if r['PyTorch'] else ''
+            blocks = ', '.join(f'{threads}: {us:.1f}' for threads, us in r['blocks'].items())
+            print(f'{name:36}{r["us"]:8.1f}{r["host us"]:9.1f}{r["GB/s"]:8.1f}{r["share"]:7.0%}{r["plain"][0]:8.2f}'
+                  f'{other:>10}   {blocks}', flush=True)
+        print(remark)
+        runs.append({'m': m, 'width': WIDTH, 'results': results})
+    return runs
+
+
+def limits(xp, *, seconds, rounds=5, n=4096, size=2**28):
+    """What the GPU can do, measured: bytes/s of a large copy, FLOP/s of a large product, seconds a launch."""
+    A, B = xp.ones((2, n, n), np.float32)
+    one = xp.zeros(1, np.float32)
+    launch = kernels.loaded(xp).functions['tanh_backward']
+    entrants = [Entrant(name, Local(xp, function)) for name, function in (
+        ('copy', copy(xp, size)), ('product', lambda: A @ B),
+        ('launch', lambda: launch((1,), (32,), (one, one, one, np.int32(1)))))]
+    race(entrants, rounds=rounds, seconds=seconds)
+    copy_, product, launch = (float(np.median(entrant.seconds)) for entrant in entrants)
+    return {'bytes/s': size / copy_, 'FLOP/s': 2 * n**3 / product, 's/launch': launch}
+
+
+def floor(m, limit):
+    """The least seconds of a step: of what it must move, compute and launch, whatever takes longest; and all three."""
+    products = Floor(m)
+    work = moved = 0
+    for function, arrays in products.products:
+        rows, n_in, n_out = len(arrays[0]), *arrays[-1].shape
+        work += 2 * rows * n_in * n_out
+        moved += 4 * (rows * n_in + n_in * n_out + rows * n_out)
+    moved += 2 * products.source.nbytes  # Adam's
+    terms = {'bytes / bandwidth': moved / limit['bytes/s'], 'FLOPs / peak': work / limit['FLOP/s'],
+             'launches x launch': LAUNCHES * limit['s/launch']}
+    return max(terms.values()), terms
+
+
+class Step(Local):
+    """Alternating steps of a game; plain: with CuPy's own functions, layer by layer."""
+
+    def __init__(self, xp, m, plain=False):
+        self.game, self.t, self.plain = game(m, xp=xp), 0, plain
+        if plain:
+            for net in (self.game.G, self.game.D):
+                net._chains[True] = net.layers
+        super().__init__(xp, self.step)
+
+    def step(self):
+        self.game.step(self.t)
+        self.t += 1
+
+    def call(self, method, steps):
+        if not self.plain:
+            return super().call(method, steps)
+        with without_kernels():
+            return super().call(method, steps)
+
+
+def measure_step(xp, m, *, rounds, seconds, only=None):
+    """One batch size: name -> result, the floor among them."""
+    entrants = [Entrant('minigan', Step(xp, m)), Entrant("minigan, CuPy's own functions", Step(xp, m, plain=True))]
+    workers = {name: Worker('candidates:Reference', name, m, 1, 'cuda') for name in REFERENCES
+               if name.startswith('PyTorch') and (not only or name in only)}
+    entrants += [Entrant(name, worker) for name, worker in workers.items() if worker.wait_until_ready()]
+    race(entrants, rounds=rounds, seconds=seconds)
+    results = {name: {'missing': worker.missing} for name, worker in workers.items() if worker.missing}
+    for entrant in entrants:
+        results[entrant.name] = entrant.result(entrants[0])
+    results['minigan']['host'] = quartiles(entrants[0].worker.host[-rounds:])
+    for worker in workers.values():
+        worker.close()
+    return results
+
+
+def report_step(xp, batches, **settings):
+    """Print a table for each batch size. Returns what was measured."""
+    limit, runs = limits(xp, seconds=settings['seconds']), []
+    print(f'measured: copy {limit["bytes/s"] / 1e9:.0f} GB/s, product {limit["FLOP/s"] / 1e12:.1f} TFLOP/s, '
+          f'launch {1e6 * limit["s/launch"]:.1f} us')
+    for m in batches:
+        results, (least, terms) = measure_step(xp, m, **settings), floor(m, limit)
+        print(f'\n{f"batch {m}":34}{"ms a step":>10}{"ratio to minigan":>24}')
+        for name, r in results.items():
+            print(f'{name:34}' + (f'missing: {r["missing"]}' if 'missing' in r else
+                                  f'{1e3 * r["seconds"][0]:10.3f}{spread(*r["ratio"]):>24}'))
+        print(f'{"floor":34}{1e3 * least:10.3f}{least / results["minigan"]["seconds"][0]:>24.2f}   ('
+              + ', '.join(f'{name} {1e3 * seconds:.3f}' for name, seconds in terms.items()) + ')')
+        runs.append({'m': m, 'results': results, 'floor': least, 'terms': terms})
+    return runs
+
+
+def on_gpu(report, name, batches, *, save_it, **settings):
+    """Run a report on the GPU and keep what it measured; without one, say so in one line."""
+    try:
+        xp, device = select_device('cuda')
+    except ValueError as error:
+        return print(error)
+    properties = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)
+    device = f'{properties["name"].decode()}, {device}'
+    print(f'{device}; {describe(machine())}\n{settings["rounds"]} rounds')
+    runs = report(xp, batches, **settings)
+    if save_it:
+        save(name, {'device': device, 'runs': runs, **settings})

@@ -1,0 +1,59 @@
+"""What PyTorch does in place of each kernel, for the same arguments: often several of its operations."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+aten = torch.ops.aten
+
+
+def operations(arguments, device):
+    """name -> function; arguments: selftest's, whose names these are."""
+    def tensors(value):
+        if isinstance(value, tuple):
+            return tuple(map(tensors, value))
+        return torch.tensor(value, device=device) if isinstance(value, np.ndarray) else value
+
+    a = {name: tensors(args) for name, (args, _) in arguments.items()}
+    slope, eps = 0.2, arguments['batch_norm_leaky_relu_'][1]['eps']
+    momentum = 1 - arguments['batch_norm_leaky_relu_'][1]['momentum']
+    rate = arguments['bias_leaky_relu_dropout'][1]['rate']
+    x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
+    dy, _, _, _, dgamma, dbeta = a['batch_norm_leaky_relu_backward_']
+    h, mu, rstd = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
+    theta = a['adam_'][0].clone().requires_grad_()
+    theta.grad = a['adam_'][1]
+    settings = arguments['adam_'][1]
+    adam = torch.optim.Adam([theta], lr=settings['learning_rate'], betas=(settings['beta1'], settings['beta2']),
+                            eps=settings['eps'], fused=True)
+    (logit,), (images, rows, _), (first, second) = a['cross_entropy, target 1'], a['gather_images'], a['stack']
+    ones = torch.ones_like(logit)
+
+    def bias_leaky_relu_dropout_backward():
+        dx = a['bias_leaky_relu_dropout_backward_'][0] * a['bias_leaky_relu_dropout_backward_'][1]
+        return dx, dx.sum(0)
+
+    def bias_tanh_backward():
+        dx = aten.tanh_backward(*a['bias_tanh_backward_'][:2])
+        return dx, dx.sum(0)
+
+    def batch_norm_backward():
+        dh = aten.leaky_relu_backward(dy, h, slope, False)
+        return aten.native_batch_norm_backward(dh, x, gamma, None, None, mu, rstd, True, eps, [True, True, True])
+
+    return {
+        'tanh_backward': lambda: aten.tanh_backward(*a['tanh_backward']),
+        'cross_entropy, target 1': lambda: F.binary_cross_entropy_with_logits(logit, ones),
+        'cross_entropy_backward, target 1': lambda: torch.sigmoid(logit).sub_(1).div_(len(logit)),
+        'stack': lambda: torch.cat([first, second]),
+        'gather_images': lambda: images[rows].float().mul_(1 / 127.5).sub_(1),
+        'adam_': adam.step,
+        'bias_leaky_relu_dropout': lambda: F.dropout(
+            F.leaky_relu(a['bias_leaky_relu_dropout'][0] + a['bias_leaky_relu_dropout'][1], slope), rate),
+        'bias_leaky_relu_dropout_backward_': bias_leaky_relu_dropout_backward,
+        'bias_tanh': lambda: torch.tanh(torch.add(*a['bias_tanh'])),
+        'bias_tanh_backward_': bias_tanh_backward,
+        'batch_norm_leaky_relu_': lambda: F.leaky_relu(torch.native_batch_norm(
+            x, gamma, beta, moving_mean, moving_var, True, momentum, eps)[0], slope),
+        'batch_norm_leaky_relu_backward_': batch_norm_backward,
+    }
