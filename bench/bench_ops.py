@@ -19,7 +19,7 @@ own functions / the kernel's; PyTorch: its time / the kernel's. Each kernel is f
 import argparse
 
 import numpy as np
-from gpu import on_gpu, report_kernels
+from gpu import measure_on_gpu, report_kernels
 from harness import RESULTS, Entrant, Worker, describe, machine, positive, race, save
 from matplotlib.figure import Figure
 
@@ -225,7 +225,8 @@ def main():
     if options.quick:
         options.batches, settings = [32], {'rounds': 4, 'seconds': 0.01}
     if options.device == 'cuda':
-        return on_gpu(report_kernels, 'ops-cuda', options.batches or (64, 32768), save_it=not options.quick, **settings)
+        return measure_on_gpu(report_kernels, options.batches or (64, 32768), None if options.batches else 'ops-cuda',
+                              **settings)
     options.batches = options.batches or BATCHES
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []

@@ -20,7 +20,7 @@ import argparse
 from pathlib import Path
 
 from candidates import REFERENCES
-from gpu import on_gpu, report_step
+from gpu import measure_on_gpu, report_step
 from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, positive, publish, race, save, spread
 from matplotlib.figure import Figure
 
@@ -123,13 +123,16 @@ def main():
         parser.error(f'--against: expected a folder with a minigan in it, got {options.against}')
     if min(options.batches) < 2:
         parser.error('--batches: expected at least 2 images, since G has a batch norm')
+    if options.device == 'cuda' and (options.threads or options.against):
+        parser.error('--device cuda: --threads and --against are for the CPU')
     settings = {'rounds': options.rounds, 'seconds': 0.25, 'only': options.only, 'against': options.against}
     if options.quick:
         options.batches, options.threads = [32], options.threads or [2]
         settings |= {'rounds': 4, 'seconds': 0.1, 'only': options.only or [*REFERENCES.keys() - {'PyTorch compile'}]}
     if options.device == 'cuda':
-        return on_gpu(report_step, 'step-cuda', options.batches, save_it=not options.quick, rounds=settings['rounds'],
-                      seconds=settings['seconds'], only=options.only)
+        full = options.batches == BATCHES and not options.only
+        return measure_on_gpu(report_step, options.batches, 'step-cuda' if full else None, rounds=settings['rounds'],
+                              seconds=settings['seconds'], only=options.only)
     options.threads = options.threads or THREADS
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up; '
           f'median (quartiles)')

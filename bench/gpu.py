@@ -81,7 +81,7 @@ def copy(xp, size):
     return lambda: xp.copyto(target, source)
 
 
-def candidates_for(xp, name, m, theirs):
+def candidates_for(xp, name, m, arguments, theirs):
     """name -> function: the kernel in blocks of several sizes, each checked; plain CuPy; PyTorch; a copy as large."""
     function, size = name.split(',')[0], m * WIDTH
     found = {'copy': copy(xp, TRAFFIC[function] * size)}
@@ -91,7 +91,7 @@ def candidates_for(xp, name, m, theirs):
         found['plain'] = lambda: xp.asarray(getattr(streams.at('noise', 0), function)(size))
         given, hyper, check = (out, *selftest.PLACE), {}, (selftest.compare_draws, function, 3000)
     else:
-        given, hyper = selftest.arguments(m, WIDTH, 0, xp)[name]
+        given, hyper = arguments[name]
         given, check = selftest.move(given, xp), (selftest.compare_twin, name, 33, 70)
         found['plain'] = lambda: getattr(ops, function).__wrapped__(*given, **hyper)
     for threads, pair in variants(xp, function).items():
@@ -104,9 +104,9 @@ def candidates_for(xp, name, m, theirs):
     return found
 
 
-def measure_kernel(xp, name, m, theirs, *, rounds, seconds):
+def measure_kernel(xp, name, m, arguments, theirs, *, rounds, seconds):
     """What is reported of one kernel: the time of each size of block, and ratios to the default's."""
-    found = candidates_for(xp, name, m, theirs)
+    found = candidates_for(xp, name, m, arguments, theirs)
     entrants = {label: Entrant(label, Local(xp, function)) for label, function in found.items()}
     race(list(entrants.values()), rounds=rounds, seconds=seconds)
     blocks = [label for label in entrants if isinstance(label, int)]
@@ -118,14 +118,14 @@ def measure_kernel(xp, name, m, theirs, *, rounds, seconds):
             'blocks': {label: 1e6 * float(np.median(entrants[label].seconds)) for label in sorted(blocks)}}
 
 
-def pytorchs(m):
+def pytorchs(arguments):
     """PyTorch's functions for the same arguments, or none, and a remark. It works on the stream that CuPy works on."""
     try:
         import torch
         if not torch.cuda.is_available():
             return {}, 'PyTorch sees no GPU'
         from references import pytorch_cuda
-        return pytorch_cuda.operations(selftest.arguments(m, WIDTH, 0), 'cuda'), ''
+        return pytorch_cuda.operations(arguments, 'cuda'), ''
     except ImportError as error:
         return {}, f'PyTorch is missing: {error}'
 
@@ -134,13 +134,14 @@ def report_kernels(xp, batches, **settings):
     """Print a table for each batch size. Returns what was measured."""
     runs = []
     for m in batches:
-        theirs, remark = pytorchs(m)
+        arguments = selftest.arguments(m, WIDTH, 0, xp)
+        theirs, remark = pytorchs(arguments)
         print(f'\n{f"{m} x {WIDTH}":36}{"us":>8}{"host us":>9}{"GB/s":>8}{"share":>7}   plain   PyTorch   us by block')
         results = {}
-        for name in [*selftest.arguments(2, 2, 0), *selftest.DRAWS]:
+        for name in [*arguments, *selftest.DRAWS]:
             if name.split(',')[0] not in TRAFFIC or name.endswith((' 0', 'dropped', 'no db', 'no dgamma')):
                 continue
-            r = results[name] = measure_kernel(xp, name, m, theirs, **settings)
+            r = results[name] = measure_kernel(xp, name, m, arguments, theirs, **settings)
             other = f'{r["PyTorch"][0]:.2f}' if r['PyTorch'] else ''
             blocks = ', '.join(f'{threads}: {us:.1f}' for threads, us in r['blocks'].items())
             print(f'{name:36}{r["us"]:8.1f}{r["host us"]:9.1f}{r["GB/s"]:8.1f}{r["share"]:7.0%}{r["plain"][0]:8.2f}'
@@ -231,8 +232,8 @@ def report_step(xp, batches, **settings):
     return runs
 
 
-def on_gpu(report, name, batches, *, save_it, **settings):
-    """Run a report on the GPU and keep what it measured; without one, say so in one line."""
+def measure_on_gpu(report, batches, save_as, **settings):
+    """Run a report on the GPU and keep what it measured, unless save_as is None; without one, say so in one line."""
     try:
         xp, device = select_device('cuda')
     except ValueError as error:
@@ -241,5 +242,5 @@ def on_gpu(report, name, batches, *, save_it, **settings):
     device = f'{properties["name"].decode()}, {device}'
     print(f'{device}; {describe(machine())}\n{settings["rounds"]} rounds')
     runs = report(xp, batches, **settings)
-    if save_it:
-        save(name, {'device': device, 'runs': runs, **settings})
+    if save_as:
+        save(save_as, {'device': device, 'runs': runs, **settings})

@@ -10,9 +10,14 @@ SIGNS = {  # in what CuPy raises, and what it means
 }
 
 
+def on_gpu(x):
+    """Whether x is an array on a GPU."""
+    return type(x).__module__.partition('.')[0] == 'cupy'
+
+
 def array_module(x):
     """The module whose functions take the array x: numpy, or cupy for an array on a GPU."""
-    if type(x).__module__.partition('.')[0] == 'cupy':
+    if on_gpu(x):
         import cupy
         return cupy
     return np

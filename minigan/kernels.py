@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.backend import array_module
+from minigan.backend import array_module, on_gpu
 
 SOURCE = Path(__file__).with_suffix('.cu')
 TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
@@ -31,14 +31,14 @@ class Parameter(NamedTuple):
 class Sizes(dict):
     """Numbers by name; sums of products of them, such as 'm n' or 'a + b', are found when first asked for.
 
-    Raises ValueError for one that an int cannot hold.
+    Raises ValueError for one that an int cannot hold, with room for the threads of a last block.
     """
 
     def __missing__(self, text):
         terms = text.split(' + ')
         size = int(text) if text.isdigit() else sum(prod(self[name] for name in term.split()) for term in terms)
-        if size >= 2**31:
-            raise ValueError(f'{text}: expected fewer than 2**31 elements, got {size}')
+        if size >= 2**30:
+            raise ValueError(f'{text}: expected fewer than 2**30 elements, got {size}')
         self[text] = size
         return size
 
@@ -62,7 +62,7 @@ def twin(specification):
 
     @wraps(specification)
     def chosen(*arguments, **keywords):
-        if type(arguments[0]) is np.ndarray or not fit(arguments):
+        if not on_gpu(arguments[0]) or not fit(arguments):
             return specification(*arguments, **keywords)
         return getattr(loaded(array_module(arguments[0])), name)(*arguments, **keywords)
 

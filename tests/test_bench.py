@@ -191,8 +191,8 @@ def test_without_a_gpu_the_cuda_benchmarks_say_so_in_one_line(script, monkeypatc
 def test_every_kernel_is_timed_on_the_stand_in_in_blocks_of_several_sizes(cupy, capsys, monkeypatch):
     saved = []
     monkeypatch.setattr(gpu, 'save', lambda name, content: saved.append((name, content)))
-    monkeypatch.setattr(gpu, 'pytorchs', lambda m: ({'adam_': lambda: None}, 'no PyTorch here'))
-    gpu.on_gpu(gpu.report_kernels, 'ops-cuda', (3,), save_it=True, rounds=2, seconds=None)
+    monkeypatch.setattr(gpu, 'pytorchs', lambda arguments: ({'adam_': lambda: None}, 'no PyTorch here'))
+    gpu.measure_on_gpu(gpu.report_kernels, (3,), 'ops-cuda', rounds=2, seconds=None)
     (name, content), said = saved[0], capsys.readouterr().out
     results = content['runs'][0]['results']
     assert name == 'ops-cuda' and 'no GPU, but a stand-in' in said and 'no PyTorch here' in said
@@ -205,11 +205,11 @@ def test_every_kernel_is_timed_on_the_stand_in_in_blocks_of_several_sizes(cupy, 
 
 def test_the_numbers_of_a_kernel_follow_from_the_times(cupy, monkeypatch):
     took = {'copy': 1.0, 'plain': 8.0, 'PyTorch': 6.0, 256: 2.0, 64: 3.0}
-    monkeypatch.setattr(gpu, 'candidates_for', lambda xp, name, m, theirs: {label: label for label in (
+    monkeypatch.setattr(gpu, 'candidates_for', lambda *_: {label: label for label in (
         'copy', 'plain', 256, 64, 'PyTorch')})
     monkeypatch.setattr(gpu.Local, 'call', lambda self, method, steps: self.host.append(1e-6) or (
         None, steps * 1e-6 * took[self.function]))
-    r = gpu.measure_kernel(cupy, 'adam_', 10, {}, rounds=3, seconds=None)
+    r = gpu.measure_kernel(cupy, 'adam_', 10, {}, {}, rounds=3, seconds=None)
     assert r['us'] == pytest.approx(2) and r['host us'] == pytest.approx(1) and r['share'] == pytest.approx(0.5)
     assert r['GB/s'] == pytest.approx(28 * 10 * 512 / 2e-6 / 1e9) and r['plain'] == pytest.approx([4, 4, 4])
     assert r['PyTorch'] == pytest.approx([3, 3, 3]) and r['blocks'] == pytest.approx({64: 3, 256: 2})
@@ -220,7 +220,7 @@ def test_a_wrong_kernel_is_not_timed(cupy, monkeypatch, tmp_path):
     (tmp_path / 'kernels.cu').write_text(code.replace('tanhf(x[i] + b[i % n])', 'tanhf(x[i] - b[i % n])'))
     monkeypatch.setattr(kernels, 'SOURCE', tmp_path / 'kernels.cu')
     with pytest.raises(SystemExit, match='blocks of 256 threads: bias_tanh .* WRONG'):
-        gpu.measure_kernel(cupy, 'bias_tanh', 3, {}, rounds=1, seconds=None)
+        gpu.measure_kernel(cupy, 'bias_tanh', 3, selftest.arguments(3, 512, 0), {}, rounds=1, seconds=None)
 
 
 def test_a_copy_moves_as_many_bytes_as_it_says(cupy):
@@ -253,7 +253,7 @@ def test_the_launches_of_a_step_are_those_that_were_counted(cupy):
 def test_a_step_is_timed_on_the_stand_in_with_its_kernels_and_without(cupy, capsys, monkeypatch):
     limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
     monkeypatch.setattr(gpu, 'limits', lambda xp, *, seconds: limit)
-    gpu.on_gpu(gpu.report_step, 'step-cuda', (4,), save_it=False, rounds=2, seconds=None, only=['none'])
+    gpu.measure_on_gpu(gpu.report_step, (4,), None, rounds=2, seconds=None, only=['none'])
     said = capsys.readouterr().out
     assert "minigan, CuPy's own functions" in said and 'floor' in said and 'launches x launch 0.055' in said
 

@@ -93,7 +93,7 @@ def used(path):
                 yield node.attr, calls.get(node, set())
 
 
-EXTRA = {'RawModule': {'code', 'options'}, '__version__': set(), 'cuda': set(), 'asnumpy': set()}  # NumPy has none
+EXTRA = {'RawModule': {'code', 'options'}, '__version__': set(), 'cuda': set()}  # classes, modules
 
 
 def test_every_name_and_keyword_that_the_code_uses_is_in_the_table():
@@ -110,7 +110,8 @@ def test_the_table_is_the_real_packages():
     import cupy
     real = cupy_names.names(cupy)
     if real['version'] == standin.NAMES['version']:
-        assert real == standin.NAMES
+        for kind in ('functions', 'methods', 'attributes'):
+            assert real[kind] == standin.NAMES[kind]
     for name, keywords in {(name, tuple(keywords)) for path in SOURCES for name, keywords in used(path)}:
         assert hasattr(cupy, name), name
         if name in real['functions']:

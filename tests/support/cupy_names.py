@@ -5,27 +5,20 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
-
 TABLE = Path(__file__).with_suffix('.json')
 
 
 def names(cupy):
-    """functions: those that NumPy has too, and methods of arrays, each with its parameters' names; None: any.
-    others: constants and classes that NumPy has too."""
-    functions, others = {}, []
-    for name in dir(cupy):
-        thing = getattr(cupy, name)
-        if name.startswith('_') or not hasattr(np, name) or inspect.ismodule(thing):
-            continue
-        if callable(thing) and not isinstance(thing, type):
-            functions[name] = parameters(thing)
-        else:
-            others.append(name)
-    array = {name: getattr(cupy.ndarray, name) for name in dir(cupy.ndarray) if not name.startswith('_')}
-    return {'version': cupy.__version__, 'functions': functions, 'others': others,
-            'methods': {name: parameters(thing) for name, thing in array.items() if callable(thing)},
-            'attributes': [name for name, thing in array.items() if not callable(thing)]}
+    """functions, and methods of arrays: each with its parameters' names, None if it takes any.
+    others: constants and classes; attributes: of arrays."""
+    top, array = ({name: getattr(owner, name) for name in dir(owner) if not name.startswith('_')}
+                  for owner in (cupy, cupy.ndarray))
+    functions = {name: parameters(thing) for name, thing in top.items()
+                 if callable(thing) and not isinstance(thing, type)}
+    others = [name for name, thing in top.items() if name not in functions and not inspect.ismodule(thing)]
+    methods = {name: parameters(thing) for name, thing in array.items() if callable(thing)}
+    return {'version': cupy.__version__, 'functions': functions, 'others': others, 'methods': methods,
+            'attributes': [name for name in array if name not in methods]}
 
 
 def parameters(function):

@@ -98,10 +98,10 @@ class Cupy(types.ModuleType):
                                           Device=lambda: types.SimpleNamespace(id=0), runtime=runtime)
 
     def __getattr__(self, name):
-        if name in NAMES['functions']:
+        if name in NAMES['functions'] and hasattr(np, name):
             return lambda *arguments, **keywords: self._call(name, NAMES['functions'][name], getattr(np, name),
                                                              arguments, keywords)
-        if name in NAMES['others']:
+        if name in NAMES['others'] and hasattr(np, name):
             return getattr(np, name)
         raise AttributeError(f"module 'cupy' has no attribute {name!r}")
 
