@@ -11,9 +11,10 @@ moves as many bytes. PyTorch: its time for the same / minigan's (above 1: slower
 Before it is timed, PyTorch's result is compared with minigan's, and minigan's with itself in float64; what is random or
 works in place is not compared here (the tests do). A full run writes bench/results/ops.json and draws ops.png.
 
---device cuda: us by the GPU's clock, from one call to the next; host us: what the CPU was busy with for that call, and
-where both are equal, launching is all that counts. share: of a copy that moves as many bytes. plain: the time of CuPy's
-own functions / the kernel's; PyTorch: its time / the kernel's. Each kernel is first compared with its specification.
+--device cuda: us by the GPU's clock, from one call to the next; host us: what the CPU was busy with for that call.
+Where both are equal, launching is all that counts, unless the CPU was so far ahead that it had to wait. share: of a
+copy that moves as many bytes. plain: the time of CuPy's own functions / the kernel's, but for bits, uniform and normal:
+drawn on the CPU and copied. PyTorch: its time / the kernel's. Each kernel is first compared with its specification.
 """
 
 import argparse
@@ -225,8 +226,8 @@ def main():
     if options.quick:
         options.batches, settings = [32], {'rounds': 4, 'seconds': 0.01}
     if options.device == 'cuda':
-        return measure_on_gpu(report_kernels, options.batches or (64, 32768), None if options.batches else 'ops-cuda',
-                              **settings)
+        full = not options.batches and options.rounds == ROUNDS
+        return measure_on_gpu(report_kernels, options.batches or (64, 32768), 'ops-cuda' if full else None, **settings)
     options.batches = options.batches or BATCHES
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []

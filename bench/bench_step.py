@@ -13,7 +13,7 @@ parameter at the speed of a copy, for Adam: about the least that a step of NumPy
 writes bench/results/step.json, draws step.png and puts its table into the README.
 
 --device cuda: the floor is what takes longest of a step's bytes at the speed of a large copy, its FLOPs at the speed of
-a large product, and its launches at the time of an empty one, all measured in the same run.
+a large product, and minigan's launches at the time of an empty one from CuPy, all measured in the same run.
 """
 
 import argparse
@@ -130,9 +130,9 @@ def main():
         options.batches, options.threads = [32], options.threads or [2]
         settings |= {'rounds': 4, 'seconds': 0.1, 'only': options.only or [*REFERENCES.keys() - {'PyTorch compile'}]}
     if options.device == 'cuda':
-        full = options.batches == BATCHES and not options.only
+        full = options.batches == BATCHES and options.rounds == ROUNDS and not settings['only']
         return measure_on_gpu(report_step, options.batches, 'step-cuda' if full else None, rounds=settings['rounds'],
-                              seconds=settings['seconds'], only=options.only)
+                              seconds=settings['seconds'], only=settings['only'])
     options.threads = options.threads or THREADS
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up; '
           f'median (quartiles)')

@@ -1,8 +1,8 @@
 """What bench_ops.py and bench_step.py measure with --device cuda, through CuPy: every kernel, and a whole step."""
 
+import os
 import re
 import time
-from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -20,7 +20,7 @@ TRAFFIC = {  # bytes an element that must come from or go to memory, each once
     'batch_norm_leaky_relu_': 12, 'batch_norm_leaky_relu_backward_': 12, 'bits': 2, 'uniform': 4, 'normal': 4,
 }
 BLOCKS, LANES = (64, 128, 256, 512, 1024), (4, 8, 16, 32)
-LAUNCHES = 55  # of a step, counted on the stand-in (tests/test_device.py)
+LAUNCHES = 55  # of minigan's step, counted on the stand-in (tests/test_device.py)
 
 
 class Local:
@@ -65,14 +65,15 @@ def variants(xp, name):
     return {one: (one, lanes) for one in (usual.block, *BLOCKS)}
 
 
-@contextmanager
-def without_kernels():
-    """Operations are CuPy's own functions."""
-    fit, kernels.fit = kernels.fit, lambda arguments: False
-    try:
-        yield
-    finally:
-        kernels.fit = fit
+def without_kernels(function):
+    """The function, with CuPy's own functions for all operations; random numbers stay those of the kernels."""
+    def plain():
+        fit, kernels.fit = kernels.fit, lambda arguments: False
+        try:
+            return function()
+        finally:
+            kernels.fit = fit
+    return plain
 
 
 def copy(xp, size):
@@ -93,7 +94,7 @@ def candidates_for(xp, name, m, arguments, theirs):
     else:
         given, hyper = arguments[name]
         given, check = selftest.move(given, xp), (selftest.compare_twin, name, 33, 70)
-        found['plain'] = lambda: getattr(ops, function).__wrapped__(*given, **hyper)
+        found['plain'] = without_kernels(lambda: getattr(ops, function)(*given, **hyper))
     for threads, pair in variants(xp, function).items():
         row = check[0](twins(xp, *pair), *check[1:], xp=xp)
         if not row.ok:
@@ -165,7 +166,7 @@ def limits(xp, *, seconds, rounds=5, n=4096, size=2**28):
 
 
 def floor(m, limit):
-    """The least seconds of a step: of what it must move, compute and launch, whatever takes longest; and all three."""
+    """Seconds of a step that moves, computes or launches what minigan's does, whatever takes longest; and all three."""
     products = Floor(m)
     work = moved = 0
     for function, arrays in products.products:
@@ -182,27 +183,22 @@ class Step(Local):
     """Alternating steps of a game; plain: with CuPy's own functions, layer by layer."""
 
     def __init__(self, xp, m, plain=False):
-        self.game, self.t, self.plain = game(m, xp=xp), 0, plain
+        super().__init__(xp, without_kernels(self.step) if plain else self.step)
+        self.game, self.t = game(m, xp=xp), 0
         if plain:
             for net in (self.game.G, self.game.D):
                 net._chains[True] = net.layers
-        super().__init__(xp, self.step)
 
     def step(self):
         self.game.step(self.t)
         self.t += 1
 
-    def call(self, method, steps):
-        if not self.plain:
-            return super().call(method, steps)
-        with without_kernels():
-            return super().call(method, steps)
-
 
 def measure_step(xp, m, *, rounds, seconds, only=None):
     """One batch size: name -> result, the floor among them."""
     entrants = [Entrant('minigan', Step(xp, m)), Entrant("minigan, CuPy's own functions", Step(xp, m, plain=True))]
-    workers = {name: Worker('candidates:Reference', name, m, 1, 'cuda') for name in REFERENCES
+    cores = os.cpu_count()  # as many as minigan has
+    workers = {name: Worker('candidates:Reference', name, m, cores, 'cuda', threads=cores) for name in REFERENCES
                if name.startswith('PyTorch') and (not only or name in only)}
     entrants += [Entrant(name, worker) for name, worker in workers.items() if worker.wait_until_ready()]
     race(entrants, rounds=rounds, seconds=seconds)

@@ -40,8 +40,9 @@ def select_device(name):
         return np, 'NumPy on the CPU'
     try:
         import cupy
-        if int(cupy.arange(4).sum()) != 6:  # allocates, compiles, launches, copies back
-            raise RuntimeError('a sum of four numbers came out wrong')
+        ones = cupy.ones((2, 2))
+        if int((ones @ ones).sum()) != 8:  # allocates, compiles, asks cuBLAS, launches, copies back
+            raise RuntimeError('a product of two matrices came out wrong')
     except Exception as error:  # no CuPy, no driver, no compiler, no device: each raises something else
         if name == 'cuda':
             raise ValueError(f"device 'cuda': {_reason(error)}") from error

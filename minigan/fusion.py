@@ -1,4 +1,4 @@
-"""Neighbouring layers run as one, for a GPU, where a launch costs more time than what it computes.
+"""Neighbouring layers run as one, for a GPU, where a launch should cost more time than what it computes.
 
 A group computes what its layers compute one after the other, in training; it owns no parameters.
 """
@@ -27,13 +27,13 @@ class DenseLeakyReLU(Layer):
     """Dense, LeakyReLU and perhaps Dropout."""
 
     def __init__(self, dense, leaky_relu, dropout=None):
-        self.dense, self.slope, self.dropout = dense, leaky_relu.slope, dropout
+        self.dense, self.leaky_relu, self.dropout = dense, leaky_relu, dropout
 
     def forward(self, x, *, training, rng):
         self.dense.check_width(x, self.dense.n_in)
         if self.dropout:
             self.dropout.check_rng(rng)
-        y, s = ops.bias_leaky_relu_dropout(ops.dense(x, self.dense.W), self.dense.b, rng, slope=self.slope,
+        y, s = ops.bias_leaky_relu_dropout(ops.dense(x, self.dense.W), self.dense.b, rng, slope=self.leaky_relu.slope,
                                            rate=self.dropout.rate if self.dropout else 0)
         self.cache = x, s
         return y
@@ -66,7 +66,12 @@ class BatchNormLeakyReLU(Layer):
     """BatchNorm and perhaps LeakyReLU."""
 
     def __init__(self, batch_norm, leaky_relu=None):
-        self.batch_norm, self.slope = batch_norm, leaky_relu.slope if leaky_relu else 1
+        self.batch_norm, self.leaky_relu = batch_norm, leaky_relu
+
+    @property
+    def slope(self):
+        """LeakyReLU's; without one 1, which changes nothing."""
+        return self.leaky_relu.slope if self.leaky_relu else 1
 
     def forward(self, x, *, training, rng):
         layer = self.batch_norm

@@ -9,7 +9,7 @@ typedef unsigned short u16;
 typedef unsigned char u8;
 
 // ---------------------------------------------------------------------------------------------------------------
-// Random numbers: Philox 4x64-10 (Salmon et al. 2011), the bits of backend.Streams on the CPU.
+// Random numbers: Philox 4x64-10 (Salmon et al. 2011), the bits of streams.Streams on the CPU.
 // Key (seed, stream), counter (block, draw, substep, step); NumPy counts blocks from 1.
 
 struct Words { u64 w[4]; };
@@ -29,15 +29,20 @@ __device__ Words philox(u64 block, u64 draw, u64 substep, u64 step, u64 seed, u6
     return {{a, b, c, d}};
 }
 
+// The i-th word: an array indexed by what is not known in advance would lie in memory.
+__device__ u64 word(const Words& words, int i) {
+    return i < 2 ? (i == 0 ? words.w[0] : words.w[1]) : (i == 2 ? words.w[2] : words.w[3]);
+}
+
 // The i-th of a block's 8 uniforms: the upper 24 bits of the i-th half word, low half first, over 2^24.
 __device__ float uniform_of(const Words& words, int i) {
-    unsigned half = (unsigned)(words.w[i / 2] >> (i % 2 * 32));
+    unsigned half = (unsigned)(word(words, i / 2) >> (i % 2 * 32));
     return (half >> 8) * (1.0f / 16777216.0f);
 }
 
 // The i-th of a block's 16 integers of bits: four of each word, low bits first.
 __device__ u16 bits_of(const Words& words, int i) {
-    return (u16)(words.w[i / 4] >> (i % 4 * 16));
+    return (u16)(word(words, i / 4) >> (i % 4 * 16));
 }
 
 // Draws.bits: integers in [0, 2^16). 0 in, 2 out. One thread, one block of 16.
@@ -45,7 +50,6 @@ __device__ u16 bits_of(const Words& words, int i) {
 extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step, u64 seed,
         u64 stream) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
-    if (16 * block >= size) return;
     Words words = philox(block + 1, draw, substep, step, seed, stream);
     for (int i = 0; i < 16 && 16 * block + i < size; ++i)
         out[16 * block + i] = bits_of(words, i);
@@ -55,15 +59,14 @@ extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 
 extern "C" __global__ void uniform(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
         u64 seed, u64 stream) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
-    if (8 * block >= size) return;
     Words words = philox(block + 1, draw, substep, step, seed, stream);
     for (int i = 0; i < 8 && 8 * block + i < size; ++i)
         out[8 * block + i] = uniform_of(words, i);
 }
 
 // Draws.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
-// the (h + i)-th normal. 0 in, 4 out. Each thread finds its own two blocks: eight threads compute the same one, which
-// takes no memory. Replaced: uniform, then three passes over its numbers.
+// the (h + i)-th normal. 0 in, 4 out. Each thread finds its own two blocks, and eight threads find the same one:
+// nothing is shared. Replaced: uniform, then three passes over its numbers.
 extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
         u64 seed, u64 stream) {
     int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
@@ -79,8 +82,8 @@ extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, 
 // Element by element
 
 // ops.gather_images: x = images[rows] / 127.5 - 1. 1 in, 4 out. Replaced: take, cast, multiply, add (10 in, 13 out).
-extern "C" __global__ void gather_images(const u8* __restrict__ images /* N n */,
-        const long long* __restrict__ rows /* m */, float* __restrict__ x /* m n */, int N, int m, int n) {
+extern "C" __global__ void gather_images(const u8* __restrict__ images /* any */,
+        const long long* __restrict__ rows /* m */, float* __restrict__ x /* m n */, int m, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < m * n) x[i] = images[rows[i / n] * n + i % n] * (float)(1 / 127.5) - 1.0f;
 }
@@ -94,8 +97,8 @@ extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const
 
 // ops.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the bits
 // drawn at that place switch a unit off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each (14 in,
-// 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads compute the same Philox block:
-// in a whole minibatch that takes less time than a launch.
+// 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads find the same Philox block,
+// which should cost less than a launch of bits.
 extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /* m n */,
         const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */, int m,
         int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
@@ -253,7 +256,7 @@ extern "C" __global__ void batch_norm_leaky_relu_(const float* __restrict__ x /*
     }
 }
 
-// The derivative of y with respect to xhat's h, times dy.
+// dh = dy times the slope at h.
 __device__ float leaky_backward(float dy, float h, float slope) {
     return h > 0 ? dy : slope * dy;
 }

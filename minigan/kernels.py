@@ -121,7 +121,7 @@ class Kernels:
             elif argument.dtype != one.dtype or not argument.flags.c_contiguous:
                 raise TypeError(f'{name}: expected {one.name} as a contiguous array of {one.dtype}, got '
                                 f'{argument.dtype} of strides {argument.strides}')
-            elif argument.size != sizes[one.elements]:
+            elif one.elements != 'any' and argument.size != sizes[one.elements]:
                 raise ValueError(f'{name}: expected {one.name} with {one.elements} = {sizes[one.elements]} elements, '
                                  f'got {argument.size}')
             cast.append(argument)
@@ -156,7 +156,7 @@ class Kernels:
     def gather_images(self, images, rows, dtype):
         """See ops."""
         x = array_module(images).empty((len(rows), images.shape[1]), dtype)
-        self.by_element('gather_images', x.size, images, rows, x, len(images), *x.shape)
+        self.by_element('gather_images', x.size, images, rows, x, *x.shape)
         return x
 
     def stack(self, a, b):

@@ -26,10 +26,10 @@ def test_the_cpu_is_numpy():
 
 
 def fails(error):
-    def arange(n):
+    def ones(shape):
         raise error
     module = types.ModuleType('cupy')
-    module.arange = arange
+    module.ones = ones
     return module
 
 
@@ -49,11 +49,11 @@ def test_without_a_working_gpu_auto_falls_back_and_cuda_says_why(monkeypatch, mo
 
 def test_a_gpu_that_computes_is_taken_and_one_that_miscomputes_is_not(monkeypatch):
     module = types.ModuleType('cupy')
-    module.arange, module.__version__ = np.arange, '14.2.0'
+    module.ones, module.__version__ = np.ones, '14.2.0'
     monkeypatch.setitem(sys.modules, 'cupy', module)
     assert backend.select_device('auto') == (module, 'CuPy 14.2.0 on the GPU')
     assert backend.select_device('cuda')[0] is module
-    module.arange = np.ones
+    module.ones = np.zeros
     assert backend.select_device('auto')[0] is np
 
 

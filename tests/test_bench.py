@@ -215,20 +215,31 @@ def test_the_numbers_of_a_kernel_follow_from_the_times(cupy, monkeypatch):
     assert r['PyTorch'] == pytest.approx([3, 3, 3]) and r['blocks'] == pytest.approx({64: 3, 256: 2})
 
 
-def test_a_wrong_kernel_is_not_timed(cupy, monkeypatch, tmp_path):
-    code = SOURCE.read_text()
-    (tmp_path / 'kernels.cu').write_text(code.replace('tanhf(x[i] + b[i % n])', 'tanhf(x[i] - b[i % n])'))
+@pytest.mark.parametrize('name, right, wrong, threads', [
+    ('bias_tanh', 'tanhf(x[i] + b[i % n])', 'tanhf(x[i] - b[i % n])', 256),
+    ('bias_tanh_backward_', 'if (db && inside', 'if (LANES != 16 && db && inside', 512)])
+def test_a_kernel_that_is_wrong_with_some_size_of_block_is_not_timed(cupy, monkeypatch, tmp_path, name, right, wrong,
+                                                                     threads):
+    (tmp_path / 'kernels.cu').write_text(SOURCE.read_text().replace(right, wrong))
     monkeypatch.setattr(kernels, 'SOURCE', tmp_path / 'kernels.cu')
-    with pytest.raises(SystemExit, match='blocks of 256 threads: bias_tanh .* WRONG'):
-        gpu.measure_kernel(cupy, 'bias_tanh', 3, selftest.arguments(3, 512, 0), {}, rounds=1, seconds=None)
+    with pytest.raises(SystemExit, match=f'blocks of {threads} threads: {name} .* WRONG'):
+        gpu.measure_kernel(cupy, name, 3, selftest.arguments(3, 512, 0), {}, rounds=1, seconds=None)
 
 
-def test_a_copy_moves_as_many_bytes_as_it_says(cupy):
-    moved = []
-    monkey = gpu.copy(cupy, 4096)
+@pytest.mark.parametrize('name', ['adam_', 'bias_tanh_backward_', 'uniform', 'cross_entropy, target 1'])
+def test_what_is_timed_are_blocks_of_that_size_a_copy_of_that_size_and_plain_functions(cupy, monkeypatch, name):
+    launched, real = [], kernels.Kernels.launch
+    found = gpu.candidates_for(cupy, name, 3, selftest.arguments(3, 512, 0, cupy), {})
+    monkeypatch.setattr(kernels.Kernels, 'launch', lambda self, name, grid, block, *arguments: (
+        launched.append((name, np.prod(block))), real(self, name, grid, block, *arguments)))
+    for label, function in found.items():
+        launched.clear()
+        function()
+        assert launched == ([(name.split(',')[0], label)] if isinstance(label, int) else [])
+    moved, function = [], name.split(',')[0]
     cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
-    monkey()
-    assert moved == [4096]
+    found['copy']()
+    assert moved == [gpu.TRAFFIC[function] * 3 * 512]
 
 
 def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
@@ -243,11 +254,12 @@ def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
 
 
 def test_the_launches_of_a_step_are_those_that_were_counted(cupy):
-    step = gpu.Step(cupy, 8)
-    step.step()
-    cupy.counts.clear()
-    step.step()
-    assert cupy.counts['launches'] == gpu.LAUNCHES
+    for plain, launches in ((False, gpu.LAUNCHES), (True, 265)):
+        step = gpu.Step(cupy, 8, plain)
+        step.call('run', 1)
+        cupy.counts.clear()
+        step.call('run', 2)
+        assert cupy.counts['launches'] == 2 * launches and len(step.host) == 2
 
 
 def test_a_step_is_timed_on_the_stand_in_with_its_kernels_and_without(cupy, capsys, monkeypatch):
@@ -259,8 +271,13 @@ def test_a_step_is_timed_on_the_stand_in_with_its_kernels_and_without(cupy, caps
 
 
 def test_the_limits_are_measured(cupy):
+    moved, multiplied = [], []
+    cupy.cuda.get_elapsed_time = lambda start, end: 6.0  # ms for three: 2 ms each
+    cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
+    cupy.matmul = lambda A, B: multiplied.append((A.shape, B.shape))
     limit = gpu.limits(cupy, seconds=None, rounds=2, n=32, size=2**12)
-    assert set(limit) == {'bytes/s', 'FLOP/s', 's/launch'} and all(value > 0 for value in limit.values())
+    assert limit == pytest.approx({'bytes/s': 2**12 / 2e-3, 'FLOP/s': 2 * 32**3 / 2e-3, 's/launch': 2e-3})
+    assert set(moved) == {2**12} and set(multiplied) == {((32, 32), (32, 32))}
 
 
 def test_pytorchs_functions_for_a_gpu_compute_the_same():

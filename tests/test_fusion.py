@@ -90,7 +90,19 @@ def test_errors_are_those_of_the_layers():
         net.forward(x[:1], rng=Streams(0).at('dropout', 0))
 
 
-def test_only_a_gpu_fuses_unless_asked():
-    net = Net(mixed(), rng=Streams(0).at('init', 0))
-    assert net._chains[True] is net.layers
-    assert Net(mixed(), rng=Streams(0).at('init', 0), fused=True)._chains[False] != net._chains[True] is not None
+def test_only_a_gpu_fuses_unless_asked(cupy):
+    for xp, fused, groups in ((np, None, 0), (np, False, 0), (np, True, 5), (cupy, None, 5), (cupy, False, 0)):
+        net = Net(mixed(), rng=Streams(0, xp=xp).at('init', 0), xp=xp, fused=fused)
+        assert sum(type(layer) in GROUPS.values() for layer in net._chains[True]) == groups
+        assert net._chains[False] is net.layers
+
+
+def test_a_slope_that_changes_is_followed():
+    plain, fused = twice(mixed)
+    for net in (plain, fused):
+        for layer in net.layers:
+            if type(layer) is LeakyReLU:
+                layer.slope = 0.7
+    x = np.random.default_rng(0).standard_normal((9, 5))
+    one, other = (net.forward(x, rng=Streams(1).at('dropout', 2)) for net in (plain, fused))
+    np.testing.assert_allclose(one, other, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""What a real GPU is asked when there is one: all of `minigan selftest`, and that nobody waits within a step."""
+"""What a real GPU is asked when there is one: all of `minigan selftest`, and whether a step waits for the GPU."""
 
 import numpy as np
 import pytest
@@ -32,6 +32,19 @@ def test_random_numbers_are_those_of_the_cpu(name, size):
 def test_a_hundred_steps_are_those_of_the_cpu(network):
     row = selftest.compare_training(XP, selftest.STEPS, network=network)
     assert row.ok, row
+
+
+def test_steps_are_asked_for_before_the_gpu_has_done_them():
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    game = build_game(Config().resolve(recipe, dataset), recipe, dataset, XP)
+    game.step(0)
+    A, done = XP.ones((8192, 8192), np.float32), XP.cuda.Event()
+    for _ in range(50):  # seconds of work
+        A @ A
+    done.record()
+    game.step(1)
+    assert not done.done
+    done.synchronize()
 
 
 def test_the_same_steps_give_the_same_bytes():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import nvrtc
 from support.host_cuda import COMPILER, HostModule
@@ -20,12 +20,13 @@ ORDERS = (0, 1, 2, 3)  # as they stand, from the last to the first, two shuffles
 CODE = SOURCE.read_text()
 ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
 RESOURCES = {  # registers of a thread at most, given out in eights; bytes of shared memory of a block
-    'bits': (32, 0), 'uniform': (32, 0), 'normal': (56, 0), 'gather_images': (16, 0), 'stack': (16, 0),
+    'bits': (40, 0), 'uniform': (40, 0), 'normal': (56, 0), 'gather_images': (16, 0), 'stack': (16, 0),
     'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
     'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
     'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
 }
+LOCAL = {'normal': 32}  # bytes in local memory at most: sinf and cosf have a slow way for angles that never come here
 NVRTC = nvrtc.library()
 needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason='no NVRTC: pip install nvidia-cuda-nvrtc-cu12')
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason='no C++ compiler, or not Linux')
@@ -41,8 +42,8 @@ def undefined_outputs(monkeypatch):
 
 
 @functools.cache
-def built(code):
-    return Kernels(HostModule(code), code)
+def built(code, fma=False):
+    return Kernels(HostModule(code, fma=fma), code)
 
 
 def assert_ok(row, where):
@@ -51,20 +52,25 @@ def assert_ok(row, where):
 
 @needs_compiler
 @pytest.mark.parametrize('name', CASES)
-@given(m=st.integers(2, 40), n=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), order=st.integers(0, 9))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_kernel_equals_its_specification(name, m, n, seed, order):
-    built(CODE).module.seed = order
-    assert_ok(compare_twin(built(CODE), name, m, n, seed), (m, n, seed, order))
+@given(m=st.integers(3, 40), n=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), order=st.integers(0, 9),
+       block=st.sampled_from([32, 96, 256, 1024]), fma=st.booleans())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(m=90, n=784, seed=0, order=0, block=256, fma=True)
+def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
+    """m >= 3: for two rows, batch norm's dx is all cancellation, in NumPy too."""
+    twins = built(CODE, fma)
+    twins.module.seed, twins.block = order, block
+    assert_ok(compare_twin(twins, name, m, n, seed), (m, n, seed, order, block, fma))
 
 
 @needs_compiler
 @pytest.mark.parametrize('name', DRAWS)
-@given(size=st.integers(1, 3000), order=st.integers(0, 9))
+@given(size=st.integers(1, 3000), order=st.integers(0, 9), block=st.sampled_from([32, 96, 256, 1024]))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_numbers_are_those_of_the_cpu(name, size, order):
-    built(CODE).module.seed = order
-    assert_ok(compare_draws(built(CODE), name, size), (size, order))
+@example(size=70_000, order=0, block=256)
+def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
+    built(CODE).module.seed, built(CODE).block = order, block
+    assert_ok(compare_draws(built(CODE), name, size), (size, order, block))
 
 
 def test_every_kernel_is_a_twin_with_a_case_and_the_signature_of_its_specification():
@@ -79,12 +85,12 @@ def test_every_kernel_is_a_twin_with_a_case_and_the_signature_of_its_specificati
 def check_all(code):
     """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
     twins = built(code)
-    for twins.module.seed in ORDERS:
+    for twins.module.seed, twins.block in zip(ORDERS, (256, 96, 1024, 32), strict=True):
         for name in CASES:
-            for m, n in ((9, 33), (32, 64), (2, 1)):
-                assert_ok(compare_twin(twins, name, m, n), (m, n, twins.module.seed))
+            for m, n in ((9, 33), (32, 64), (300, 2)):
+                assert_ok(compare_twin(twins, name, m, n, m), (m, n, twins.module.seed))
         for name in DRAWS:
-            for size in (1, 15, 16, 17, 300):
+            for size in (1, 15, 16, 17, 3000):
                 assert_ok(compare_draws(twins, name, size), (size, twins.module.seed))
 
 
@@ -112,7 +118,15 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'pixels not shifted': (' * (float)(1 / 127.5) - 1.0f', ' * (float)(1 / 127.5)'),
     'the second part begins one too early': ('b[i - size_a]', 'b[i - size_a + 1]'),
     'the sigmoid of the other sign': ('sign * x[i] > 0 ? 1 : e', 'sign * x[i] > 0 ? e : 1'),
-    'a loss that overflows': ('fmaxf(logit, 0) + log1pf(expf(-fabsf(logit)))', 'log1pf(expf(20 * logit)) / 20'),
+    'a slope taken for granted': ('1.0f : slope;', '1.0f : 0.2f;'),
+    'the step in 32 bits': ('c = substep, d = step', 'c = substep, d = (unsigned)step'),
+    'a row in 16 bits': ('rows[i / n] * n', '(u16)rows[i / n] * n'),
+    'a size of blocks taken for granted': ('* blockDim.x +', '* 256 +'),
+    'a shared array too small': ('part[THREADS];', 'part[THREADS / 2];'),
+    'a gradient that cancels': ('scale * (sign * x[i] > 0 ? 1 : e) / (1 + e)',
+                                'scale * (1 - 1 / (1 + expf(sign * x[i])))'),
+    'a loss that cancels': ('log1pf(expf(-fabsf(logit)))', 'logf(1 + expf(-fabsf(logit)))'),
+    'a loss that overflows': ('fmaxf(logit, 0) + log1pf(expf(-fabsf(logit)))', 'log1pf(expf(logit))'),
     'the mean over the threads': ('part[0] / size', 'part[0] / THREADS'),
     'half of the tree is not added': ('int half = THREADS / 2', 'int half = THREADS / 4'),
     'a thread past the half adds too': ('if (threadIdx.x < half)', 'if (threadIdx.x <= half)'),
@@ -183,6 +197,16 @@ def test_a_launch_refuses_what_the_kernel_would_misread():
         built(CODE).launch('bias_tanh', (1,), (1,), huge, b, huge, 2**15, 2**15)
 
 
+@needs_compiler
+def test_nothing_is_launched_for_an_empty_array(monkeypatch):
+    x, b = np.ones((0, 5), np.float32), np.ones(5, np.float32)
+    monkeypatch.setattr(Kernels, 'launch', lambda *_: pytest.fail('a launch of no block is an error on a GPU'))
+    twins = built(CODE)
+    assert twins.bias_tanh(x, b).shape == twins.tanh_backward(x, x).shape == (0, 5)
+    twins.uniform(np.ones(0, np.float32), 0, 0, 0, 0, 0)
+    assert twins.bias_tanh_backward_(x[:, :0], x[:, :0], None).shape == (0, 0)
+
+
 def test_only_arrays_that_a_kernel_can_take_go_to_a_kernel():
     x = np.ones((4, 6), np.float32)
     assert fit((x, None, 0.5, x.astype(np.uint8), np.float32, np.dtype('float32'), (x, x[:2])))
@@ -207,8 +231,9 @@ def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
 def test_nvidias_compiler_takes_every_kernel_and_spills_nothing(architecture):
     found = nvrtc.resources(NVRTC, CODE, architecture)
     assert set(found) == set(parameters(CODE)) == set(RESOURCES)
-    for name, (registers, shared, spilled) in found.items():
-        assert registers <= RESOURCES[name][0] and shared == RESOURCES[name][1] and spilled == 0, name
+    for name, (registers, shared, local) in found.items():
+        assert registers <= RESOURCES[name][0] and shared == RESOURCES[name][1], name
+        assert local <= LOCAL.get(name, 0), name
 
 
 @needs_nvrtc

@@ -5,6 +5,7 @@ import pytest
 
 from minigan import kernels, selftest
 from minigan.cli import main
+from minigan.streams import Streams
 
 
 def test_without_a_gpu_it_says_why_and_exits_with_2(monkeypatch, capsys):
@@ -43,6 +44,20 @@ def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys, tmp_path):
     (np.array([1, np.nan]), np.array([1, 2.0]), np.nan), (np.array([]), np.array([]), 0)])
 def test_the_difference_is_relative_to_the_largest_entry(got, expected, difference):
     np.testing.assert_equal(selftest.difference(got, expected), difference)
+
+
+def test_one_wrong_shape_is_not_hidden_by_the_others(cupy, monkeypatch):
+    for wrong in (np.nan, 0.5):
+        monkeypatch.setattr(selftest, 'compare_twin', lambda twins, name, m, n, xp: selftest.Row(
+            name, wrong if (m, n) == selftest.SHAPES[1] else 1e-9, 1e-6))
+        assert not next(selftest.rows(cupy)).ok
+
+
+def test_what_was_drawn_counts_too():
+    drawn, fresh = Streams(0).at('noise', 0), Streams(0).at('noise', 0)
+    drawn.uniform(3)
+    assert selftest.difference((drawn,), (fresh,)) == np.inf
+    assert selftest.difference((Streams(0).at('noise', 0),), (Streams(0).at('noise', 0),)) == 0
 
 
 def test_an_unknown_number_is_not_ok():

@@ -76,7 +76,7 @@ def test_a_raw_kernel_refuses_numpy_arrays(cupy):
     kernel, x = cupy.RawModule(code=code, options=('--std=c++17',)).get_function('one'), cupy.zeros(5, np.float32)
     kernel((1,), (8,), (x, np.int32(4)))
     assert x.get().tolist() == [1, 1, 1, 1, 0]
-    with pytest.raises(TypeError, match=r'passing? a numpy.ndarray of shape \(5,\)|pass a numpy.ndarray of shape'):
+    with pytest.raises(TypeError, match=r'pass a numpy.ndarray of shape \(5,\)'):
         kernel((1,), (8,), (np.zeros(5, np.float32), np.int32(4)))
 
 
@@ -89,7 +89,7 @@ def used(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             owner = ast.unparse(node.value)
-            if owner in ('xp', 'cupy', 'self.xp', 'self._streams.xp') or owner.startswith('array_module('):
+            if owner in ('xp', 'cupy') or owner.endswith('.xp') or owner.startswith('array_module('):
                 yield node.attr, calls.get(node, set())
 
 

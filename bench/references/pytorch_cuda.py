@@ -15,7 +15,7 @@ def operations(arguments, device):
         return torch.tensor(value, device=device) if isinstance(value, np.ndarray) else value
 
     a = {name: tensors(args) for name, (args, _) in arguments.items()}
-    slope, eps = 0.2, arguments['batch_norm_leaky_relu_'][1]['eps']
+    eps, slope = (arguments['batch_norm_leaky_relu_'][1][name] for name in ('eps', 'slope'))
     momentum = 1 - arguments['batch_norm_leaky_relu_'][1]['momentum']
     rate = arguments['bias_leaky_relu_dropout'][1]['rate']
     x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
@@ -44,7 +44,7 @@ def operations(arguments, device):
     return {
         'tanh_backward': lambda: aten.tanh_backward(*a['tanh_backward']),
         'cross_entropy, target 1': lambda: F.binary_cross_entropy_with_logits(logit, ones),
-        'cross_entropy_backward, target 1': lambda: torch.sigmoid(logit).sub_(1).div_(len(logit)),
+        'cross_entropy_backward, target 1': lambda: torch.sigmoid(-logit).div_(-len(logit)),
         'stack': lambda: torch.cat([first, second]),
         'gather_images': lambda: images[rows].float().mul_(1 / 127.5).sub_(1),
         'adam_': adam.step,

@@ -137,8 +137,9 @@ static const char* launch(void (*k)(void**), const unsigned* grid, const unsigne
     order = permutation(n, seed);
     static char signal_stack[1 << 16];
     stack_t stack = {}, old_stack; stack.ss_sp = signal_stack; stack.ss_size = sizeof signal_stack;
-    struct sigaction action = {}, old_segv, old_bus; action.sa_handler = on_fault; action.sa_flags = SA_ONSTACK;
+    struct sigaction action = {}, old_segv, old_bus, old_ill; action.sa_handler = on_fault; action.sa_flags = SA_ONSTACK;
     sigaltstack(&stack, &old_stack); sigaction(SIGSEGV, &action, &old_segv); sigaction(SIGBUS, &action, &old_bus);
+    sigaction(SIGILL, &action, &old_ill);  // what -fsanitize=bounds stops with
     bool right = true;
     if (sigsetjmp(fault, 1)) right = fail("memory outside an array is touched", current);
     else {
@@ -147,7 +148,8 @@ static const char* launch(void (*k)(void**), const unsigned* grid, const unsigne
             if (!(right = run_block())) break;
         }
     }
-    sigaction(SIGSEGV, &old_segv, nullptr); sigaction(SIGBUS, &old_bus, nullptr); sigaltstack(&old_stack, nullptr);
+    sigaction(SIGSEGV, &old_segv, nullptr); sigaction(SIGBUS, &old_bus, nullptr);
+    sigaction(SIGILL, &old_ill, nullptr); sigaltstack(&old_stack, nullptr);
     return right ? nullptr : error.c_str();
 }
 

@@ -18,7 +18,7 @@ def library():
 def resources(nvrtc, code, architecture):
     """Compile for an architecture such as 'sm_90' with CuPy's flags.
 
-    Returns name -> (registers, bytes of shared memory, bytes of spilled registers) of each kernel.
+    Returns name -> (registers, bytes of shared memory, bytes in local memory: spilled, or on the stack) of each kernel.
     Raises ValueError with the compiler's words when it refuses the code.
     """
     program = ctypes.c_void_p()
@@ -35,7 +35,7 @@ def resources(nvrtc, code, architecture):
         raise ValueError(text)
     found = {}
     for part in re.split(r"Compiling entry function '", text)[1:]:
-        spilled = sum(map(int, re.findall(r'(\d+) bytes spill', part)))
+        spilled = sum(map(int, re.findall(r'(\d+) bytes (?:spill|stack)', part)))
         shared = re.search(r'(\d+) bytes smem', part)
         registers = int(re.search(r'Used (\d+) registers', part)[1])
         found[part.split("'")[0]] = registers, int(shared[1]) if shared else 0, spilled

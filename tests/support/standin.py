@@ -82,6 +82,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801: its name in c
 
 class Cupy(types.ModuleType):
     """The module. counts: kernels launched, matrix products among them; waits for the device; copies to it.
+    order: of threads, as in cuda_host.h; fma: as in host_cuda.
 
     A call counts as one launch, where the real package may need more: only concatenate, for which that is known,
     counts one a part. Views and undefined memory cost none.
@@ -89,9 +90,9 @@ class Cupy(types.ModuleType):
 
     __version__ = NAMES['version']
 
-    def __init__(self, order=0):
+    def __init__(self, *, fma=False):
         super().__init__('cupy')
-        self.counts, self.order, self.ndarray = Counter(dict.fromkeys(COUNTS, 0)), order, ndarray
+        self.counts, self.order, self.fma, self.ndarray = Counter(dict.fromkeys(COUNTS, 0)), 0, fma, ndarray
         self.RawModule = lambda **keywords: RawModule(self, **keywords)
         runtime = types.SimpleNamespace(getDeviceProperties=lambda number: {'name': b'no GPU, but a stand-in'})
         self.cuda = types.SimpleNamespace(Event=Event, get_elapsed_time=lambda a, b: 1e3 * (b.time - a.time),
@@ -146,7 +147,7 @@ class RawModule:
     """cupy.RawModule."""
 
     def __init__(self, module, *, code, options=()):
-        self.module, self.host = module, HostModule(code)
+        self.module, self.host = module, HostModule(code, fma=module.fma)
 
     def get_function(self, name):
         """The kernel of that name; called with (grid, block, arguments)."""
@@ -157,8 +158,8 @@ class RawModule:
             self.host.seed = self.module.order
             for argument in arguments:
                 if isinstance(argument, np.ndarray):
-                    raise TypeError('You are trying to pass a numpy.ndarray of shape {argument.shape} as a kernel '
-                                    'parameter')
+                    raise TypeError(f'You are trying to pass a numpy.ndarray of shape {argument.shape} as a kernel '
+                                    f'parameter')
             kernel(grid, block, tuple(map(self.module._unwrap, arguments)))
 
         return call
