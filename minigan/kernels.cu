@@ -1,8 +1,8 @@
 // CUDA twins of operations in ops.py: float32, no atomics, the same result every time.
 //
 // Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment behind an array
-// is its number of elements, which Kernels.launch checks. Each header says what the kernel computes; its traffic in
-// bytes an element, in and out; and what it replaced, and why.
+// is its number of elements, which Kernels.launch checks (any: it does not). Each header says what the kernel computes;
+// its traffic in bytes an element, in and out; and what it replaced, and why.
 
 typedef unsigned long long u64;
 typedef unsigned short u16;
@@ -95,10 +95,10 @@ extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const
     if (i < size_a + size_b) out[i] = i < size_a ? a[i] : b[i - size_a];
 }
 
-// ops.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the bits
-// drawn at that place switch a unit off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each (14 in,
-// 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads find the same Philox block,
-// which should cost less than a launch of bits.
+// ops.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the
+// bits drawn at that place switch a unit off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each
+// (14 in, 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads find the same Philox
+// block, which should cost less than a launch of bits.
 extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /* m n */,
         const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */, int m,
         int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {

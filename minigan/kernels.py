@@ -44,14 +44,16 @@ class Sizes(dict):
 
 
 def parameters(source):
-    """name -> the Parameters of every kernel in the source."""
+    """name -> the Parameters of every kernel in the source. Raises ValueError for one that it cannot read."""
     kernels = {}
     for name, text in re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', source, re.DOTALL):
         kernels[name] = []
-        for one in text.split(','):
-            kind, array, label, elements = re.fullmatch(
-                r'(?:const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', ' '.join(one.split())).groups()
-            kernels[name].append(Parameter(label, np.dtype(TYPES[kind]), elements if array else None))
+        for one in (' '.join(part.split()) for part in text.split(',')):
+            found = re.fullmatch(r'(const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', one)
+            if not found or found[2] not in TYPES or bool(found[3]) != bool(found[5]):
+                raise ValueError(f'{name}: expected a parameter such as "float eps" or "const float* __restrict__ x '
+                                 f'/* m n */", of {", ".join(TYPES)}, got "{one}"')
+            kernels[name].append(Parameter(found[4], np.dtype(TYPES[found[2]]), found[5]))
     return kernels
 
 

@@ -3,6 +3,7 @@ specification in four orders of threads and more; planted bugs are caught."""
 
 import functools
 import inspect
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,6 +159,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'rows of another lane': ('row += LANES) {\n        float d', 'row += LANES + 1) {\n        float d'),
     'a race: the sum in one shared place': ('    float sum = 0;\n    for (int lane',
                                             '    __shared__ float sum; sum = 0;\n    for (int lane'),
+    'a loop that does not end': ('row += LANES) sum += x', 'row += LANES / 16) sum += x'),
     'unbiased variance': ('float var = column_sum(sum) / m', 'float var = column_sum(sum) / (m - 1)'),
     'the statistic and its average swapped': ('(1 - momentum) * (mu', 'momentum * (mu'),
     'averages moved by every lane': ('    if (threadIdx.y == 0) {\n        rstd[column]',
@@ -207,6 +209,12 @@ def test_nothing_is_launched_for_an_empty_array(monkeypatch):
     assert twins.bias_tanh(x, b).shape == twins.tanh_backward(x, x).shape == (0, 5)
     twins.uniform(np.ones(0, np.float32), 0, 0, 0, 0, 0)
     assert twins.bias_tanh_backward_(x[:, :0], x[:, :0], None).shape == (0, 0)
+
+
+@pytest.mark.parametrize('parameter', ['double rate', 'float* x /* n */', 'float* __restrict__ x', 'int n /* n */'])
+def test_a_parameter_that_cannot_be_read_is_named(parameter):
+    with pytest.raises(ValueError, match=f'f: expected a parameter such as .* got "{re.escape(parameter)}"'):
+        parameters(f'extern "C" __global__ void f({parameter}, int n) {{')
 
 
 def test_only_arrays_that_a_kernel_can_take_go_to_a_kernel():

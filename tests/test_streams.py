@@ -12,7 +12,7 @@ word = st.integers(0, 2**64 - 1)
 
 
 def philox(counter, key):
-    """Philox 4x64-10 as Salmon et al. 2011 write it, one round a line: what a CUDA kernel will have to compute."""
+    """Philox 4x64-10 as Salmon et al. 2011 write it, one round a line: what the CUDA kernels compute."""
     (a, b, c, d), (k, n), mask = counter, key, 2**64 - 1
     for _ in range(10):
         a, b, c, d = (c * M1 >> 64) ^ b ^ k, c * M1 & mask, (a * M0 >> 64) ^ d ^ n, a * M0 & mask

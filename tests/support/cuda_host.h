@@ -1,9 +1,10 @@
 // Runs CUDA C on a CPU, for tests: every thread of a block for real, one at a time, in an order that the caller picks,
-// each until it ends or waits at a barrier; a thread that waits keeps its stack. So a missing barrier changes the answer
-// in some order, and a barrier that not every thread reaches is reported.
+// each until it ends or waits at a barrier; a thread that waits keeps its stack. So a missing barrier changes the
+// answer in some order, and a barrier that not every thread reaches is reported, as is a kernel that does not end.
 //
-// What it does not have: fused multiply-add and flush-to-zero (hence tolerances), warp exchanges, atomics, dynamic
-// shared memory, a third dimension. Needs ucontext and signals: Linux, most likely other Unix systems too.
+// What it does not have: flush-to-zero (hence tolerances), two threads at the same moment (a += of all threads in one
+// place looks right), warp exchanges, atomics, dynamic shared memory, a third dimension. Needs ucontext and signals:
+// Linux, most likely other Unix systems too.
 #pragma once
 #include <cmath>
 #include <csetjmp>
@@ -14,6 +15,7 @@
 #include <string>
 #include <type_traits>
 #include <ucontext.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -28,6 +30,8 @@ struct uint3 { unsigned x, y, z; };
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace host {
+
+static const unsigned SECONDS = 5;  // that a launch may take
 
 // A stack of its own. It runs threads one after the other until one waits at a barrier, and goes on when that does.
 struct Context {
@@ -125,7 +129,7 @@ static std::vector<unsigned> permutation(unsigned n, unsigned seed) {
     return order;
 }
 
-static void on_fault(int) { siglongjmp(fault, 1); }
+static void on_signal(int signal) { siglongjmp(fault, signal); }
 
 // Runs the whole grid. Returns nullptr, or what went wrong.
 static const char* launch(void (*k)(void**), const unsigned* grid, const unsigned* block, void** args, unsigned seed) {
@@ -137,12 +141,15 @@ static const char* launch(void (*k)(void**), const unsigned* grid, const unsigne
     order = permutation(n, seed);
     static char signal_stack[1 << 16];
     stack_t stack = {}, old_stack; stack.ss_sp = signal_stack; stack.ss_size = sizeof signal_stack;
-    struct sigaction action = {}, old_segv, old_bus, old_ill; action.sa_handler = on_fault; action.sa_flags = SA_ONSTACK;
+    struct sigaction action = {}, old_segv, old_bus, old_ill, old_alarm;
+    action.sa_handler = on_signal; action.sa_flags = SA_ONSTACK;
     sigaltstack(&stack, &old_stack); sigaction(SIGSEGV, &action, &old_segv); sigaction(SIGBUS, &action, &old_bus);
     sigaction(SIGILL, &action, &old_ill);  // what -fsanitize=bounds stops with
+    sigaction(SIGALRM, &action, &old_alarm); alarm(SECONDS);
     bool right = true;
-    if (sigsetjmp(fault, 1)) right = fail("memory outside an array is touched", current);
-    else {
+    if (int signal = sigsetjmp(fault, 1)) {
+        right = fail(signal == SIGALRM ? "it does not end" : "memory outside an array is touched", current);
+    } else {
         for (unsigned b : permutation(grid[0] * grid[1], seed)) {
             blockIdx = {b % grid[0], b / grid[0], 0};
             if (!(right = run_block())) break;
@@ -150,6 +157,7 @@ static const char* launch(void (*k)(void**), const unsigned* grid, const unsigne
     }
     sigaction(SIGSEGV, &old_segv, nullptr); sigaction(SIGBUS, &old_bus, nullptr);
     sigaction(SIGILL, &old_ill, nullptr); sigaltstack(&old_stack, nullptr);
+    alarm(0); sigaction(SIGALRM, &old_alarm, nullptr);
     return right ? nullptr : error.c_str();
 }
 
