@@ -20,6 +20,7 @@ TRAFFIC = {  # bytes an element that must come from or go to memory, each once
     'batch_norm_leaky_relu_': 12, 'batch_norm_leaky_relu_backward_': 12, 'bits': 2, 'uniform': 4, 'normal': 4,
 }
 BLOCKS, LANES = (64, 128, 256, 512, 1024), (4, 8, 16, 32)
+VARIATIONS = ' 0', 'few', 'dropped', 'any', 'no db', 'no dgamma'  # of selftest's cases, not timed by themselves
 LAUNCHES = 55  # of minigan's step, counted on the stand-in (tests/test_device.py)
 
 
@@ -140,7 +141,7 @@ def report_kernels(xp, batches, **settings):
         print(f'\n{f"{m} x {WIDTH}":36}{"us":>8}{"host us":>9}{"GB/s":>8}{"share":>7}   plain   PyTorch   us by block')
         results = {}
         for name in [*arguments, *selftest.DRAWS]:
-            if name.split(',')[0] not in TRAFFIC or name.endswith((' 0', 'dropped', 'no db', 'no dgamma')):
+            if name.split(',')[0] not in TRAFFIC or name.endswith(VARIATIONS):
                 continue
             r = results[name] = measure_kernel(xp, name, m, arguments, theirs, **settings)
             other = f'{r["PyTorch"][0]:.2f}' if r['PyTorch'] else ''

@@ -43,7 +43,7 @@ def arguments(m, n, seed, xp=np):
     x, dy, y, s = rng.standard_normal((4, m, n), np.float32)
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
     x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
-    cache = ops.batch_norm(x, gamma, beta, eps=1e-3)[1]
+    cache, far = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 30  # a mean beside which the spread is small
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
     images = rng.integers(0, 256, (2**20 // n, n), np.uint8)
     rows = rng.integers(0, len(images), m)
@@ -51,34 +51,41 @@ def arguments(m, n, seed, xp=np):
     logit += sure
     if not sure:
         logit[::5] *= 40  # beyond the range of exp; never all of them, since a GPU takes the least numbers for 0
-    place, large = ('dropout', 2**35 + 3, 2**34 + 1), 2**40 + seed  # beyond 32 bits
-    rate = int(Streams(large).at(*place).bits((m, n)).flat[0]) / 2**16  # that unit is the first that stays
+    rate = int(draws(seed).bits((m, n)).flat[0]) / 2**16  # that unit is the first that stays
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
+    eps = float(rng.choice([1e-3, 0.1]))
     adam = {'t': int(rng.integers(1, 50)), 'learning_rate': 0.1, 'beta1': beta1, 'beta2': beta2, 'eps': 1e-3}
-    moving = {'eps': 1e-3, 'momentum': momentum, 'slope': slope}
+    moving = {'eps': eps, 'momentum': momentum, 'slope': slope}
     return {
         'dense_backward_input': ((dy, rng.standard_normal((5, n), np.float32)), {}),
         'tanh_backward': ((dy, np.tanh(y)), {}),
         'cross_entropy, target 1': ((logit,), {'target': 1}),
         'cross_entropy, target 0': ((logit,), {'target': 0}),
+        'cross_entropy, few': ((logit[:5],), {'target': 1}),
         'cross_entropy_backward, target 1': ((logit,), {'target': 1}),
         'cross_entropy_backward, target 0': ((logit,), {'target': 0}),
         'stack': ((x, dy[1:]), {}),
         'gather_images': ((images, rows, np.float32), {}),
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
-        'bias_leaky_relu_dropout': ((x, b, Streams(large, xp=xp).at(*place)), {'slope': slope, 'rate': rate}),
+        'bias_leaky_relu_dropout': ((x, b, draws(seed, xp)), {'slope': slope, 'rate': rate}),
         'bias_leaky_relu_dropout, none dropped': ((x, b, None), {'slope': slope, 'rate': 0}),
-        'bias_leaky_relu_dropout, hardly any': ((x, b, Streams(large, xp=xp).at(*place)),
-                                                {'slope': slope, 'rate': 1e-6}),
+        'bias_leaky_relu_dropout, hardly any': ((x, b, draws(seed, xp)), {'slope': slope, 'rate': 1e-6}),
         'bias_leaky_relu_dropout_backward_': ((dy, s, db), {}),
         'bias_leaky_relu_dropout_backward_, no db': ((dy, s, None), {}),
         'bias_tanh': ((40 * x, b), {}),
         'bias_tanh_backward_': ((dy, np.tanh(y), db), {}),
         'bias_tanh_backward_, no db': ((dy, np.tanh(y), None), {}),
-        'batch_norm_leaky_relu_': ((x, gamma, beta, mean, mean**2), moving),
+        'batch_norm_leaky_relu_': ((far, gamma, beta, mean, mean**2), moving),
         'batch_norm_leaky_relu_backward_': ((dy, gamma, beta, cache, dgamma, dbeta), {'slope': slope}),
         'batch_norm_leaky_relu_backward_, no dgamma': ((dy, gamma, beta, cache, None, None), {'slope': slope}),
     }
+
+
+def draws(seed, xp=np):
+    """Draws at a place whose every number takes more than 32 bits."""
+    found = Streams(2**40 + seed, xp=xp).at('dropout', 2**35 + 3, 2**34 + 1)
+    found._draw = 2**33 + 1
+    return found
 
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):
@@ -94,9 +101,9 @@ def compare_twin(twins, name, m, n, seed=0, *, xp=np):
 def compare_draws(twins, name, size, *, xp=np):
     """A kernel's random numbers with Streams' own: bits and uniforms must be the same, normals up to rounding."""
     draw, substep, step, seed, stream = PLACE
-    draws = Streams(seed).at(STREAMS[stream], step, substep)
-    draws._draw = draw
-    expected = getattr(draws, name)((size,))
+    specified = Streams(seed).at(STREAMS[stream], step, substep)
+    specified._draw = draw
+    expected = getattr(specified, name)((size,))
     out = xp.zeros(size, expected.dtype)
     getattr(twins, name)(out, *PLACE)
     return Row(name, difference(out, expected), TOLERANCE['float32']['any'] if name == 'normal' else 0)

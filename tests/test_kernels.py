@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import nvrtc
-from support.host_cuda import COMPILER, HostModule
+from support.host_cuda import COMPILER, CompileError, HostModule
 
 from minigan import backend, kernels, ops
 from minigan.kernels import SOURCE, Kernels, fit, parameters, twin
@@ -121,6 +121,11 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'the sigmoid of the other sign': ('sign * x[i] > 0 ? 1 : e', 'sign * x[i] > 0 ? e : 1'),
     'a slope taken for granted': ('1.0f : slope;', '1.0f : 0.2f;'),
     'the step in 32 bits': ('c = substep, d = step', 'c = substep, d = (unsigned)step'),
+    'which array of a step it is, forgotten': ('philox(i / 16 + 1, draw,', 'philox(i / 16 + 1, 0,'),
+    'eps taken for granted': ('sqrtf(var + eps)', 'sqrtf(var + 1e-3f)'),
+    'a variance that cancels': ('float d = x[row * n + column] - mu;\n        sum += d * d;',
+                                'float d = x[row * n + column];\n        sum += d * d - mu * mu;'),
+    'a tree for many numbers only': ('half > 0; half /= 2)', 'half > 0 && half < size; half /= 2)'),
     'the seed in 32 bits': ('a = high_c ^ b ^ seed', 'a = high_c ^ b ^ (unsigned)seed'),
     'an index in 16 bits': ('h = x[i] + b[i % n]', 'h = x[i & 0xFFFF] + b[i % n]'),
     'a row in 16 bits': ('rows[i / n] * n', '(u16)rows[i / n] * n'),
@@ -184,6 +189,12 @@ def test_a_planted_bug_is_caught(bug):
     assert code != CODE
     with pytest.raises((AssertionError, RuntimeError)):
         check_all(code)
+
+
+@needs_compiler
+def test_a_number_that_starts_undefined_does_not_compile():
+    with pytest.raises(CompileError, match='uninitialized'):
+        built(CODE.replace('float sum = 0, sum_xhat = 0;', 'float sum = 0, sum_xhat;'))
 
 
 @needs_compiler

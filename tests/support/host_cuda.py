@@ -20,6 +20,7 @@ import numpy as np
 
 COMPILER = sys.platform == 'linux' and (shutil.which('c++') or shutil.which('g++') or shutil.which('clang++')) or None
 FLAGS = ['-O1', '-std=c++17', '-fPIC', '-shared', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
+         '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error']  # an index beyond a shared array
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
 HEADER = Path(__file__).with_name('cuda_host.h')
