@@ -43,7 +43,7 @@ def arguments(m, n, seed, xp=np):
     x, dy, y, s = rng.standard_normal((4, m, n), np.float32)
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
     x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
-    cache, far = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 30  # a mean beside which the spread is small
+    cache, far = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # a mean beside which the spread is small
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
     images = rng.integers(0, 256, (2**20 // n, n), np.uint8)
     rows = rng.integers(0, len(images), m)
