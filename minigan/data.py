@@ -11,8 +11,8 @@ import os
 import re
 import struct
 import tempfile
+import time
 import urllib.request
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan import ops
+from minigan.files import LIMIT, read_arrays, read_at_most
 from minigan.streams import Streams
 
 MNIST = {  # SHA-256 of the uncompressed file
@@ -30,6 +31,7 @@ MNIST = {  # SHA-256 of the uncompressed file
 }
 MIRRORS = ('https://ossci-datasets.s3.amazonaws.com/mnist/', 'https://storage.googleapis.com/cvdf-datasets/mnist/')
 DOWNLOAD_LIMIT = 16 << 20  # bytes; the largest of the four is 9.9 MB
+ANSWER_WITHIN, DOWNLOAD_WITHIN = 30, 600  # seconds, for the next bytes and for a whole file
 
 
 class DataError(ValueError):
@@ -126,7 +128,9 @@ def _parse_idx(path, file, sha256):
         raise DataError(f'{path}: expected {magic[3]} lengths in the header, got {len(lengths)} bytes of them')
     shape = struct.unpack(f'>{magic[3]}I', lengths)
     size = math.prod(shape)
-    content = _read_at_most(file, size + 1)
+    if size > LIMIT:
+        raise DataError(f'{path}: expected at most {LIMIT} bytes, got a header that claims {size} for shape {shape}')
+    content = read_at_most(file, size + 1)
     if len(content) != size:
         raise DataError(f'{path}: expected {size} bytes for shape {shape}, '
                         f'got {len(content) if len(content) < size else "more"}')
@@ -136,14 +140,6 @@ def _parse_idx(path, file, sha256):
         if digest.hexdigest() != sha256:
             raise DataError(f'{path}: expected content of SHA-256 {sha256}, got {digest.hexdigest()}')
     return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _read_at_most(file, n):
-    """Up to n bytes, in pieces: a header that claims terabytes must not allocate them."""
-    content = bytearray()
-    while len(content) < n and (piece := file.read(min(n - len(content), 1 << 20))):
-        content += piece
-    return content
 
 
 def _idx_folder(folder, name, checksums=None):
@@ -175,22 +171,17 @@ def _idx_folder(folder, name, checksums=None):
 def _numpy_file(path):
     """The image array of a .npy file, or of an .npz file: x_train and x_test, or the only array with 3 or 4 axes."""
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return _split(path.stem, _as_bytes(path, content))
-        with content:
-            names = [name for name in content.files if content[name].ndim in (3, 4)]
-            if {'x_train', 'x_test'} <= set(names):
-                return _hold_out(path.stem, *(_as_bytes(path, content[name]) for name in ('x_train', 'x_test')))
-            if len(names) != 1:
-                got = ', '.join(f'{name} {content[name].shape}' for name in content.files)
-                raise DataError(f'{path}: expected one array of shape (N, height, width) or (N, height, width, 3), or '
-                                f'x_train and x_test, got {got or "no array"}')
-            return _split(path.stem, _as_bytes(path, content[names[0]]))
-    except DataError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:  # NumPy advises to trust it
-        raise DataError(f'{path}: expected a whole .npy or .npz file without Python objects') from error
+        arrays = read_arrays(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    names = list(arrays) if '' in arrays else [name for name in arrays if arrays[name].ndim in (3, 4)]
+    if {'x_train', 'x_test'} <= set(names):
+        return _hold_out(path.stem, *(_as_bytes(path, arrays[name]) for name in ('x_train', 'x_test')))
+    if len(names) != 1:
+        got = ', '.join(f'{name} {array.shape}' for name, array in arrays.items())
+        raise DataError(f'{path}: expected one array of shape (N, height, width) or (N, height, width, 3), or '
+                        f'x_train and x_test, got {got or "no array"}')
+    return _split(path.stem, _as_bytes(path, arrays[names[0]]))
 
 
 def _as_bytes(path, images):
@@ -255,8 +246,7 @@ def _download(folder, name, sha256):
     tried = []
     for mirror in MIRRORS:
         try:
-            with urllib.request.urlopen(mirror + name, timeout=30) as response:
-                content = _read_at_most(response, DOWNLOAD_LIMIT)
+            content = _fetch(mirror + name)
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as unfinished:
                 (Path(unfinished) / name).write_bytes(content)
@@ -267,3 +257,23 @@ def _download(folder, name, sha256):
             tried.append(f'{mirror}{name} ({error})')
     raise DataError(f'mnist: could not download {" or ".join(tried)}. Put the files {", ".join(MNIST)}, plain or .gz, '
                     f'into {folder} (or into mnist/ under $MINIGAN_DATA). `--data digits` needs no download.')
+
+
+def _fetch(url):
+    """The content at an https address, which may send us on to another one, but to nothing else.
+
+    Raises OSError or HTTPException, also for more bytes or seconds than allowed.
+    """
+    opener, request = urllib.request.OpenerDirector(), urllib.request
+    for handler in (request.ProxyHandler, request.HTTPSHandler, request.HTTPDefaultErrorHandler,
+                    request.HTTPRedirectHandler, request.HTTPErrorProcessor, request.UnknownHandler):
+        opener.add_handler(handler())
+    content, until = bytearray(), time.monotonic() + DOWNLOAD_WITHIN
+    with opener.open(url, timeout=ANSWER_WITHIN) as response:
+        while piece := response.read1(1 << 16):
+            content += piece
+            if len(content) > DOWNLOAD_LIMIT:
+                raise OSError(f'expected at most {DOWNLOAD_LIMIT} bytes, got more')
+            if time.monotonic() > until:
+                raise TimeoutError(f'expected the whole file within {DOWNLOAD_WITHIN} s, got {len(content)} bytes')
+    return content

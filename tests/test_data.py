@@ -2,13 +2,20 @@
 
 import gzip
 import hashlib
+import http.server
 import io
+import socket
+import ssl
 import struct
-import urllib.error
-import urllib.request
+import threading
+import tracemalloc
 
 import numpy as np
 import pytest
+import trustme
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.damage import damaged
 
 from minigan import Streams, data
 from minigan.data import DataError
@@ -97,7 +104,11 @@ BAD_IDX = {
     'header cut off': (IDX[:9], 'expected 3 lengths in the header, got 5 bytes'),
     'truncated': (IDX[:-1], r'expected 144 bytes for shape \(12, 4, 3\), got 143'),
     'too long': (IDX + b'x', r'expected 144 bytes for shape \(12, 4, 3\), got more'),
-    'absurd header': (b'\0\0\x08\x03' + b'\xff' * 12 + b'x', r'expected 79228162458924105385300197375 bytes .*got 1'),
+    'absurd header': (b'\0\0\x08\x03' + b'\xff' * 12 + b'x',
+                      r'expected at most 4294967296 bytes, got a header that claims 7922'),
+    '2**31 images': (b'\0\0\x08\x03\x80\0\0\0' + IDX[8:], r'got a header that claims 25769803776 for shape'),
+    'four axes': (b'\0\0\x08\x04' + b'\0\0\0\x01' * 4 + b'x', 'got magic 00000804'),
+    'a bomb': (gzip.compress(IDX + bytes(10**8)), r'expected 144 bytes for shape \(12, 4, 3\), got more'),
     'truncated gzip': (gzip.compress(IDX)[:-9], 'expected a whole gzip file'),
     'damaged gzip': (gzip.compress(IDX)[:12] + b'\xff' * 9 + gzip.compress(IDX)[21:], 'expected a whole gzip file'),
     'gzip of garbage': (gzip.compress(b'hello world'), 'got magic 68656c6c'),
@@ -116,15 +127,47 @@ def test_bad_idx_files_are_refused(tmp_path, fault):
         data.load(str(tmp_path))
 
 
-def test_a_header_that_claims_terabytes_allocates_nothing(tmp_path):
-    import tracemalloc
-    (tmp_path / 'train-images-idx3-ubyte').write_bytes(BAD_IDX['absurd header'][0])
+@pytest.mark.parametrize('fault', ['absurd header', '2**31 images', 'a bomb'])
+def test_what_claims_or_unpacks_to_gigabytes_allocates_nothing(tmp_path, fault):
+    (tmp_path / 'train-images-idx3-ubyte').write_bytes(BAD_IDX[fault][0])
     tracemalloc.start()
     with pytest.raises(DataError):
         data.load(str(tmp_path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000
+
+
+WHOLE = [IDX, gzip.compress(IDX, mtime=0), idx(np.arange(20, dtype=np.uint8))]
+
+
+def npy_files():
+    for array in (images(12), images(12) / 255, images(12).astype(np.float32), np.zeros((12, 4, 3, 3), bool)):
+        for write in (np.save, np.savez, np.savez_compressed):
+            file = io.BytesIO()
+            write(file, array)
+            yield file.getvalue()
+
+
+@settings(max_examples=25 * settings.default.max_examples)
+@given(st.sampled_from(['train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 'images.npz']), st.data())
+def test_any_content_gives_a_dataset_or_one_line_within_bounded_memory(tmp_path_factory, name, draws):
+    """1,000 files; thorough: 10,000."""
+    folder = tmp_path_factory.getbasetemp() / 'fuzzed'
+    folder.mkdir(exist_ok=True)
+    (folder / 'train-images-idx3-ubyte').write_bytes(idx(images(20)))
+    (folder / name).write_bytes(draws.draw(damaged(list(npy_files()) if name == 'images.npz' else WHOLE)))
+    tracemalloc.start()
+    try:
+        dataset = data.load(str(folder / name if name == 'images.npz' else folder))
+        assert dataset.train.dtype == np.uint8 and dataset.train.shape[1] == np.prod(dataset.shape)
+    except DataError as error:
+        assert '\n' not in str(error)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        (folder / name).unlink()
+    assert peak < 8 << 20
 
 
 def test_folders_that_do_not_fit_together_are_refused(tmp_path):
@@ -173,7 +216,7 @@ def test_bad_numpy_files_are_refused(tmp_path):
     np.savez(tmp_path / 'whole.npz', a=images(20))
     (tmp_path / 'cut.npz').write_bytes((tmp_path / 'whole.npz').read_bytes()[:200])
     for name in ('objects.npy', 'objects.npz', 'garbage.npy', 'empty.npz', 'cut.npz'):
-        with pytest.raises(DataError, match=f'{name}: expected a whole .npy or .npz file without Python objects'):
+        with pytest.raises(DataError, match=f'{name}: expected a whole .npz or .npy file of arrays'):
             data.load(str(tmp_path / name))
     np.savez(tmp_path / 'two.npz', a=images(20), b=images(20))
     with pytest.raises(DataError, match=r'expected one array of shape .* got a \(20, 4, 3\), b \(20, 4, 3\)'):
@@ -191,58 +234,146 @@ def test_another_source_is_refused(source, message):
         data.load(source)
 
 
-class Web:
-    """Stands in for urlopen: url -> the bytes or the error that it answers with."""
+class Server(http.server.ThreadingHTTPServer):
+    """Two mirrors on this machine, with TLS, that answer each file as `answers` says: a function of (handler, content).
 
-    def __init__(self, monkeypatch, answers, folder):
-        self.answers, self.asked = answers, []
-        monkeypatch.setattr(urllib.request, 'urlopen', self.open)
+    address: as in MIRRORS. asked: the paths so far.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder, monkeypatch):
+        super().__init__(('localhost', 0), Handler)
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert('localhost').configure_cert(context)
+        authority.cert_pem.write_to_path(str(folder / 'authority.pem'))
+        monkeypatch.setenv('SSL_CERT_FILE', str(folder / 'authority.pem'))
         monkeypatch.setenv('MINIGAN_DATA', str(folder))
+        for name in ('http_proxy', 'https_proxy', 'all_proxy'):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.address = f'https://localhost:{self.server_port}'
+        monkeypatch.setattr(data, 'MIRRORS', (f'{self.address}/first/', f'{self.address}/second/'))
         files = write_folder(folder / 'source')
-        sums = {name: hashlib.sha256(idx(array)).hexdigest() for name, array in files.items()}
-        monkeypatch.setattr(data, 'MNIST', sums)
-        self.files = {name + '.gz': gzip.compress(idx(array)) for name, array in files.items()}
+        monkeypatch.setattr(data, 'MNIST', {name: hashlib.sha256(idx(array)).hexdigest()
+                                            for name, array in files.items()})
+        self.files = {f'{name}.gz': gzip.compress(idx(array)) for name, array in files.items()}
+        self.answers, self.asked, self.stop = {'first': send, 'second': send}, [], threading.Event()
 
-    def open(self, url, timeout):
-        self.asked.append(url)
-        mirror, name = url.rsplit('/', 1)
-        answer = self.answers.get(mirror + '/', b'')
-        content = answer(self.files[name]) if callable(answer) else answer
-        if isinstance(content, Exception):
-            raise content
-        return io.BytesIO(content)
+    def handle_error(self, request, client_address):
+        """A client that leaves is no news."""
 
 
-def test_mnist_is_downloaded_once_checked_and_kept(tmp_path, monkeypatch):
-    web = Web(monkeypatch, {data.MIRRORS[0]: lambda content: content}, tmp_path)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        _, mirror, name = self.path.split('/')
+        self.server.answers[mirror](self, self.server.files[name])
+
+    def log_message(self, *arguments):
+        pass
+
+
+def send(handler, content, status=200, length=None, **headers):
+    handler.send_response(status)
+    handler.send_header('Content-Length', str(len(content) if length is None else length))
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def trickle(handler, content):
+    send(handler, content[:10], length=len(content))
+    while not handler.server.stop.wait(0.05):
+        handler.wfile.write(b'x')
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, 'ANSWER_WITHIN', 0.3)
+    monkeypatch.setattr(data, 'DOWNLOAD_WITHIN', 0.6)
+    with Server(tmp_path, monkeypatch) as one:
+        thread = threading.Thread(target=one.serve_forever, args=(0.02,))
+        thread.start()
+        yield one
+        one.stop.set()
+        one.shutdown()
+        thread.join()
+
+
+def test_mnist_is_downloaded_once_checked_and_kept(tmp_path, server):
     dataset = data.load('mnist')
     assert (dataset.name, len(dataset.train), len(dataset.validation), len(dataset.test)) == ('mnist', 50, 10, 10)
-    assert len(web.asked) == 4 and all(url.startswith('https://') for url in data.MIRRORS)
+    assert len(server.asked) == 4
     data.load('mnist')
-    assert len(web.asked) == 4
-    assert sorted(path.name for path in (tmp_path / 'mnist').iterdir()) == sorted(web.files)
+    assert len(server.asked) == 4
+    assert sorted(path.name for path in (tmp_path / 'mnist').iterdir()) == sorted(server.files)
 
 
-@pytest.mark.parametrize('fault, reason', [
-    (urllib.error.URLError('no route'), 'no route'), (TimeoutError('timed out'), 'timed out'),
-    (b'<html>404</html>', 'got magic'), (lambda content: content[:-20], 'expected a whole gzip file'),
-    (lambda content: gzip.compress(IDX), 'expected content of SHA-256')])
-def test_a_faulty_mirror_is_left_for_the_next(tmp_path, monkeypatch, fault, reason):
-    first, second = data.MIRRORS
-    web = Web(monkeypatch, {first: fault, second: lambda content: content}, tmp_path)
-    assert len(data.load('mnist').train) == 50 and len(web.asked) == 8
+FAULTS = {  # what a mirror answers, and what is said of it
+    'not found': (lambda handler, content: send(handler, b'<html>404</html>', 404), 'HTTP Error 404'),
+    'out of order': (lambda handler, content: send(handler, b'', 503), 'HTTP Error 503'),
+    'an error page': (lambda handler, content: send(handler, b'<html>try later</html>'), 'got magic'),
+    'nothing': (lambda handler, content: send(handler, b''), 'an empty file'),
+    'half of it': (lambda handler, content: send(handler, content[:50], length=len(content)),
+                   'expected a whole gzip file|IncompleteRead'),
+    'cut short': (lambda handler, content: send(handler, content[:-20]), 'expected a whole gzip file'),
+    'other content': (lambda handler, content: send(handler, gzip.compress(IDX)), 'expected content of SHA-256'),
+    'too much': (lambda handler, content: send(handler, bytes(data.DOWNLOAD_LIMIT + 1)), 'expected at most 16777216'),
+    'a bomb': (lambda handler, content: send(handler, gzip.compress(IDX + bytes(10**7))),
+               'expected 144 bytes'),
+    'no answer': (lambda handler, content: handler.server.stop.wait(), 'timed out'),
+    'no end': (trickle, 'timed out|expected the whole file within 0.6 s'),
+    'no connection': (lambda handler, content: handler.connection.shutdown(socket.SHUT_RDWR), 'Remote end closed|EOF'),
+    'not HTTP': (lambda handler, content: handler.wfile.write(b'hello\r\n\r\n'), 'hello'),
+    'a way out of https': (lambda handler, content: send(handler, b'', 302, Location='http://localhost/x'),
+                           'unknown url type: http'),
+    'a way to a file': (lambda handler, content: send(handler, b'', 302, Location='file:///etc/passwd'), 'file:'),
+    'a circle': (lambda handler, content: send(handler, b'', 302, Location=handler.path), 'infinite loop'),
+}
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_a_faulty_mirror_is_left_for_the_next(tmp_path, server, fault):
+    answer, reason = FAULTS[fault]
+    server.answers['first'] = answer
+    assert len(data.load('mnist').train) == 50 and {path.split('/')[1] for path in server.asked} == {'first', 'second'}
     for path in (tmp_path / 'mnist').iterdir():
         path.unlink()
-    web.answers[second] = fault
+    server.answers['second'] = answer
     with pytest.raises(DataError, match=reason) as caught:
         data.load('mnist')
-    assert list((tmp_path / 'mnist').iterdir()) == []
-    for part in (first, second, str(tmp_path / 'mnist'), 'train-images-idx3-ubyte', 'MINIGAN_DATA', '--data digits'):
+    assert not (tmp_path / 'mnist').exists() or list((tmp_path / 'mnist').iterdir()) == []
+    for part in (*data.MIRRORS, str(tmp_path / 'mnist'), 'train-images-idx3-ubyte', 'MINIGAN_DATA', '--data digits'):
         assert part in str(caught.value)
 
 
-def test_a_cached_file_that_has_changed_is_refused(tmp_path, monkeypatch):
-    Web(monkeypatch, {}, tmp_path)
+def test_a_mirror_may_send_us_on_to_another_address_over_https(server):
+    server.answers['first'] = lambda handler, content: send(
+        handler, b'', 302, Location=handler.server.address + handler.path.replace('first', 'second'))
+    assert len(data.load('mnist').train) == 50 and len(server.asked) == 8
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, server, monkeypatch):
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / 'authority.pem'))
+    with pytest.raises(DataError, match='CERTIFICATE_VERIFY_FAILED'):
+        data.load('mnist')
+    assert server.asked == [] and not (tmp_path / 'mnist').exists()
+
+
+def test_only_https_is_spoken(monkeypatch, tmp_path):
+    assert all(mirror.startswith('https://') for mirror in data.MIRRORS)
+    for url in ('http://localhost/', 'file:///etc/', 'ftp://localhost/', 'data:,'):
+        monkeypatch.setenv('MINIGAN_DATA', str(tmp_path))
+        monkeypatch.setattr(data, 'MIRRORS', (url,))
+        with pytest.raises(DataError, match='unknown url type'):
+            data.load('mnist')
+
+
+def test_a_cached_file_that_has_changed_is_refused(tmp_path, server):
     write_folder(tmp_path / 'mnist', train=61)
     with pytest.raises(DataError, match='train-images-idx3-ubyte: expected content of SHA-256'):
         data.load('mnist')
