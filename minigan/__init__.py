@@ -1,6 +1,7 @@
 """The original generative adversarial network, written by hand, every derivative checked."""
 
 from minigan.gan import Game
+from minigan.generator import load
 from minigan.gradcheck import gradcheck
 from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Sigmoid, Tanh
 from minigan.net import Net
@@ -10,4 +11,4 @@ from minigan.streams import Streams
 
 __version__ = '0.1.0'
 __all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Net', 'RECIPES', 'SGDMomentum',
-           'Sigmoid', 'Streams', 'Tanh', 'gradcheck']
+           'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']

@@ -1,33 +1,91 @@
 """The commands: arguments in, one call, one line of error."""
 
 import argparse
+import os
 import sys
+from dataclasses import fields
 
 import minigan
 from minigan import losses
+from minigan.config import Config
 from minigan.networks import RECIPES
 
 SETTING = "default: the network's own"
+RESUMABLE = ('epochs', 'device', 'data', 'save_every', 'tensorboard')  # what may change when a run goes on
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message):
+        self.exit(2, f'minigan: error: {message} ({self.prog} --help lists what is possible)\n')
 
 
 def main(arguments=None):
-    """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input."""
+    """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input, 128 + n after signal n."""
     options = vars(_parser().parse_args(arguments))
     command, debug = options.pop('command'), options.pop('debug', False)
     try:
         return command(**options)
-    except (ValueError, OSError) as error:
+    except KeyboardInterrupt as stop:
+        code, said = 128 + getattr(stop, 'signal', 2), 'interrupted'
+        if hasattr(stop, 'folder'):
+            said = f'{stop}; to go on: minigan train --resume {stop.folder}'
+    except BrokenPipeError:  # nobody reads on: minigan inspect RUN | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 141
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         if debug:
             raise
-        print(f'minigan: error: {error}', file=sys.stderr)
-        return 2
+        code, said = 1 if isinstance(error, ArithmeticError) else 2, f'error: {_one_line(error)}'
+    print(f'minigan: {said}', file=sys.stderr)
+    return code
 
 
-def _train(**options):
+def _one_line(error):
+    return ' '.join(str(error).split()) or 'not enough memory'
+
+
+def _train(resume=None, **options):
     from minigan import training  # imported late: --help should not wait for it
-    folder = training.train(training.Config(**options))
+    if resume is None:
+        folder = training.train(Config(**options))
+    else:
+        fixed = [name for name in options if name not in RESUMABLE]
+        if fixed:
+            raise ValueError(f'--resume: beside it expected only {", ".join(RESUMABLE)}, got {", ".join(fixed)}: '
+                             'that is settled')
+        folder = training.resume(resume, **options)
     print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; '
-          f'the generator is {folder}/generator.npz.')
+          f'minigan sample {folder} draws more.')
+    return 0
+
+
+def _sample(run, n, seed, out, training):
+    if not out.endswith(('.png', '.npy')):
+        raise ValueError(f'out: expected a name that ends in .png or .npy, got {out}')
+    images = minigan.load(run).sample(n, seed=seed, training=training)
+    from minigan import files, plots
+    if out.endswith('.npy'):
+        files.save_array(out, images)
+    else:
+        plots.save(out, plots.grid(images))
+    print(f'{out}: {n} images')
+    return 0
+
+
+def _interpolate(run, points, steps, seed, out):
+    images = minigan.load(run).path(points, steps, seed=seed)
+    from minigan import plots
+    plots.save(f'{out}.png', plots.grid(images.reshape(-1, *images.shape[2:]), columns=steps))
+    plots.save_animation(f'{out}.gif', images.reshape(-1, *images.shape[2:]))
+    print(f'{out}.png: each row goes from one random z towards the next; {out}.gif: the whole way round')
+    return 0
+
+
+def _inspect(run):
+    from minigan import inspection
+    print(inspection.describe(run))
     return 0
 
 
@@ -60,46 +118,87 @@ def _selftest():
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog='minigan', description=minigan.__doc__)
+    parser = Parser(prog='minigan', description=minigan.__doc__)
     parser.add_argument('--version', action='version', version=f'minigan {minigan.__version__}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
-    train = commands.add_parser('train', help='train a GAN and leave a folder with its pictures, log and generator',
-                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    train.set_defaults(command=_train)
-    _add_train_options(train.add_argument)
-    gradcheck = commands.add_parser('gradcheck', help='check the derivative of every layer, loss and network',
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    gradcheck.set_defaults(command=_gradcheck)
-    gradcheck.add_argument('--seed', type=int, default=0, help='where the random numbers start')
-    selftest = commands.add_parser('selftest', help='check every CUDA kernel, and training, on this GPU')
-    selftest.set_defaults(command=_selftest)
+
+    def command(name, function, description):
+        one = commands.add_parser(name, help=description, description=description,
+                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        one.set_defaults(command=function)
+        one.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
+                         help='show where in the program an error came from')
+        return one.add_argument
+
+    _add_train_options(command('train', _train, 'train a GAN and leave a folder with pictures, log and checkpoints'))
+    _add_generator_options(command)
+    add = command('inspect', _inspect, "show a run's config, the end of its log, warnings, and its parameters")
+    _add_run(add)
+    add = command('gradcheck', _gradcheck, 'check the derivative of every layer, loss and network')
+    add('--seed', type=int, default=0, help='where the random numbers start')
+    command('selftest', _selftest, 'check every CUDA kernel, and training, on this GPU')
     return parser
 
 
+def _add_run(add):
+    add('run', metavar='RUN', help="a run's folder, for its last checkpoint, or a checkpoint file such as RUN/best.npz")
+
+
+def _add_generator_options(command):
+    add = command('sample', _sample, 'draw images with a trained generator')
+    _add_run(add)
+    add('--n', type=int, default=64, help='how many')
+    add('--seed', type=int, default=0, help='where the random numbers start; the same seed gives the same images')
+    add('--training', action='store_true',
+        help="batch norm with each minibatch's own mean and variance, as in training, where every image depends on "
+             'the others; without it, with the averages that training left, where an image depends on its z alone')
+    add('-o', '--out', default='samples.png', metavar='FILE',
+        help='where to put them: a .png with all in a grid, or a .npy array (N, height, width) in [0, 1]; '
+             'what is there is replaced')
+    add = command('interpolate', _interpolate, 'walk through z: how one image turns into another')
+    _add_run(add)
+    add('--points', type=int, default=8, metavar='N', help='random z to pass on the way round')
+    add('--steps', type=int, default=12, metavar='N', help='images from each to the next')
+    add('--seed', type=int, default=0, help='where the random numbers start')
+    add('-o', '--out', default='interpolation', metavar='NAME', help='NAME.png and NAME.gif are written')
+
+
 def _add_train_options(add):
-    hide = argparse.SUPPRESS  # in place of 'None' in the help; Config has the defaults of what is not given
-    add('--network', default='default', choices=list(RECIPES),
-        help="which pair of networks: 'article' as the article has it, 'default' with its errors put right")
-    add('--data', default='digits', metavar='DATA',
-        help="what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
-             'a folder of IDX files, or a .npz or .npy file with images')
-    add('--epochs', type=int, default=hide, metavar='N',
-        help='how often to read all training images (default: enough for about 8000 steps of D, at least 25)')
-    add('--batch', type=int, default=hide, metavar='M', help=f'images per step, m in Algorithm 1 ({SETTING})')
-    add('-k', type=int, default=1, metavar='K', help='steps of D for each step of G, k in Algorithm 1')
-    add('--learning-rate-G', type=float, default=hide, metavar='X', help=f"step size of G's Adam ({SETTING})")
-    add('--learning-rate-D', type=float, default=hide, metavar='X', help=f"step size of D's Adam ({SETTING})")
-    add('--beta1', type=float, default=hide, metavar='X',
-        help=f'how much both Adams remember of earlier gradients, from 0 to below 1 ({SETTING})')
-    add('--objective', choices=sorted(losses.OBJECTIVES), default=hide,
-        help=f'what G descends: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating) '
-             f'({SETTING})')
-    add('--update', choices=['alternating', 'simultaneous'], default=hide,
-        help=f'D first and then G with new noise, as in Algorithm 1, or both at once, as in the article ({SETTING})')
-    add('--seed', type=int, default=0, help='where the random numbers start; the same seed gives the same result')
-    add('--device', choices=['auto', 'cpu', 'cuda'], default='cpu',
-        help='where to compute: NumPy on the CPU, CuPy on the GPU, or the GPU if it works')
-    add('--samples-every', type=int, default=hide, metavar='N',
-        help='epochs between two pictures of samples (default: a tenth of them)')
-    add('-o', '--out', default=hide, metavar='FOLDER', help='where to put the run (default: runs/DATA-NETWORK)')
-    add('--debug', action='store_true', default=hide, help='show where in the program an error came from')
+    own = {field.name: field.default for field in fields(Config)}
+
+    def choice(*flags, **options):
+        add(*flags, default=argparse.SUPPRESS, **options)  # so that --resume can tell what was given
+    choice('--network', choices=list(RECIPES),
+           help="which pair of networks: 'article' as the article has it, 'default' with its errors put right "
+                f'(default: {own["network"]})')
+    choice('--data', metavar='DATA',
+           help="what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
+                f'a folder of IDX files, or a .npz or .npy file with images (default: {own["data"]})')
+    choice('--epochs', type=int, metavar='N',
+           help='how often to read all training images (default: enough for about 8000 steps of D, at least 25)')
+    choice('--batch', type=int, metavar='M', help=f'images per step, m in Algorithm 1 ({SETTING})')
+    choice('--n-z', type=int, metavar='N', help=f'width of the noise z ({SETTING})')
+    choice('-k', type=int, metavar='K', help=f'steps of D for each step of G, k in Algorithm 1 (default: {own["k"]})')
+    choice('--learning-rate-G', type=float, metavar='X', help=f"step size of G's Adam ({SETTING})")
+    choice('--learning-rate-D', type=float, metavar='X', help=f"step size of D's Adam ({SETTING})")
+    choice('--beta1', type=float, metavar='X',
+           help=f'how much both Adams remember of earlier gradients, from 0 to below 1 ({SETTING})')
+    choice('--objective', choices=sorted(losses.OBJECTIVES),
+           help=f'what G descends: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating) '
+                f'({SETTING})')
+    choice('--update', choices=['alternating', 'simultaneous'],
+           help=f'D first and then G with new noise, as in Algorithm 1, or both at once, as in the article ({SETTING})')
+    choice('--seed', type=int,
+           help=f'where the random numbers start; the same seed gives the same result (default: {own["seed"]})')
+    choice('--device', choices=['auto', 'cpu', 'cuda'],
+           help='where to compute: NumPy on the CPU, CuPy on the GPU, or the GPU if it works '
+                f'(default: {own["device"]})')
+    choice('--samples-every', type=int, metavar='N',
+           help='epochs between two pictures of samples (default: a tenth of them)')
+    choice('--save-every', type=float, metavar='SECONDS',
+           help=f'time between two checkpoints; 0: after each step (default: {own["save_every"]:g})')
+    choice('--tensorboard', action='store_true', help='log for TensorBoard too (default: no)')
+    choice('-o', '--out', metavar='FOLDER', help='where to put the run (default: a new folder runs/DATA-NETWORK)')
+    choice('--resume', metavar='RUN',
+           help="go on with the run in this folder, from its last checkpoint, as if it had never stopped; with more "
+                '--epochs, beyond its end (default: a new run)')

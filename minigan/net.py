@@ -89,6 +89,11 @@ class Net:
         for layer in self._chain:
             layer.cache = None
 
+    @property
+    def layers_in_training(self):
+        """The layers as training runs them: in groups, where they are fused."""
+        return self._chains[True]
+
     def dtheta_norm(self):
         """The Euclidean norm of dtheta, as a scalar of the device: no synchronisation."""
         return (self.dtheta @ self.dtheta) ** 0.5

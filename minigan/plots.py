@@ -7,25 +7,45 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from minigan.files import replacing
+
 GAP = 4  # pixels between two images of a grid
 
 
-def sample_grid(path, images, shape, *, width=640):
-    """Save images (N, n) in [-1, 1] as a square grid about `width` pixels wide, as many as fill it.
+def grid(images, *, columns=None, width=640):
+    """A PIL image, about `width` pixels wide, of images (N, height, width[, 3]) in [0, 1], row by row.
 
-    shape: of one image, (height, width) or (height, width, 3). Small images are enlarged smoothly: eight pixels
-    across, a digit is easier to read without the edges of its pixels.
+    columns None: as square as N allows. Small images are enlarged smoothly: eight pixels across, a digit is easier
+    to read without the edges of its pixels.
     """
-    side = math.isqrt(len(images))
-    zoom = max(1, width // (side * shape[1]))
-    size = shape[1] * zoom, shape[0] * zoom
-    step = size[0] + GAP, size[1] + GAP
-    grid = Image.new('L' if len(shape) == 2 else 'RGB', (side * step[0] - GAP, side * step[1] - GAP), 'grey')
-    tiles = np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8).reshape(-1, *shape)
-    for i in range(side * side):
-        tile = Image.fromarray(tiles[i]).resize(size, Image.Resampling.BICUBIC)
-        grid.paste(tile, (i % side * step[0], i // side * step[1]))
-    grid.save(path)
+    columns = columns or math.isqrt(len(images) - 1) + 1
+    tiles = enlarge(images, max(1, width // (columns * images.shape[2])))
+    step = tiles[0].width + GAP, tiles[0].height + GAP
+    rows = -(-len(tiles) // columns)
+    whole = Image.new(tiles[0].mode, (columns * step[0] - GAP, rows * step[1] - GAP), 'grey')
+    for i, tile in enumerate(tiles):
+        whole.paste(tile, (i % columns * step[0], i // columns * step[1]))
+    return whole
+
+
+def enlarge(images, zoom):
+    """A list of PIL images, each side `zoom` times as long."""
+    size = images.shape[2] * zoom, images.shape[1] * zoom
+    pixels = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    return [Image.fromarray(image).resize(size, Image.Resampling.BICUBIC) for image in pixels]
+
+
+def save(path, picture):
+    """Write a PIL image as PNG, whole or not at all. Raises OSError."""
+    with replacing(path) as file:
+        picture.save(file, 'PNG')
+
+
+def save_animation(path, images, *, seconds=0.08, width=128):
+    """Write images (N, height, width[, 3]) in [0, 1] as an endless GIF, each shown for `seconds`. Raises OSError."""
+    first, *others = enlarge(images, max(1, width // images.shape[2]))
+    with replacing(path) as file:
+        first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
 
 
 def loss_curves(path, rows):
@@ -54,4 +74,5 @@ def loss_curves(path, rows):
         axes.set_xlabel('epoch')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize='small')
-    figure.savefig(path, dpi=100)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=100, format='png')

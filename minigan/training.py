@@ -1,67 +1,257 @@
-"""A run: epochs around Algorithm 1, with a log, pictures and a generator to keep."""
+"""A run: epochs around Algorithm 1, with a log, pictures and checkpoints to go on from."""
 
-import csv
 import json
 import math
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 import minigan
-from minigan import checkpoint, data, losses, ops
+from minigan import checkpoint, data, diagnosis, losses, ops
 from minigan.backend import keep_freed_memory, select_device, to_host
+from minigan.config import Config
+from minigan.files import UNFINISHED, alone, digest, replacing
 from minigan.gan import Game
+from minigan.logs import COLUMNS, SPLIT, TensorBoard, as_array, as_rows, import_tensorboard, write_csv
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam
+from minigan.signals import Stopped, signals_received
 from minigan.streams import Streams
 
 GLANCE = 10  # steps between two looks at the losses and the gradients
-COLUMNS = ('V', 'L_D', 'L_G', 'D_x', 'D_G_z')
 
 
-@dataclass(frozen=True)
-class Config:
-    """What a run is: every choice that shapes its result. None stands for the network's own setting.
+def train(config, *, quiet=False):
+    """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
-    epochs None: enough for about 8,000 steps of D, and at least 25. out None: a new folder runs/DATA-NETWORK.
-    samples_every None: a tenth of the epochs. The first and the last epoch always have a picture.
+    The folder holds last.npz and best.npz (checkpoints; best: nearest to the data, see evaluation.py), config.json,
+    log.csv (a row an epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and losses.png.
+    The same config gives the same parameters, pictures and log, but for the seconds.
+    Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written, NotFinite when
+    numbers overflow, Stopped after SIGINT or SIGTERM.
+    """
+    run = Run(config, quiet)
+    run.folder = _create_folder(run.config, run.dataset)
+    with alone(run.folder):
+        run.save()
+        return run.go()
+
+
+def resume(folder, *, quiet=False, **changes):
+    """Go on with the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
+
+    changes: epochs, device, data (where the same images lie now), save_every, tensorboard; all else is the run's own.
+    Raises what train raises, and ValueError for a checkpoint that is damaged or for other images.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: expected the folder of a run, got none')
+    with alone(folder):
+        arrays, about = checkpoint.load(folder)
+        with _naming(folder / checkpoint.LAST):
+            config, sha256 = _described(about)
+        run = Run(replace(config, **changes), quiet)
+        with _naming(folder / checkpoint.LAST):
+            run.restore(arrays, sha256)
+        run.folder = folder
+        return run.go()
+
+
+class Run:
+    """A game, what it is measured with, and how far it is.
+
+    t: steps done. rows: of the log, one an epoch. Raises ValueError for a choice out of range or bad data.
     """
 
-    network: str = 'default'
-    data: str = 'digits'
-    epochs: int = None
-    batch: int = None
-    k: int = 1
-    learning_rate_G: float = None
-    learning_rate_D: float = None
-    beta1: float = None
-    objective: str = None
-    update: str = None
-    seed: int = 0
-    device: str = 'cpu'
-    samples_every: int = None
-    out: str = None
+    def __init__(self, config, quiet):
+        xp, self.device = select_device(config.device)
+        dataset, recipe = data.load(config.data), _recipe(config.network)
+        self.config, self.quiet = config.resolve(recipe, dataset), quiet
+        if config.tensorboard:
+            import_tensorboard()
+        from minigan.evaluation import PixelStatistics  # late, as scikit-learn takes long to import
+        self.sha256 = digest({'train': dataset.train, 'validation': dataset.validation}).tobytes().hex()
+        self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
+        self.game = build_game(self.config, recipe, self.dataset, xp)
+        self.steps = max(1, self.game.minibatch.per_epoch // self.game.k)  # an epoch: D reads the images once
+        self.measured = min(2000, len(dataset.validation), len(dataset.train))  # images of each split
+        self.statistics = PixelStatistics(dataset.train[:max(64, self.measured)] / np.float32(127.5) - 1)
+        self.t, self.rows, self.started = 0, [], time.perf_counter()
+        self.looks, self.norms = 0, np.zeros(2)  # of the gradients in this epoch, so far
+        self.best = None  # a checkpoint that waits to be written
 
-    def resolve(self, recipe, dataset):
-        """The same with every None replaced. Raises ValueError for numbers of epochs below 1."""
-        batch = self.batch if self.batch is not None else recipe.batch
-        chosen = {'batch': batch, 'learning_rate_G': recipe.learning_rate, 'learning_rate_D': recipe.learning_rate,
-                  'beta1': recipe.beta1, 'objective': recipe.objective, 'update': recipe.update,
-                  'epochs': max(25, math.ceil(8000 / max(1, len(dataset.train) // max(1, batch))))}
-        config = replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
-        if config.epochs < 1:
-            raise ValueError(f'epochs: expected at least 1, got {config.epochs}')
-        if config.samples_every is None:
-            config = replace(config, samples_every=max(1, config.epochs // 10))
-        if config.samples_every < 1:
-            raise ValueError(f'samples_every: expected at least 1 epoch, got {config.samples_every}')
-        return config
+    def go(self):
+        """Train on to the last epoch."""
+        try:
+            received = self._train()
+        except OSError as error:
+            raise OSError(f'{error}. Step {self.saved_t} is safe: minigan train --resume {self.folder}') from error
+        if received:
+            raise Stopped(received[0], self.folder)
+        return self.folder
+
+    def _train(self):
+        self._describe()
+        with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
+              self._tensorboard() as board, self._bar() as bar):
+            while self.t < self.config.epochs * self.steps and not received:
+                self._step(bar)
+                if self.t % self.steps == 0:
+                    self._finish_epoch(board)
+                if time.perf_counter() - self.saved >= self.config.save_every:
+                    self.save()
+            self.save()
+        if self.rows:
+            from minigan import plots
+            plots.loss_curves(self.folder / 'losses.png', self.rows)
+        return received
+
+    def _step(self, bar):
+        """One iteration of Algorithm 1, and now and then a look at it."""
+        t, logits = self.t, self.game.step(self.t)
+        self.t += 1
+        bar.update()
+        if t % GLANCE == 0 or self.t % self.steps == 0:
+            norms = float(self.game.G.dtheta_norm()), float(self.game.D.dtheta_norm())
+            values = means(self.game, *logits)
+            if not all(map(math.isfinite, (*norms, *values.values()))):
+                self._diagnose()
+            self.looks, self.norms = self.looks + 1, self.norms + norms
+            bar.set_postfix({'epoch': t // self.steps + 1, **values}, refresh=False)
+
+    def _finish_epoch(self, board):
+        """A row for the log, warnings, now and then a picture; the best epoch so far is remembered."""
+        epoch = self.t // self.steps
+        values = self._evaluate()
+        norms = dict(zip(('gradient_norm_G', 'gradient_norm_D'), (self.norms / self.looks).tolist()))
+        row = {'epoch': epoch, 'step': self.t, **norms, **values, 'seconds': time.perf_counter() - self.started}
+        if not all(map(math.isfinite, row.values())):
+            self._diagnose()
+        self.looks, self.norms = 0, np.zeros(2)
+        best = min((row['distance'] for row in self.rows), default=math.inf)
+        before = diagnosis.warnings(self.rows)
+        self.rows.append(row)
+        for name, text in diagnosis.warnings(self.rows).items():
+            if name not in before and not self.quiet:
+                tqdm.write(f'minigan: warning: {text}', file=sys.stderr)
+        write_csv(self.folder / 'log.csv', self.rows)
+        if row['distance'] < best:
+            self.best = self._snapshot()
+        if board:
+            board.scalars(row)
+        if epoch in (1, self.config.epochs) or epoch % self.config.samples_every == 0:
+            self._draw_samples(epoch, board)
+
+    def _evaluate(self):
+        """The game's value on both splits, in evaluation mode, and what the samples are like.
+
+        Both splits are measured on equally many images, so that only what D has memorised sets them apart.
+        """
+        game, n, values = self.game, self.measured, {}
+        samples = game.G(game.streams.at('sample', 1).normal((max(64, n), game.n_z)))
+        fake, rows = game.D(samples), game.streams.xp.arange(n)
+        for split in ('train', 'validation'):
+            x = ops.gather_images(getattr(self.dataset, split), rows, game.D.dtype)
+            values |= {f'{split}_{name}': value for name, value in means(game, game.D(x), fake, fake).items()}
+        samples = to_host(samples)
+        if not np.isfinite(samples).all():
+            self._diagnose()
+        return {**values, 'distance': self.statistics.distance(samples), 'spread': self.statistics.spread(samples)}
+
+    def _draw_samples(self, epoch, board):
+        from minigan import plots
+        z = self.game.streams.at('sample', 0).normal((64, self.game.n_z))
+        grid = plots.grid(_images(to_host(self.game.G(z)), self.dataset.shape))
+        plots.save(self.folder / 'samples' / f'epoch-{epoch:04}.png', grid)
+        if board:
+            board.picture(grid, self.t)
+
+    def _diagnose(self):
+        """Go back to the last checkpoint, repeat the steps since, and raise NotFinite that says where it began."""
+        saved = self.saved_t
+        advice = f'{self.folder / checkpoint.LAST} holds step {saved}. Smaller learning rates keep numbers small'
+        if not self.quiet:
+            tqdm.write(f'minigan: numbers overflow; repeating steps {saved} to {self.t - 1} to see where', sys.stderr)
+        checkpoint.restore(self.game, checkpoint.load(self.folder)[0])
+        try:
+            diagnosis.find_not_finite(self.game, range(saved, self.t))
+        except diagnosis.NotFinite as error:
+            raise diagnosis.NotFinite(f'{error}. {advice}') from None
+        raise diagnosis.NotFinite(f'steps {saved} to {self.t - 1}: a loss or the norm of a gradient is infinite or '
+                                  f'undefined. {advice}')
+
+    def save(self):
+        """Write where the run stands, and the best epoch if it is new."""
+        last = self._snapshot()
+        if self.best:
+            checkpoint.save(self.folder / checkpoint.BEST, *self.best)
+            self.best = None
+        checkpoint.save(self.folder / checkpoint.LAST, *last)
+        self.saved, self.saved_t = time.perf_counter(), self.t
+
+    def _snapshot(self):
+        """(arrays, about) for a checkpoint."""
+        arrays = {**checkpoint.snapshot(self.game), 'run.t': np.array(self.t, np.int64), 'run.log': as_array(self.rows),
+                  'run.looks': np.array(self.looks, np.int64), 'run.norms': self.norms,
+                  'run.seconds': np.array(time.perf_counter() - self.started)}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            self._diagnose()
+        return arrays, self._about()
+
+    def restore(self, arrays, sha256):
+        """Stand where a checkpoint stood. Raises ValueError when it does not fit the config or the images."""
+        if sha256 != self.sha256:
+            raise ValueError(f'expected the images that the run was trained with, got others from {self.config.data}')
+        t = int(checkpoint.part(arrays, 'run.t', (), np.int64))
+        log = checkpoint.part(arrays, 'run.log', (t // self.steps, len(COLUMNS)), np.float64)
+        if t > self.config.epochs * self.steps:
+            raise ValueError(f'epochs: expected at least the {-(-t // self.steps)} begun, got {self.config.epochs}')
+        checkpoint.restore(self.game, arrays)
+        self.t, self.looks = t, int(checkpoint.part(arrays, 'run.looks', (), np.int64))
+        self.norms = checkpoint.part(arrays, 'run.norms', (2,), np.float64)
+        self.started = time.perf_counter() - float(checkpoint.part(arrays, 'run.seconds', (), np.float64))
+        self.rows = as_rows(log)
+        self.saved, self.saved_t = time.perf_counter(), t
+
+    def _describe(self):
+        """What a reader of the folder wants first: config.json, the log, some real images."""
+        from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
+        if self.config.device != 'cpu' and not self.quiet:
+            print(self.device, file=sys.stderr)
+        with replacing(self.folder / 'config.json', 'w') as file:
+            file.write(json.dumps(self._about(), indent=2) + '\n')
+        write_csv(self.folder / 'log.csv', self.rows)  # a run that was killed may have logged what it did not save
+        (self.folder / 'samples').mkdir(exist_ok=True)
+        real = to_host(self.dataset.train[:64]).reshape(-1, *self.dataset.shape) / np.float32(255)
+        plots.save(self.folder / 'samples' / 'real.png', plots.grid(real))
+
+    def _about(self):
+        game, dataset = self.game, self.dataset
+        config = {name: value for name, value in asdict(self.config).items() if name != 'out'}  # a folder may move
+        if Path(config['data']).exists():
+            config['data'] = str(Path(config['data']).resolve())  # and be resumed from elsewhere
+        return {'config': config,
+                'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
+                           'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': self.sha256},
+                'parameters': {'G': game.G.theta.size, 'D': game.D.theta.size},
+                'versions': {'minigan': minigan.__version__, 'numpy': np.__version__,
+                             'python': platform.python_version(), 'platform': platform.platform()},
+                'device': self.device}
+
+    def _bar(self):
+        seconds = 0.2 if sys.stderr.isatty() else 10  # between two updates; a log file wants fewer
+        return tqdm(total=self.config.epochs * self.steps, initial=self.t, disable=self.quiet, mininterval=seconds,
+                    unit='step')
+
+    def _tensorboard(self):
+        return closing(TensorBoard(self.folder / 'tensorboard', self.t)) if self.config.tensorboard else nullcontext()
 
 
 def build_game(config, recipe, dataset, xp=np):
@@ -70,51 +260,20 @@ def build_game(config, recipe, dataset, xp=np):
     streams = Streams(config.seed, xp=xp)
     minibatches = data.Minibatches(dataset.train, config.batch, streams)
     n = dataset.train.shape[1]
-    G = Net(recipe.G(recipe.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp)
+    G = Net(recipe.G(config.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp)
     D = Net(recipe.D(n), rng=streams.at('init', 0, 1), name='D', xp=xp)
     settings = {'beta1': config.beta1, 'eps': recipe.eps}
-    for name in ('learning_rate_G', 'learning_rate_D'):  # Adam would not know whose it is
-        if not getattr(config, name) > 0:
-            raise ValueError(f'{name}: expected a number > 0, got {getattr(config, name)}')
     return Game(G, D, Adam(G, learning_rate=config.learning_rate_G, **settings),
                 Adam(D, learning_rate=config.learning_rate_D, **settings), minibatches, streams,
-                m=config.batch, n_z=recipe.n_z, k=config.k, objective=config.objective, update=config.update)
+                m=config.batch, n_z=config.n_z, k=config.k, objective=config.objective, update=config.update)
 
 
-def train(config, *, quiet=False):
-    """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
-
-    The folder holds config.json, log.csv (a row an epoch), samples/epoch-*.png (always from the same z)
-    and real.png to compare, losses.png and generator.npz. The same config gives the same bytes, but for the
-    seconds in the log.
-    Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written.
-    """
-    xp, device = select_device(config.device)
-    dataset, recipe = data.load(config.data), _recipe(config.network)
-    config = config.resolve(recipe, dataset)
-    dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
-    game = build_game(config, recipe, dataset, xp)
-    from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
-    folder = _create_folder(config, dataset)
-    _describe(folder, config, game, dataset, device)
-    if config.device != 'cpu' and not quiet:
-        print(device, file=sys.stderr)
-    plots.sample_grid(folder / 'samples' / 'real.png', to_host(dataset.train[:64]) / 127.5 - 1, dataset.shape)
-    z = game.streams.at('sample', 0).normal((64, recipe.n_z))
-    rows, started = [], time.perf_counter()
-    with open(folder / 'log.csv', 'w', newline='') as file, _bar(config, game, quiet) as bar:
-        for epoch in range(1, config.epochs + 1):
-            row = {'epoch': epoch, 'step': epoch * _steps(game), **_train_epoch(game, epoch, bar),
-                   **_evaluate(game, dataset), 'seconds': time.perf_counter() - started}
-            rows.append(row)
-            _log(file, row)
-            if epoch in (1, config.epochs) or epoch % config.samples_every == 0:
-                path = folder / 'samples' / f'epoch-{epoch:04}.png'
-                plots.sample_grid(path, to_host(game.G(z)), dataset.shape)
-    plots.loss_curves(folder / 'losses.png', rows)
-    checkpoint.save_generator(folder / 'generator.npz', game.G, network=config.network, n_z=recipe.n_z,
-                              shape=dataset.shape, data=dataset.name, epochs=config.epochs, seed=config.seed)
-    return folder
+def means(game, real, fake, fake_G):
+    """V, L_D, L_G and D's mean answers, as floats."""
+    V = float(losses.V(real, fake))
+    L_G = losses.OBJECTIVES[game.objective][0](fake_G)
+    answers = float(ops.sigmoid(real).mean()), float(ops.sigmoid(fake).mean())
+    return dict(zip(SPLIT, (V, -V, float(L_G), *answers)))
 
 
 def _recipe(network):
@@ -123,9 +282,26 @@ def _recipe(network):
     return RECIPES[network]
 
 
-def _steps(game):
-    """Iterations an epoch: D reads the training images once, k minibatches an iteration."""
-    return max(1, game.minibatch.per_epoch // game.k)
+def _images(x, shape):
+    """Rows in [-1, 1] as images in [0, 1]."""
+    return (x.reshape(-1, *shape) + 1) / 2
+
+
+def _described(about):
+    """The config, and the images' SHA-256, that a checkpoint was saved with."""
+    try:
+        return Config(**about['config']), about['images']['sha256']
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'expected the config of a run and its images ({type(error).__name__}: {error})') from error
+
+
+@contextmanager
+def _naming(path):
+    """Within, a ValueError gets the path in front."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
 
 
 def _create_folder(config, dataset):
@@ -136,65 +312,7 @@ def _create_folder(config, dataset):
             number += 1
     else:
         folder = Path(config.out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(path.suffix != UNFINISHED for path in folder.iterdir())):
             raise ValueError(f'out: expected a new or empty folder, got {folder}, which is neither')
-    (folder / 'samples').mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _describe(folder, config, game, dataset, device):
-    about = {'config': {**asdict(config), 'out': str(folder)},
-             'images': {'shape': dataset.shape, 'train': len(dataset.train), 'validation': len(dataset.validation),
-                        'test': len(dataset.test)},
-             'parameters': {'G': game.G.theta.size, 'D': game.D.theta.size},
-             'versions': {'minigan': minigan.__version__, 'numpy': np.__version__,
-                          'python': platform.python_version(), 'platform': platform.platform()},
-             'device': device}
-    (folder / 'config.json').write_text(json.dumps(about, indent=2) + '\n')
-
-
-def _bar(config, game, quiet):
-    seconds = 0.2 if sys.stderr.isatty() else 10  # between two updates; a log file wants fewer
-    return tqdm(total=config.epochs * _steps(game), disable=quiet, mininterval=seconds, unit='step')
-
-
-def _train_epoch(game, epoch, bar):
-    """Run an epoch's iterations. Returns the gradients' norms, averaged over the steps that were looked at."""
-    steps, looks, norms = _steps(game), 0, 0
-    for t in range((epoch - 1) * steps, epoch * steps):
-        logits = game.step(t)
-        bar.update()
-        if t % GLANCE == 0 or t == epoch * steps - 1:
-            looks, norms = looks + 1, norms + np.array([float(game.G.dtheta_norm()), float(game.D.dtheta_norm())])
-            bar.set_postfix({'epoch': epoch, **means(game, *logits)}, refresh=False)
-    return dict(zip(('gradient_norm_G', 'gradient_norm_D'), norms / looks))
-
-
-def _evaluate(game, dataset):
-    """The game's value on both splits, both players in evaluation mode: up to 2,000 images and as many samples.
-
-    Both splits are measured on equally many images, so that only what D has memorised sets them apart.
-    """
-    rows, values = game.streams.xp.arange(min(2000, len(dataset.validation), len(dataset.train))), {}
-    fake = game.D(game.G(game.streams.at('sample', 1).normal((len(rows), game.n_z))))
-    for split in ('train', 'validation'):
-        x = ops.gather_images(getattr(dataset, split), rows, game.D.dtype)
-        values |= {f'{split}_{column}': value for column, value in means(game, game.D(x), fake, fake).items()}
-    return values
-
-
-def means(game, real, fake, fake_G):
-    """V, L_D, L_G and D's mean answers, as floats."""
-    V = float(losses.V(real, fake))
-    L_G = losses.OBJECTIVES[game.objective][0](fake_G)
-    answers = float(ops.sigmoid(real).mean()), float(ops.sigmoid(fake).mean())
-    return dict(zip(COLUMNS, (V, -V, float(L_G), *answers)))
-
-
-def _log(file, row):
-    """Add the row to the CSV file, and the column names before the first."""
-    writer = csv.DictWriter(file, row)
-    if file.tell() == 0:
-        writer.writeheader()
-    writer.writerow({name: value if isinstance(value, int) else f'{value:.6g}' for name, value in row.items()})
-    file.flush()

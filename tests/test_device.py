@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan import data, kernels, ops, selftest
-from minigan.checkpoint import load_generator
+import minigan
+from minigan import checkpoint, data, kernels, ops, selftest
 from minigan.networks import RECIPES
 from minigan.selftest import compare_training
 from minigan.streams import Streams
-from minigan.training import Config, build_game, train
+from minigan.training import Config, build_game, resume, train
 
 README = (Path(__file__).parents[1] / 'README.md').read_text()
 
@@ -77,7 +77,7 @@ def test_a_whole_run_is_the_cpus(cupy, tmp_path, monkeypatch):
     runs = [train(Config(epochs=1, device=device, out=device), quiet=True) for device in ('cuda', 'cpu')]
     names = [sorted(path.relative_to(run).as_posix() for path in run.rglob('*')) for run in runs]
     assert names[0] == names[1]
-    (ours, _), (theirs, _) = (load_generator(run / 'generator.npz') for run in runs)
+    ours, theirs = (minigan.load(run).G for run in runs)
     assert selftest.difference(ours.theta, theirs.theta) < 0.02  # slopes as they are: a unit may pass its kink
     rows = []
     for run in runs:
@@ -87,6 +87,21 @@ def test_a_whole_run_is_the_cpus(cupy, tmp_path, monkeypatch):
     pictures = [np.asarray(Image.open(run / 'samples' / 'epoch-0001.png'), int) for run in runs]
     assert abs(pictures[0] - pictures[1]).mean() < 1
     assert 'CuPy' in (runs[0] / 'config.json').read_text()
+
+
+def test_a_run_begun_on_the_device_goes_on_on_the_cpu(cupy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(Config(epochs=1, batch=360, device='cuda', out='run'), quiet=True)
+    train(Config(epochs=2, batch=360, out='cpu'), quiet=True)
+    before, _ = checkpoint.load('run')
+    resume('run', epochs=2, device='cpu', quiet=True)
+    (ours, about), (theirs, _) = checkpoint.load('run'), checkpoint.load('cpu')
+    assert about['config']['device'] == 'cpu' and ours['run.t'] == 6 and before['run.t'] == 3
+    for name in ours:
+        if name[0] in 'GD':
+            assert selftest.difference(ours[name], theirs[name]) < 1e-3, name
+    resume('run', epochs=3, device='cuda', quiet=True)  # and back
+    assert checkpoint.load('run')[0]['run.t'] == 9
 
 
 def test_the_data_stay_on_the_device_as_bytes(cupy):

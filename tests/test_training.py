@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan import RECIPES, data
-from minigan.checkpoint import load_generator
+import minigan
+from minigan import RECIPES, checkpoint, data
 from minigan.training import Config, build_game, train
 
 
@@ -31,14 +31,16 @@ def log(folder):
 def test_a_run_leaves_its_folder():
     folder = train(small(epochs=3), quiet=True)
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.*')) == [
-        'config.json', 'generator.npz', 'log.csv', 'losses.png', 'samples/epoch-0001.png', 'samples/epoch-0002.png',
-        'samples/epoch-0003.png', 'samples/real.png']
+        'best.npz', 'config.json', 'last.npz', 'log.csv', 'losses.png', 'samples/epoch-0001.png',
+        'samples/epoch-0002.png', 'samples/epoch-0003.png', 'samples/real.png']
     about = json.loads((folder / 'config.json').read_text())
     assert about['config'] == {
-        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'k': 1, 'learning_rate_G': 2e-4,
+        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'n_z': 100, 'k': 1, 'learning_rate_G': 2e-4,
         'learning_rate_D': 2e-4, 'beta1': 0.5, 'objective': 'nonsaturating', 'update': 'alternating', 'seed': 5,
-        'device': 'cpu', 'samples_every': 1, 'out': 'run'}
-    assert about['images'] == {'shape': [8, 8], 'train': 1439, 'validation': 179, 'test': 179}
+        'device': 'cpu', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
+    sha256 = about['images'].pop('sha256')
+    assert len(sha256) == 64
+    assert about['images'] == {'name': 'digits', 'shape': [8, 8], 'train': 1439, 'validation': 179, 'test': 179}
     assert set(about['versions']) == {'minigan', 'numpy', 'python', 'platform'}
     assert Image.open(folder / 'samples/epoch-0003.png').size == (668, 668)
 
@@ -61,7 +63,7 @@ def test_the_log_is_what_the_final_players_say():
     game = build_game(small().resolve(recipe, dataset), recipe, dataset)
     for t in range(88):
         game.step(t)
-    G, _ = load_generator(folder / 'generator.npz')
+    G = minigan.load(folder).G
     np.testing.assert_array_equal(G.theta, game.G.theta)
     x = dataset.validation / np.float32(127.5) - 1
     z = game.streams.at('sample', 1).normal((179, 100))
@@ -76,9 +78,11 @@ def test_the_log_is_what_the_final_players_say():
 def test_the_same_config_gives_the_same_bytes(network):
     a, b, c = (train(small(network=network, out=out, seed=seed), quiet=True) for out, seed in
                (('a', 5), ('b', 5), ('c', 6)))
-    for name in ('generator.npz', 'samples/epoch-0002.png', 'losses.png'):
+    for name in ('samples/epoch-0002.png', 'losses.png'):
         assert (a / name).read_bytes() == (b / name).read_bytes()
         assert (a / name).read_bytes() != (c / name).read_bytes()
+    thetas = [checkpoint.load(folder)[0]['G.theta'].tobytes() for folder in (a, b, c)]
+    assert thetas[0] == thetas[1] != thetas[2]
     rows = [[{**row, 'seconds': 0} for row in log(folder)] for folder in (a, b)]
     assert rows[0] == rows[1]
 
@@ -100,8 +104,7 @@ def test_images_of_another_size_and_colour(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (120, 5, 7, 3), dtype=np.uint8)
     np.save('colours.npy', images)
     folder = train(small(data='colours.npy', batch=16), quiet=True)
-    G, about = load_generator(folder / 'generator.npz')
-    assert about['shape'] == [5, 7, 3] and G(np.zeros((1, 100), np.float32)).shape == (1, 105)
+    assert minigan.load(folder).sample(3).shape == (3, 5, 7, 3)
 
 
 def test_the_number_of_epochs_follows_the_amount_of_data():
@@ -128,10 +131,16 @@ def test_without_out_each_run_gets_a_folder_of_its_own():
     ({'epochs': 0}, 'epochs: expected at least 1, got 0'), ({'samples_every': 0}, 'samples_every: .* got 0'),
     ({'batch': 0}, 'batch: expected between 1 and 1439, .* got 0'), ({'batch': 1440}, 'got 1440'),
     ({'batch': 1}, r'BatchNorm\(256\) in G needs a minibatch of at least 2, got 1'), ({'k': 0}, 'k: expected'),
-    ({'learning_rate_G': 0.0}, 'learning_rate_G: expected a number > 0, got 0.0'),
-    ({'learning_rate_D': -1.0}, 'learning_rate_D: expected a number > 0, got -1.0'),
-    ({'beta1': 1.0}, 'beta1: expected'), ({'seed': -1}, 'seed: expected'), ({'device': 'tpu'}, 'device: expected'),
-    ({'objective': 'x'}, 'objective: expected'), ({'update': 'x'}, 'update: expected')])
+    ({'learning_rate_G': 0.0}, 'learning_rate_G: expected a finite number > 0, got 0.0'),
+    ({'learning_rate_D': -1.0}, 'learning_rate_D: expected a finite number > 0, got -1.0'),
+    ({'learning_rate_D': math.inf}, 'learning_rate_D: .* got inf'),
+    ({'learning_rate_G': math.nan}, 'learning_rate_G: .* got nan'), ({'n_z': 0}, 'n_z: expected at least 1, got 0'),
+    ({'beta1': 1.0}, 'beta1: expected'), ({'beta1': math.nan}, 'beta1: expected'),
+    ({'seed': -1}, 'seed: expected'), ({'seed': 2**64}, 'seed: expected an integer in'),
+    ({'save_every': -1.0}, 'save_every: expected'), ({'save_every': math.nan}, 'save_every: expected'),
+    ({'device': 'tpu'}, 'device: expected'), ({'objective': 'x'}, 'objective: expected'),
+    ({'update': 'x'}, 'update: expected'), ({'batch': '32'}, "batch: expected int, got '32'"),
+    ({'beta1': True}, 'beta1: expected float, got True'), ({'seed': None}, 'seed: expected int, got None')])
 def test_a_wrong_choice_raises_and_writes_nothing(tmp_path, choices, message):
     with pytest.raises(ValueError, match=message):
         train(small(**choices), quiet=True)
@@ -148,6 +157,32 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob('*')) == ['file', 'run', 'thesis.txt']
     (tmp_path / 'empty').mkdir()
     assert train(small(out='empty', epochs=1), quiet=True).name == 'empty'
+
+
+def test_a_folder_that_a_kill_left_before_the_first_checkpoint_is_as_good_as_empty(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'last.npz.unfinished').write_bytes(b'half')
+    assert train(small(epochs=1), quiet=True).name == 'run'
+    assert not list((tmp_path / 'run').glob('*.unfinished'))
+
+
+def test_the_best_epoch_is_the_one_nearest_to_the_data():
+    folder = train(small(epochs=6, learning_rate_G=5e-3), quiet=True)
+    rows = log(folder)
+    best = min(rows, key=lambda row: row['distance'])
+    assert best is not rows[-1]  # or this test shows nothing
+    arrays, _ = checkpoint.load(folder / 'best.npz')
+    assert arrays['run.t'] == best['step'] and len(arrays['run.log']) == best['epoch']
+    shorter = train(small(epochs=int(best['epoch']), learning_rate_G=5e-3, out='shorter'), quiet=True)
+    assert arrays['G.theta'].tobytes() == checkpoint.load(shorter)[0]['G.theta'].tobytes()
+
+
+def test_few_images_and_images_that_are_all_the_same_are_no_reason_to_fail():
+    np.save('few.npy', np.random.default_rng(0).integers(0, 256, (10, 3, 3), dtype=np.uint8))
+    np.save('same.npy', np.zeros((40, 3, 3), np.uint8))
+    for name in ('few', 'same'):
+        rows = log(train(small(data=f'{name}.npy', batch=8, out=name), quiet=True))
+        assert all(math.isfinite(value) for row in rows for value in row.values())
 
 
 def test_the_progress_bar_shows_the_running_losses(capsys):

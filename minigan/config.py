@@ -1,0 +1,60 @@
+"""What a run is: every choice that shapes its result."""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True)
+class Config:
+    """The choices of a run. None stands for the network's own setting.
+
+    epochs None: enough for about 8,000 steps of D, and at least 25. out None: a new folder runs/DATA-NETWORK.
+    samples_every None: a tenth of the epochs. The first and the last epoch always have a picture.
+    save_every: seconds between two checkpoints. tensorboard: whether to log for TensorBoard too.
+    Raises ValueError for a value of another type.
+    """
+
+    network: str = 'default'
+    data: str = 'digits'
+    epochs: int = None
+    batch: int = None
+    n_z: int = None
+    k: int = 1
+    learning_rate_G: float = None
+    learning_rate_D: float = None
+    beta1: float = None
+    objective: str = None
+    update: str = None
+    seed: int = 0
+    device: str = 'cpu'
+    samples_every: int = None
+    save_every: float = 30.0
+    tensorboard: bool = False
+    out: str = None
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            right = type(value) is field.type or field.type is float and type(value) is int
+            if not (right or value is None and field.default is None):
+                raise ValueError(f'{field.name}: expected {field.type.__name__}, got {value!r}')
+
+    def resolve(self, recipe, dataset):
+        """The same with every None but out replaced. Raises ValueError for a number out of range."""
+        batch = self.batch if self.batch is not None else recipe.batch
+        chosen = {'batch': batch, 'n_z': recipe.n_z, 'learning_rate_G': recipe.learning_rate,
+                  'learning_rate_D': recipe.learning_rate, 'beta1': recipe.beta1, 'objective': recipe.objective,
+                  'update': recipe.update,
+                  'epochs': max(25, math.ceil(8000 / max(1, len(dataset.train) // max(1, batch))))}
+        config = replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
+        if config.samples_every is None:
+            config = replace(config, samples_every=max(1, config.epochs // 10))
+        for name, unit in (('epochs', ''), ('n_z', ''), ('samples_every', ' epoch')):
+            if getattr(config, name) < 1:
+                raise ValueError(f'{name}: expected at least 1{unit}, got {getattr(config, name)}')
+        for name in ('learning_rate_G', 'learning_rate_D'):  # Adam would not know whose it is
+            if not 0 < getattr(config, name) < math.inf:
+                raise ValueError(f'{name}: expected a finite number > 0, got {getattr(config, name)}')
+        if not config.save_every >= 0:
+            raise ValueError(f'save_every: expected seconds >= 0, got {config.save_every}')
+        return config
