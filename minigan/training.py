@@ -98,9 +98,9 @@ class Run:
         return self.folder
 
     def _train(self):
-        self._describe()
         with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
               self._tensorboard() as board, self._bar() as bar):
+            self._describe()
             while self.t < self.config.epochs * self.steps and not received:
                 self._step(bar)
                 if self.t % self.steps == 0:
@@ -175,6 +175,7 @@ class Run:
 
     def _diagnose(self):
         """Go back to the last checkpoint, repeat the steps since, and raise NotFinite that says where it began."""
+        self._save_best()  # it is from before
         saved = self.saved_t
         advice = f'{self.folder / checkpoint.LAST} holds step {saved}. Smaller learning rates keep numbers small'
         if not self.quiet:
@@ -190,11 +191,14 @@ class Run:
     def save(self):
         """Write where the run stands, and the best epoch if it is new."""
         last = self._snapshot()
+        self._save_best()
+        checkpoint.save(self.folder / checkpoint.LAST, *last)
+        self.saved, self.saved_t = time.perf_counter(), self.t
+
+    def _save_best(self):
         if self.best:
             checkpoint.save(self.folder / checkpoint.BEST, *self.best)
             self.best = None
-        checkpoint.save(self.folder / checkpoint.LAST, *last)
-        self.saved, self.saved_t = time.perf_counter(), self.t
 
     def _snapshot(self):
         """(arrays, about) for a checkpoint."""

@@ -142,6 +142,16 @@ def test_another_format_is_refused(saved, changes, message):
         checkpoint.load(path)
 
 
+def test_arrays_that_were_changed_in_a_whole_archive_are_refused(saved):
+    _, path = saved
+    with np.load(path) as content:
+        arrays = dict(content)
+    arrays['G.theta'][5] += 1
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match='last.npz: expected content of the SHA-256 that it was saved with'):
+        checkpoint.load(path)
+
+
 def test_arrays_without_a_digest_are_refused(tmp_path):
     np.savez(tmp_path / 'a.npz', theta=np.zeros(3))
     with pytest.raises(ValueError, match='a.npz: expected a checkpoint of minigan, got arrays theta'):

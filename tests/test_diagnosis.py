@@ -58,6 +58,13 @@ def test_a_checkpoint_is_never_written_with_them(monkeypatch):
     assert checkpoint.load('run')[0]['run.t'] == 13
 
 
+def test_the_best_epoch_so_far_is_kept(monkeypatch):
+    poison(monkeypatch, 60, HARM['a weight of G'][0])
+    with pytest.raises(NotFinite, match='step 60'):
+        train(Config(epochs=2, out='run'), quiet=True)
+    assert checkpoint.load('run/best.npz')[0]['run.t'] == 44
+
+
 def test_a_derivative_is_named(monkeypatch):
     from minigan.layers import LeakyReLU
     backward = LeakyReLU.backward

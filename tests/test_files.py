@@ -135,11 +135,25 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_before_it_is_
     assert peak < 4 << 20
 
 
-def test_a_checksum_in_the_archive_is_compared(tmp_path):
-    np.savez(tmp_path / 'a.npz', **ARRAYS)
+def test_the_limit_is_for_all_arrays_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'LIMIT', 3 << 20)
+    for name, count in (('two.npz', 2), ('four.npz', 4)):
+        np.savez_compressed(tmp_path / name, **{f'a{i}': np.zeros(1 << 20, np.uint8) for i in range(count)})
+    assert len(files.read_arrays(tmp_path / 'two.npz')) == 2
+    with pytest.raises(ValueError, match='expected at most 3145728 bytes of arrays, got more'):
+        files.read_arrays(tmp_path / 'four.npz')
+
+
+@pytest.mark.parametrize('write', [np.savez, np.savez_compressed])
+@pytest.mark.parametrize('name', ARRAYS)
+def test_the_checksum_of_every_member_is_compared(tmp_path, write, name):
+    write(tmp_path / 'a.npz', **ARRAYS)
+    with zipfile.ZipFile(tmp_path / 'a.npz') as archive:
+        checksum = archive.getinfo(f'{name}.npy').CRC.to_bytes(4, 'little')
     content = (tmp_path / 'a.npz').read_bytes()
-    (tmp_path / 'a.npz').write_bytes(content.replace(b'hello', b'hellO'))
-    with pytest.raises(ValueError, match='Bad CRC-32'):
+    assert checksum in content
+    (tmp_path / 'a.npz').write_bytes(content.replace(checksum, bytes(4)))
+    with pytest.raises(ValueError, match=f'Bad CRC-32 for file .{name}.npy'):
         files.read_arrays(tmp_path / 'a.npz')
 
 
