@@ -76,9 +76,10 @@ def _sample(run, n, seed, out, training):
 
 def _interpolate(run, points, steps, seed, out):
     images = minigan.load(run).path(points, steps, seed=seed)
+    images = images.reshape(-1, *images.shape[2:])
     from minigan import plots
-    plots.save(f'{out}.png', plots.grid(images.reshape(-1, *images.shape[2:]), columns=steps))
-    plots.save_animation(f'{out}.gif', images.reshape(-1, *images.shape[2:]))
+    plots.save(f'{out}.png', plots.grid(images, columns=steps, width=900))
+    plots.save_animation(f'{out}.gif', images)
     print(f'{out}.png: each row goes from one random z towards the next; {out}.gif: the whole way round')
     return 0
 
