@@ -8,6 +8,7 @@ from dataclasses import fields
 import minigan
 from minigan import losses
 from minigan.config import Config
+from minigan.diagnosis import NotFinite
 from minigan.networks import RECIPES
 
 SETTING = "default: the network's own"
@@ -37,7 +38,7 @@ def main(arguments=None):
     except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         if debug:
             raise
-        code, said = 1 if isinstance(error, ArithmeticError) else 2, f'error: {_one_line(error)}'
+        code, said = 1 if isinstance(error, NotFinite) else 2, f'error: {_one_line(error)}'
     print(f'minigan: {said}', file=sys.stderr)
     return code
 

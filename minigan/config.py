@@ -53,8 +53,8 @@ class Config:
             if getattr(config, name) < 1:
                 raise ValueError(f'{name}: expected at least 1{unit}, got {getattr(config, name)}')
         for name in ('learning_rate_G', 'learning_rate_D'):  # Adam would not know whose it is
-            if not 0 < getattr(config, name) < math.inf:
-                raise ValueError(f'{name}: expected a finite number > 0, got {getattr(config, name)}')
+            if not 0 < getattr(config, name) < 1e38:  # the largest float32 is 3.4e38
+                raise ValueError(f'{name}: expected a number > 0 and below 1e38, got {getattr(config, name)}')
         if not config.save_every >= 0:
             raise ValueError(f'save_every: expected seconds >= 0, got {config.save_every}')
         return config

@@ -23,6 +23,7 @@ from minigan import ops
 from minigan.files import LIMIT, read_arrays, read_at_most
 from minigan.streams import Streams
 
+NAMES = ('digits', 'mnist')  # of data that is no file
 MNIST = {  # SHA-256 of the uncompressed file
     'train-images-idx3-ubyte': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
     'train-labels-idx1-ubyte': '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',

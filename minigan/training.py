@@ -80,7 +80,10 @@ class Run:
         self.sha256 = digest({'train': dataset.train, 'validation': dataset.validation}).tobytes().hex()
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
         self.game = build_game(self.config, recipe, self.dataset, xp)
-        self.steps = max(1, self.game.minibatch.per_epoch // self.game.k)  # an epoch: D reads the images once
+        minibatches = self.game.minibatch.per_epoch
+        if self.game.k > minibatches:
+            raise ValueError(f'k: expected at most {minibatches}, the minibatches of an epoch, got {self.game.k}')
+        self.steps = minibatches // self.game.k  # an epoch: D reads the images once
         self.measured = min(2000, len(dataset.validation), len(dataset.train))  # images of each split
         self.statistics = PixelStatistics(dataset.train[:max(64, self.measured)] / np.float32(127.5) - 1)
         self.t, self.rows, self.started = 0, [], time.perf_counter()
@@ -239,7 +242,7 @@ class Run:
     def _about(self):
         game, dataset = self.game, self.dataset
         config = {name: value for name, value in asdict(self.config).items() if name != 'out'}  # a folder may move
-        if Path(config['data']).exists():
+        if config['data'] not in data.NAMES:
             config['data'] = str(Path(config['data']).resolve())  # and be resumed from elsewhere
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),

@@ -110,6 +110,13 @@ def test_a_run_goes_on_from_another_folder_and_under_another_name(monkeypatch, t
     resume('../moved', epochs=5, data='other.npy', quiet=True)
 
 
+def test_a_folder_named_digits_is_not_the_digits():
+    Path('digits').mkdir()
+    train(small(epochs=1), quiet=True)
+    resume('run', epochs=2, quiet=True)
+    assert checkpoint.load('run')[1]['config']['data'] == 'digits'
+
+
 def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     np.save('other.npy', np.zeros((200, 8, 8), np.uint8))
     train(small(), quiet=True)
