@@ -38,6 +38,9 @@ def restore(game, arrays):
     fitting = [(array, part(arrays, f'{name}.{key}', array.shape, array.dtype))
                for name, net, optimizer in _players(game) for key, array in _buffers(net, optimizer).items()]
     steps = [int(part(arrays, f'{name}.t', (), np.int64)) for name, *_ in _players(game)]
+    for name, *_ in _players(game):
+        if (arrays[f'{name}.v'] < 0).any():
+            raise ValueError(f'{name}.v: expected sums of squares, got numbers below 0')
     for array, saved in fitting:
         array[...] = array_module(array).asarray(saved)
     for (_, net, optimizer), t in zip(_players(game), steps):
@@ -103,7 +106,7 @@ def described(about):
     try:
         network, n_z, shape = about['config']['network'], about['config']['n_z'], tuple(about['images']['shape'])
         whole = [type(size) is int and size > 0 for size in (n_z, *shape)]
-        if network in RECIPES and len(shape) in (2, 3) and all(whole):
+        if network in RECIPES and (len(shape) == 2 or len(shape) == 3 and shape[2] == 3) and all(whole):
             return network, n_z, shape
         got = f'{network!r}, {n_z!r} and {shape}'
     except (KeyError, TypeError) as error:

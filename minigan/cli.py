@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from dataclasses import fields
 
 import minigan
@@ -24,6 +25,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments=None):
     """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input, 128 + n after signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')  # a name that the terminal lacks is no reason to fail
     options = vars(_parser().parse_args(arguments))
     command, debug = options.pop('command'), options.pop('debug', False)
     try:
@@ -38,13 +42,19 @@ def main(arguments=None):
     except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         if debug:
             raise
-        code, said = 1 if isinstance(error, NotFinite) else 2, f'error: {_one_line(error)}'
-    print(f'minigan: {said}', file=sys.stderr)
+        code, said = 1 if isinstance(error, NotFinite) else 2, f'error: {str(error) or "not enough memory"}'
+    with suppress(OSError):  # nobody may be listening
+        print(f'minigan: {_one_line(said)}', file=sys.stderr)
     return code
 
 
-def _one_line(error):
-    return ' '.join(str(error).split()) or 'not enough memory'
+def _one_line(text):
+    return _printable(' '.join(text.split()))[:2000]
+
+
+def _printable(text):
+    """Text from a stranger's file, without what could command a terminal."""
+    return ''.join(letter if letter.isprintable() or letter == '\n' else '?' for letter in text)
 
 
 def _train(resume=None, **options):
@@ -87,7 +97,7 @@ def _interpolate(run, points, steps, seed, out):
 
 def _inspect(run):
     from minigan import inspection
-    print(inspection.describe(run))
+    print(_printable(inspection.describe(run)))
     return 0
 
 

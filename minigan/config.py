@@ -49,12 +49,12 @@ class Config:
         config = replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
         if config.samples_every is None:
             config = replace(config, samples_every=max(1, config.epochs // 10))
-        for name, unit in (('epochs', ''), ('n_z', ''), ('samples_every', ' epoch')):
-            if getattr(config, name) < 1:
-                raise ValueError(f'{name}: expected at least 1{unit}, got {getattr(config, name)}')
+        for name in ('epochs', 'n_z', 'samples_every'):
+            if not 1 <= getattr(config, name) <= 10**9:
+                raise ValueError(f'{name}: expected between 1 and 10**9, got {getattr(config, name)}')
         for name in ('learning_rate_G', 'learning_rate_D'):  # Adam would not know whose it is
             if not 0 < getattr(config, name) < 1e38:  # the largest float32 is 3.4e38
                 raise ValueError(f'{name}: expected a number > 0 and below 1e38, got {getattr(config, name)}')
-        if not config.save_every >= 0:
+        if not 0 <= config.save_every < math.inf:
             raise ValueError(f'save_every: expected seconds >= 0, got {config.save_every}')
         return config

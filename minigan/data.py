@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan import ops
-from minigan.files import LIMIT, read_arrays, read_at_most
+from minigan.files import LIMIT, open_file, read_arrays, read_at_most
 from minigan.streams import Streams
 
 NAMES = ('digits', 'mnist')  # of data that is no file
@@ -111,7 +111,7 @@ def read_idx(path, sha256=None):
     uncompressed file other than the one given.
     """
     try:
-        with open(path, 'rb') as file:
+        with open_file(path) as file:
             compressed = file.read(2) == b'\x1f\x8b'
         with (gzip.open if compressed else open)(path, 'rb') as file:
             return _parse_idx(path, file, sha256)
@@ -199,7 +199,10 @@ def _as_bytes(path, images):
     if not (images.min(initial=0) >= 0 and images.max(initial=0) <= 1):  # false for NaN too
         got = 'NaN' if np.isnan(images).any() else f'values from {images.min()} to {images.max()}'
         raise DataError(f'{path}: expected floats in [0, 1], got {got}')
-    return np.rint(images * 255.0).astype(np.uint8)
+    pixels = np.empty(images.shape, np.uint8)
+    for i in range(0, len(images), 100):  # as floats, all at once would take several times their memory
+        pixels[i:i + 100] = np.rint(images[i:i + 100] * 255.0)
+    return pixels
 
 
 def _split(name, images, labels=None):

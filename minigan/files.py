@@ -25,7 +25,7 @@ def replacing(path, mode='wb', **options):
     Raises OSError with the path's name, for instance for want of space.
     """
     path = Path(path)
-    unfinished = path.with_name(path.name + UNFINISHED)
+    unfinished = path.with_name(f'{path.name}.{os.getpid()}{UNFINISHED}')  # two processes may write the same file
     try:
         with open(unfinished, mode, **options) as file:
             yield file
@@ -65,6 +65,13 @@ def alone(folder):
             os.close(descriptor)
 
 
+def open_file(path):
+    """The file, to read. Raises OSError for what is no file, a pipe for instance, which might never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f'{path}: expected a file, got something else')
+    return open(path, 'rb')
+
+
 def read_at_most(file, n):
     """Up to n bytes, in pieces: a header that claims terabytes must not allocate them."""
     content = bytearray()
@@ -79,7 +86,7 @@ def read_arrays(path):
     Raises ValueError, in one line, for anything but a whole file of arrays with at most LIMIT bytes in all; OSError
     when the file cannot be opened.
     """
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         try:
             if file.read(6) == b'\x93NUMPY':
                 return {'': _read_array(file, os.path.getsize(path), LIMIT)}
@@ -100,10 +107,9 @@ def _read_array(file, size, room):
     """The array in a .npy file of size bytes. Its header is held to the size before anything is allocated."""
     file.seek(0)
     version = np.lib.format.read_magic(file)
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in headers:
-        raise ValueError(f'expected version 1.0 or 2.0 of the .npy format, got {version}')
-    shape, by_columns, dtype = headers[version](file)
+    if version != (1, 0):  # others are for tables, and their headers may take gigabytes
+        raise ValueError(f'expected version 1.0 of the .npy format, got {version}')
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject:
         raise ValueError('expected numbers, got Python objects')
     n = math.prod(shape) * dtype.itemsize

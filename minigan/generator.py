@@ -39,8 +39,11 @@ class Generator:
         on the others.
         """
         state = self.G.state.copy()
-        x = self.G.forward(z, training=training, keep_cache=False)
+        with np.errstate(over='ignore', invalid='ignore'):
+            x = self.G.forward(z, training=training, keep_cache=False)
         self.G.state[...] = state  # drawing must not teach it anything
+        if not np.isfinite(x).all():
+            raise ValueError('expected a generator that draws numbers, got one whose numbers overflow')
         return (x.reshape(-1, *self.shape) + 1) / 2
 
     def sample(self, n, *, seed=0, training=False):
@@ -67,7 +70,9 @@ class Generator:
                 raise ValueError(f'{name}: expected at least 2, got {number}')
         z = Streams(seed).at('sample', 3).normal((points, self.n_z))
         legs = [great_circle(z[i], z[(i + 1) % points], steps) for i in range(points)]
-        return self(np.concatenate(legs)).reshape(points, steps, *self.shape)
+        z = np.concatenate(legs)
+        images = [self(z[i:i + ROWS]) for i in range(0, len(z), ROWS)]
+        return np.concatenate(images).reshape(points, steps, *self.shape)
 
 
 def great_circle(a, b, steps):

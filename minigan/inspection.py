@@ -18,7 +18,8 @@ def describe(path):
     found = checkpoint.find(path)
     try:
         nets = [checkpoint.net(arrays, about, name) for name in 'GD']
-        log = checkpoint.part(arrays, 'run.log', (len(arrays.get('run.log', ())), len(COLUMNS)), np.float64)
+        epochs = np.atleast_1d(arrays.get('run.log', ())).shape[0]
+        log = checkpoint.part(arrays, 'run.log', (epochs, len(COLUMNS)), np.float64)
         t = checkpoint.part(arrays, 'run.t', (), np.int64)
     except ValueError as error:
         raise ValueError(f'{found}: {error}') from error

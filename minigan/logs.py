@@ -15,7 +15,7 @@ COLUMNS = ('epoch', 'step', 'gradient_norm_G', 'gradient_norm_D', *(f'train_{nam
 
 def as_array(rows):
     """The log as one float64 array, for a checkpoint."""
-    return np.array([[row[name] for name in COLUMNS] for row in rows]).reshape(len(rows), len(COLUMNS))
+    return np.array([[row[name] for name in COLUMNS] for row in rows], float).reshape(len(rows), len(COLUMNS))
 
 
 def as_rows(array):

@@ -23,7 +23,8 @@ def signals_received():
         signal.signal(number, former[number])
 
     if threading.current_thread() is threading.main_thread():  # no other may ask for signals
-        former.update({number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)})
+        former.update({number: handler for number in (signal.SIGINT, signal.SIGTERM)
+                       if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)})  # as nohup asks
     try:
         for number in former:
             signal.signal(number, receive)

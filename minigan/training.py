@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,8 @@ def resume(folder, *, quiet=False, **changes):
         arrays, about = checkpoint.load(folder)
         with _naming(folder / checkpoint.LAST):
             config, sha256 = _described(about)
+            for name in 'GD':
+                checkpoint.net(arrays, about, name)  # refuses what does not fit before a claimed size is allocated
         run = Run(replace(config, **changes), quiet)
         with _naming(folder / checkpoint.LAST):
             run.restore(arrays, sha256)
@@ -73,11 +76,12 @@ class Run:
     def __init__(self, config, quiet):
         xp, self.device = select_device(config.device)
         dataset, recipe = data.load(config.data), _recipe(config.network)
-        self.config, self.quiet = config.resolve(recipe, dataset), quiet
+        self.config, self.quiet = config.resolve(recipe, dataset), quiet or sys.stderr is None  # None: closed
         if config.tensorboard:
             import_tensorboard()
         from minigan.evaluation import PixelStatistics  # late, as scikit-learn takes long to import
-        self.sha256 = digest({'train': dataset.train, 'validation': dataset.validation}).tobytes().hex()
+        self.sha256 = digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
+                              'validation': dataset.validation}).tobytes().hex()
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
         self.game = build_game(self.config, recipe, self.dataset, xp)
         minibatches = self.game.minibatch.per_epoch
@@ -95,6 +99,8 @@ class Run:
         try:
             received = self._train()
         except OSError as error:
+            if error.filename is None:  # no file of the run: stderr is closed, for instance
+                raise
             raise OSError(f'{error}. Step {self.saved_t} is safe: minigan train --resume {self.folder}') from error
         if received:
             raise Stopped(received[0], self.folder)
@@ -221,6 +227,9 @@ class Run:
         if t > self.config.epochs * self.steps:
             raise ValueError(f'epochs: expected at least the {-(-t // self.steps)} begun, got {self.config.epochs}')
         checkpoint.restore(self.game, arrays)
+        steps = self.game.optimizer_G.t, self.game.optimizer_D.t
+        if steps != (t, t * self.game.k) or not np.array_equal(log[:, 1], self.steps * np.arange(1, len(log) + 1)):
+            raise ValueError(f'expected Adam and the log to be of step {t}, got {steps} and {log[:, 1].tolist()}')
         self.t, self.looks = t, int(checkpoint.part(arrays, 'run.looks', (), np.int64))
         self.norms = checkpoint.part(arrays, 'run.norms', (2,), np.float64)
         self.started = time.perf_counter() - float(checkpoint.part(arrays, 'run.seconds', (), np.float64))
@@ -232,6 +241,8 @@ class Run:
         from minigan import plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
         if self.config.device != 'cpu' and not self.quiet:
             print(self.device, file=sys.stderr)
+        for path in self.folder.rglob(f'*{UNFINISHED}'):
+            path.unlink()  # of a run that was killed
         with replacing(self.folder / 'config.json', 'w') as file:
             file.write(json.dumps(self._about(), indent=2) + '\n')
         write_csv(self.folder / 'log.csv', self.rows)  # a run that was killed may have logged what it did not save
@@ -253,7 +264,7 @@ class Run:
                 'device': self.device}
 
     def _bar(self):
-        seconds = 0.2 if sys.stderr.isatty() else 10  # between two updates; a log file wants fewer
+        seconds = 0.2 if not self.quiet and sys.stderr.isatty() else 10  # between two updates; a log file wants fewer
         return tqdm(total=self.config.epochs * self.steps, initial=self.t, disable=self.quiet, mininterval=seconds,
                     unit='step')
 
@@ -313,13 +324,16 @@ def _naming(path):
 
 def _create_folder(config, dataset):
     """config.out, which must be new or empty; without one, the first free name among runs/DATA-NETWORK[-2, -3, ...]."""
-    if config.out is None:
-        name, number = f'{dataset.name}-{config.network}', 1
-        while (folder := Path('runs') / (name if number == 1 else f'{name}-{number}')).exists():
-            number += 1
-    else:
+    if config.out is not None:
         folder = Path(config.out)
         if folder.exists() and (not folder.is_dir() or any(path.suffix != UNFINISHED for path in folder.iterdir())):
             raise ValueError(f'out: expected a new or empty folder, got {folder}, which is neither')
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    for number in count(1):
+        folder = Path('runs') / f'{dataset.name}-{config.network}{f"-{number}" if number > 1 else ""}'
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:  # another run's, perhaps begun in this moment
+            pass

@@ -163,14 +163,15 @@ def test_arrays_without_a_digest_are_refused(tmp_path):
     ({'G.state': np.zeros(1536)}, r'G.state: .* got \(1536,\) and float64'),
     ({'D.theta': None}, 'D.theta: expected .* got none'), ({'D.t': np.zeros(2, np.int64)}, r'D.t: expected .* \(2,\)'),
     ({'D.t': np.array(1.5)}, r'D.t: expected .* float64'),
-    ({'G.v': 'nan'}, 'G.v: expected finite numbers, got 1 that are not')])
+    ({'G.v': np.nan}, 'G.v: expected finite numbers, got 1 that are not'),
+    ({'G.v': -1.0}, 'G.v: expected sums of squares, got numbers below 0')])
 def test_arrays_that_do_not_fit_are_refused_and_change_nothing(saved, changes, message):
     game, path = saved
     arrays, _ = checkpoint.load(path)
     for name, array in changes.items():
-        if isinstance(array, str):
-            array = arrays[name].copy()
-            array[5] = np.nan
+        if isinstance(array, float):
+            array, number = arrays[name].copy(), array
+            array[5] = number
         arrays[name] = array
     other = make_game(seed=4)
     before = checkpoint.snapshot(other)
@@ -191,6 +192,7 @@ def test_another_architecture_is_refused(saved):
     ({'network': 'unknown', 'n_z': 100}, [3, 4]), ({'network': ['default'], 'n_z': 100}, [3, 4]), ({}, [3, 4]),
     ({'network': 'default', 'n_z': 0}, [3, 4]), ({'network': 'default', 'n_z': 100.0}, [3, 4]),
     ({'network': 'default', 'n_z': True}, [3, 4]), ({'network': 'default', 'n_z': 100}, [12]),
+    ({'network': 'default', 'n_z': 100}, [3, 2, 2]),
     ({'network': 'default', 'n_z': 100}, [3, -4]), ({'network': 'default', 'n_z': 100}, 'ab'),
     ({'network': 'default', 'n_z': 100}, 7), ('default', [3, 4])])
 def test_a_network_that_cannot_be_built_is_refused(saved, config, shape):

@@ -1,5 +1,6 @@
 """The commands as a user types them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 import minigan
+from minigan import checkpoint
 from minigan.cli import main
 
 
@@ -69,7 +71,7 @@ def test_unknown_words_give_one_line_and_exit_code_2(arguments, said, capsys):
     ('--batch 1', 'BatchNorm(256) in G needs a minibatch of at least 2'), ('-k 0', 'k: expected at least 1'),
     ('--learning-rate-G -1', 'learning_rate_G: expected'), ('--learning-rate-D nan', 'learning_rate_D: expected'),
     ('--seed 18446744073709551616', 'seed: expected an integer in [0, 2**64)'), ('--seed -1', 'got -1'),
-    ('--n-z 0', 'n_z: expected at least 1'), ('--beta1 1', 'beta1: expected'), ('--epochs 0', 'epochs: expected'),
+    ('--n-z 0', 'n_z: expected between 1'), ('--beta1 1', 'beta1: expected'), ('--epochs 0', 'epochs: expected'),
     ('--data nowhere', 'nowhere'), ('--data empty', 'empty: expected a file named like train-images'),
     ('--data .', 'expected a file named like'), ('-o occupied', 'out: expected a new or empty folder, got occupied'),
     ('-o occupied/precious.txt', 'got occupied/precious.txt, which is neither'),
@@ -158,6 +160,32 @@ def test_what_cannot_be_drawn_gives_one_line_and_leaves_nothing(arguments, said,
     error = capsys.readouterr().err
     assert error.startswith('minigan: error: ') and error.count('\n') == 1 and said in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
+def test_nobody_needs_to_listen(tmp_path):
+    for i, redirect in enumerate(('2>&-', '2>&1 | head -c 1', '>&- 2>&-')):
+        command = f'"{sys.executable}" -m minigan train --epochs 1 --batch 300 -o run{i} {redirect}'
+        subprocess.run(['bash', '-c', command], capture_output=True, cwd=tmp_path)
+        assert (tmp_path / f'run{i}' / 'last.npz').exists()
+    assert (tmp_path / 'run0' / 'losses.png').exists()
+
+
+def test_a_terminal_without_the_letters_of_a_name_is_no_reason_to_fail(tmp_path):
+    arguments = ['train', '--epochs', '1', '--batch', '300', '-o', 'bücher']
+    result = subprocess.run([sys.executable, '-m', 'minigan', *arguments], capture_output=True, text=True,
+                            cwd=tmp_path, env={**os.environ, 'PYTHONIOENCODING': 'ascii'})
+    assert result.returncode == 0 and 'b\\xfccher' in result.stdout
+
+
+def test_what_a_stranger_wrote_does_not_command_the_terminal(trained, tmp_path, capsys):
+    arrays, about = checkpoint.load(trained)
+    checkpoint.save(tmp_path / 'a.npz', arrays, {**about, 'versions': {'a': '\x1b]0;owned\x07'}})
+    assert main(['inspect', str(tmp_path / 'a.npz')]) == 0
+    checkpoint.save(tmp_path / 'b.npz', arrays, {**about, 'format': '\x1b[31m' * 10_000})
+    assert main(['inspect', str(tmp_path / 'b.npz')]) == 2
+    output, error = capsys.readouterr()
+    assert '?]0;owned?' in output and '\x1b' not in output + error and len(error) < 2100
 
 
 def test_memory_that_is_not_there_gives_one_line(trained, monkeypatch, capsys):

@@ -200,6 +200,15 @@ BAD_ARRAYS = {
 }
 
 
+def test_bytes_come_from_floats_and_truth_values_without_many_times_their_memory(tmp_path):
+    np.save(tmp_path / 'a.npy', np.ones((2500, 40, 40), bool))
+    tracemalloc.start()
+    dataset = data.load(str(tmp_path / 'a.npy'))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert dataset.train.min() == 255 and peak < 5 * 4_000_000
+
+
 @pytest.mark.parametrize('fault', BAD_ARRAYS)
 def test_bad_arrays_are_refused(tmp_path, fault):
     array, message = BAD_ARRAYS[fault]

@@ -1,7 +1,5 @@
 """Runs that go wrong are told so, where and why; runs that go well are not."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -45,7 +43,7 @@ def test_a_number_that_is_not_finite_is_found_in_the_step_and_tensor_where_it_ap
     what, message = HARM[harm]
     poison(monkeypatch, at, what)
     with pytest.raises(NotFinite, match=f'step {at}: {message}.*infinite or undefined. run/last.npz holds step 0'):
-        train(Config(epochs=2, out='run'), quiet=True)
+        train(Config(epochs=2, save_every=1e6, out='run'), quiet=True)
     arrays, _ = checkpoint.load('run')
     assert arrays['run.t'] == 0
 
@@ -135,4 +133,4 @@ def test_a_state_must_last(state, name):
 
 
 def test_nothing_is_said_of_nothing():
-    assert diagnosis.warnings([]) == {} and not math.isnan(diagnosis.LONG)
+    assert diagnosis.warnings([]) == {}

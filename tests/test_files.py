@@ -106,7 +106,7 @@ def bad_files():
     yield 'a negative length', npy((-1, -1), b'1234'), 'expected 4 bytes .* got 4'
     yield 'less than it says', npy((3,), b'1234'), 'expected 12 bytes .* got 4'
     yield 'more than it says', archive(a=npy((1,), b'12345678')), 'expected 4 bytes .* got 8'
-    yield 'another version', b'\x93NUMPY\x09\x00' + b' ' * 90, 'expected version 1.0 or 2.0'
+    yield 'another version', b'\x93NUMPY\x02\x00\x00\x00\x00\x60' + b' ' * 90, r'expected version 1.0 .* got \(2, 0\)'
     yield 'no array', archive(a=b'hello world'), 'ValueError'
     yield 'an expression', npy((1,), b'1234').replace(b"'<f4'", b"exit("), 'Error:'
     objects = io.BytesIO()
@@ -120,6 +120,24 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         files.read_arrays(tmp_path / 'a.npz')
     assert str(caught.value).startswith(f'{tmp_path}/a.npz: expected a whole .npz') and '\n' not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no named pipes')
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.npz')
+    for path in (tmp_path / 'pipe.npz', '/dev/zero', tmp_path):
+        with pytest.raises(OSError, match='expected a file, got something else'):
+            files.read_arrays(path)
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path, monkeypatch):
+    with files.replacing(tmp_path / 'a.txt', 'w') as ours:
+        ours.write('ours')
+        monkeypatch.setattr(os, 'getpid', lambda: 1)
+        with files.replacing(tmp_path / 'a.txt', 'w') as theirs:
+            theirs.write('theirs')
+        assert (tmp_path / 'a.txt').read_text() == 'theirs'
+    assert (tmp_path / 'a.txt').read_text() == 'ours' and len(list(tmp_path.iterdir())) == 1
 
 
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):

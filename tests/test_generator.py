@@ -52,6 +52,13 @@ def test_drawing_teaches_it_nothing(run):
     np.testing.assert_array_equal(G.G.state, before)
 
 
+def test_numbers_that_overflow_are_refused(run):
+    G = minigan.load(run)
+    G.G.theta *= np.float32(1e30)
+    with pytest.raises(ValueError, match='expected a generator that draws numbers, got one whose numbers overflow'):
+        G.sample(3)
+
+
 def test_the_best_checkpoint_can_be_asked_for(run):
     assert minigan.load(run / 'best.npz').step in (44, 88)
 

@@ -120,13 +120,13 @@ def test_a_folder_named_digits_is_not_the_digits():
 def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     np.save('other.npy', np.zeros((200, 8, 8), np.uint8))
     train(small(), quiet=True)
-    before = {path: path.read_bytes() for path in Path('run').rglob('*.*')}
+    before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
     for changes, message in (({'data': 'other.npy'}, 'expected the images that the run was trained with, got others'),
                              ({'epochs': 3}, 'epochs: expected at least the 4 begun, got 3'),
                              ({'device': 'tpu'}, 'device: expected'), ({'save_every': -1.0}, 'save_every: expected')):
         with pytest.raises(ValueError, match=message):
             resume('run', quiet=True, **changes)
-    assert {path: path.read_bytes() for path in Path('run').rglob('*.*')} == before
+    assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
     with pytest.raises(ValueError, match='nowhere: expected the folder of a run, got none'):
         resume('nowhere', quiet=True)
     (tmp_path / 'empty').mkdir()
@@ -135,9 +135,14 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'config': None}, 'expected the config of a run'), ({'config': {'network': 'vgg'}}, "network: .* got 'vgg'"),
+    ({'config': None}, 'expected the config of a run'), ({'config': {'network': 'vgg'}}, "expected a network of article.* got 'vgg'"),
     ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'expected the config of a run'),
     ({'config': {'batch': 'many'}}, "last.npz: batch: expected int, got 'many'"),
+    ({'config': {'n_z': 10**9}}, 'G.theta: expected an array of shape'),
+    ({'arrays': {'G.t': np.array(-11)}}, r'expected Adam and the log to be of step 11, got \(-11, 11\)'),
+    ({'arrays': {'D.t': np.array(2**60)}}, 'expected Adam and the log to be of step 11'),
+    ({'arrays': {'run.log': np.full((1, 17), 1e300)}}, r'of step 11, got \(11, 11\) and \[1e\+300\]'),
+    ({'arrays': {'run.log': np.array(1.0)}}, 'run.log: expected an array'),
     ({'arrays': {'run.t': np.array(-11)}}, 'run.log: expected an array of shape'),
     ({'arrays': {'run.t': np.array(2**60)}}, 'run.log: expected an array of shape'),
     ({'arrays': {'run.norms': np.zeros(3)}}, 'run.norms: expected an array'),
@@ -149,8 +154,10 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
     if isinstance(changes.get('config'), dict):
         changes['config'] = {**about['config'], **changes['config']}
     checkpoint.save('run/last.npz', arrays, {**about, **changes})
+    before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
     with pytest.raises(ValueError, match=message):
         resume('run', quiet=True)
+    assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
 
 
 def test_two_processes_do_not_train_the_same_run():
@@ -235,6 +242,13 @@ def test_a_second_signal_ends_at_once_and_no_other_thread_asks_for_signals():
             assert received == [signal.SIGINT]
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup does
+    try:
+        with signals_received() as received:
+            signal.raise_signal(signal.SIGINT)
+        assert received == [] and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     failed = []
 
     def elsewhere():
@@ -250,16 +264,19 @@ def test_a_second_signal_ends_at_once_and_no_other_thread_asks_for_signals():
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
 @pytest.mark.parametrize('name', ['last.npz', 'best.npz', 'log.csv', 'samples/epoch-0003.png'])
-def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, name):
+def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monkeypatch, name):
     from minigan.cli import main
     train(small(out='whole'), quiet=True)
     train(small(epochs=2, samples_every=1), quiet=True)
     before = content('run')
-    os.symlink('/dev/full', f'run/{name}.unfinished')
+    os.symlink('/dev/full', f'run/{name}.{os.getpid()}.unfinished')
+    clean_up = training.Path.unlink
+    monkeypatch.setattr(training.Path, 'unlink', lambda path, **options: None)  # or the trap would be cleared away
     assert main(['train', '--resume', 'run', '--epochs', '4', '--save-every', '0']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert 'No space left on device' in error and name in error
     assert error.endswith(f'Step {checkpoint.load("run")[0]["run.t"]} is safe: minigan train --resume run')
+    monkeypatch.setattr(training.Path, 'unlink', clean_up)
     if name == 'last.npz':
         assert content('run') == before
     resume('run', epochs=4, quiet=True)
