@@ -135,7 +135,8 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'config': None}, 'expected the config of a run'), ({'config': {'network': 'vgg'}}, "expected a network of article.* got 'vgg'"),
+    ({'config': None}, 'expected the config of a run'),
+    ({'config': {'network': 'vgg'}}, "expected a network of article.* got 'vgg'"),
     ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'expected the config of a run'),
     ({'config': {'batch': 'many'}}, "last.npz: batch: expected int, got 'many'"),
     ({'config': {'n_z': 10**9}}, 'G.theta: expected an array of shape'),
