@@ -7,6 +7,7 @@
     sha256                             of everything else
 """
 
+import io
 import json
 import math
 from pathlib import Path
@@ -52,8 +53,10 @@ def save(path, arrays, about):
     """Write arrays and what JSON can say about them. Raises OSError, and leaves path as it was, on a failure."""
     text = json.dumps({'format': FORMAT, **about})
     arrays = {**arrays, 'about': np.frombuffer(text.encode(), np.uint8)}
+    archive = io.BytesIO()  # on a full disk, Python 3.10's ZipFile adds a traceback to the one line of error
+    np.savez(archive, **arrays, sha256=digest(arrays))
     with replacing(path) as file:
-        np.savez(file, **arrays, sha256=digest(arrays))
+        file.write(archive.getbuffer())
 
 
 def load(path):
