@@ -40,7 +40,8 @@ def changes():
                          ('slope 0.3 -> 0.2, no bias before batch norm', {'G': default.G, 'D': default.D}),
                          ('beta1 0.9 -> 0.5', {'beta1': default.beta1}),
                          ('simultaneous -> alternating', {'update': default.update}),
-                         ('learning rate 1e-4 -> 2e-4: the default', {'learning_rate': default.learning_rate})):
+                         ('learning rate 1e-4 -> 2e-4: the default',
+                          {'learning_rate_G': default.learning_rate_G, 'learning_rate_D': default.learning_rate_D})):
         recipe = replace(recipe, **change)
         yield name, recipe
     assert recipe == default

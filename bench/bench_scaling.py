@@ -39,7 +39,7 @@ def recipe(width):
     def D(n):
         return [Dense(n, b), LeakyReLU(0.2), Dropout(0.3), Dense(b, a), LeakyReLU(0.2), Dropout(0.3), Dense(a, 1)]
 
-    return networks.Recipe(G, D, batch=64, learning_rate=2e-4, beta1=0.5, update='alternating')
+    return networks.Recipe(G, D, batch=64, learning_rate_G=2e-4, learning_rate_D=2e-4, beta1=0.5, update='alternating')
 
 
 class Point:

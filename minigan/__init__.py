@@ -2,15 +2,15 @@
 
 from minigan.gan import Game
 from minigan.gradcheck import gradcheck
-from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Sigmoid, Tanh
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
 
 __version__ = '0.1.0'
-__all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Net', 'RECIPES', 'SGDMomentum',
-           'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']
+__all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Maxout', 'Net', 'RECIPES',
+           'SGDMomentum', 'Scale', 'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']
 
 
 def load(path):

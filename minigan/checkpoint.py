@@ -1,6 +1,7 @@
 """One file that holds a run: an .npz of arrays and JSON, no pickle, written whole or not at all, refused when damaged.
 
     G.theta, G.state, G.m, G.v, G.t    the generator's parameters, moving averages, and Adam's moments and steps
+                                       (G.velocity in place of G.m and G.v where SGDMomentum trains it)
     D.theta ... D.t                    the discriminator's
     run.*                              where the run stands (training.py): steps done, rows of the log, ...
     about                              UTF-8 JSON: format, step, config, images, versions
@@ -39,8 +40,8 @@ def restore(game, arrays):
     fitting = [(array, part(arrays, f'{name}.{key}', array.shape, array.dtype))
                for name, net, optimizer in _players(game) for key, array in _buffers(net, optimizer).items()]
     steps = [int(part(arrays, f'{name}.t', (), np.int64)) for name, *_ in _players(game)]
-    for name, *_ in _players(game):
-        if (arrays[f'{name}.v'] < 0).any():
+    for name, _, optimizer in _players(game):
+        if 'v' in optimizer.buffers and (arrays[f'{name}.v'] < 0).any():
             raise ValueError(f'{name}.v: expected sums of squares, got numbers below 0')
     for array, saved in fitting:
         array[...] = array_module(array).asarray(saved)
@@ -133,4 +134,4 @@ def _players(game):
 
 
 def _buffers(net, optimizer):
-    return {'theta': net.theta, 'state': net.state, 'm': optimizer.m, 'v': optimizer.v}
+    return {'theta': net.theta, 'state': net.state, **{name: getattr(optimizer, name) for name in optimizer.buffers}}

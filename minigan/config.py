@@ -42,8 +42,8 @@ class Config:
     def resolve(self, recipe, dataset):
         """The same with every None but out replaced. Raises ValueError for a number out of range."""
         batch = self.batch if self.batch is not None else recipe.batch
-        chosen = {'batch': batch, 'n_z': recipe.n_z, 'learning_rate_G': recipe.learning_rate,
-                  'learning_rate_D': recipe.learning_rate, 'beta1': recipe.beta1, 'objective': recipe.objective,
+        chosen = {'batch': batch, 'n_z': recipe.n_z, 'learning_rate_G': recipe.learning_rate_G,
+                  'learning_rate_D': recipe.learning_rate_D, 'beta1': recipe.beta1, 'objective': recipe.objective,
                   'update': recipe.update,
                   'epochs': max(25, math.ceil(8000 / max(1, len(dataset.train) // max(1, batch))))}
         config = replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
@@ -52,9 +52,11 @@ class Config:
         for name in ('epochs', 'n_z', 'samples_every'):
             if not 1 <= getattr(config, name) <= 10**9:
                 raise ValueError(f'{name}: expected between 1 and 10**9, got {getattr(config, name)}')
-        for name in ('learning_rate_G', 'learning_rate_D'):  # Adam would not know whose it is
+        for name in ('learning_rate_G', 'learning_rate_D'):  # an optimiser would not know whose it is
             if not 0 < getattr(config, name) < 1e38:  # the largest float32 is 3.4e38
                 raise ValueError(f'{name}: expected a number > 0 and below 1e38, got {getattr(config, name)}')
+        if self.beta1 is not None and recipe.beta1 is None:
+            raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
         if not 0 <= config.save_every < math.inf:
             raise ValueError(f'save_every: expected seconds >= 0, got {config.save_every}')
         return config

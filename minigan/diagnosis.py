@@ -62,8 +62,9 @@ def _watched(net, optimizer, t):
     def step(compute=optimizer.step):
         check_slots('derivative of', net.dtheta)
         compute()
-        for what, flat in (('', net.theta), ("Adam's m of", optimizer.m), ("Adam's v of", optimizer.v)):
-            check_slots(what, flat)
+        check_slots('', net.theta)
+        for name in optimizer.buffers:
+            check_slots(f"{type(optimizer).__name__}'s {name} of", getattr(optimizer, name))
 
     def check_slots(what, flat):
         for name, start, shape in net.slots:

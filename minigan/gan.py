@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minigan import losses
 from minigan.net import Net
 from minigan.ops import stack
-from minigan.streams import Streams
+from minigan.streams import PRIORS, Streams
 
 
 @dataclass
@@ -16,7 +16,8 @@ class Game:
     """Two players, their optimisers, and what they draw from.
 
     G: z (m, n_z) -> x (m, n), n pixels. D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
-    minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z ~ N(0, 1) and the dropout.
+    minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z and the dropout.
+    prior: of z, 'normal' or 'uniform', with mean 0 and variance 1 (streams.py).
     k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
     Raises ValueError for values outside these, and for a D whose rows depend on each other (batch norm):
     D reads data and samples as one minibatch, and statistics over both would tell it which is which.
@@ -30,6 +31,7 @@ class Game:
     streams: Streams
     m: int
     n_z: int
+    prior: str = 'normal'
     k: int = 1
     objective: str = 'nonsaturating'
     update: str = 'alternating'
@@ -37,6 +39,8 @@ class Game:
     def __post_init__(self):
         if self.k < 1:
             raise ValueError(f'k: expected at least 1 D step per G step, got {self.k}')
+        if self.prior not in PRIORS:
+            raise ValueError(f'prior: expected one of {sorted(PRIORS)}, got {self.prior!r}')
         if self.objective not in losses.OBJECTIVES:
             raise ValueError(f'objective: expected one of {sorted(losses.OBJECTIVES)}, got {self.objective!r}')
         if self.update not in ('alternating', 'simultaneous'):
@@ -107,8 +111,12 @@ class Game:
         return losses.OBJECTIVES[self.objective][1](fake)
 
     def noise(self, t, i):
-        """z ~ N(0, 1) of shape (m, n_z), for update i of iteration t."""
-        return self.streams.at('noise', t, i).normal((self.m, self.n_z), self.G.dtype)
+        """z of shape (m, n_z) from the prior, for update i of iteration t."""
+        return self.z(self.streams.at('noise', t, i), self.m)
+
+    def z(self, rng, m):
+        """z of shape (m, n_z) from the prior; rng: Draws."""
+        return PRIORS[self.prior](rng, (m, self.n_z), self.G.dtype)
 
     def dropout(self, t, i):
         """The random numbers of the dropout layers, for update i of iteration t."""

@@ -3,7 +3,8 @@
 import numpy as np
 
 from minigan import checkpoint
-from minigan.streams import Streams
+from minigan.networks import RECIPES
+from minigan.streams import PRIORS, Streams
 
 ROWS = 1000  # drawn and computed at a time; in training mode, the minibatch
 
@@ -23,12 +24,14 @@ def load(path):
 class Generator:
     """G of a checkpoint, and what it draws.
 
-    G: the net, in float32. n_z: width of z. shape: of an image, (height, width) or (height, width, 3).
+    G: the net, in float32. n_z: width of z. prior: of z, a name in streams.PRIORS.
+    shape: of an image, (height, width) or (height, width, 3).
     step: iterations of training behind it. about: all else that is known of the run.
     """
 
     def __init__(self, arrays, about):
-        self.G, (_, self.n_z, self.shape) = checkpoint.net(arrays, about, 'G'), checkpoint.described(about)
+        self.G, (network, self.n_z, self.shape) = checkpoint.net(arrays, about, 'G'), checkpoint.described(about)
+        self.prior = RECIPES[network].prior
         self.step, self.about = int(checkpoint.part(arrays, 'G.t', (), np.int64)), about
 
     def __call__(self, z, *, training=False):
@@ -55,20 +58,20 @@ class Generator:
             raise ValueError(f'n: expected at least 1 image, got {n}')
         streams, images = Streams(seed), []
         for i in range(-(-n // ROWS)):
-            z = streams.at('sample', 2, i).normal((ROWS, self.n_z))  # training looks at steps 0 and 1
+            z = PRIORS[self.prior](streams.at('sample', 2, i), (ROWS, self.n_z))  # training looks at steps 0 and 1
             images.append(self(z, training=training)[:n - i * ROWS])
         return np.concatenate(images)
 
     def path(self, points, steps, *, seed=0):
         """Images along a closed path through random points: (points, steps, *shape), row i from point i to the next.
 
-        Along the great circle between two points, which z ~ N(0, 1) is nearly as far from 0 on as they are; the
-        straight line would cross a region that G has never met. White 2016, Sampling generative networks.
+        Along the great circle between two points, which is nearly as far from 0 as they are, like all z; the straight
+        line would cross a region that G has never met. White 2016, Sampling generative networks.
         """
         for name, number in (('points', points), ('steps', steps)):
             if number < 2:
                 raise ValueError(f'{name}: expected at least 2, got {number}')
-        z = Streams(seed).at('sample', 3).normal((points, self.n_z))
+        z = PRIORS[self.prior](Streams(seed).at('sample', 3), (points, self.n_z))
         legs = [great_circle(z[i], z[(i + 1) % points], steps) for i in range(points)]
         z = np.concatenate(legs)
         images = [self(z[i:i + ROWS]) for i in range(0, len(z), ROWS)]

@@ -54,19 +54,18 @@ class Layer:
 
 
 class Dense(Layer):
-    """y = x W + b. W is drawn from U(-a, a), a = sqrt(6 / (n_in + n_out)); b starts at 0.
+    """y = x W + b. W is drawn from U(-a, a), where a is sqrt(6 / (n_in + n_out)) unless given; b starts at 0.
 
     Glorot & Bengio 2010, equation 16. A bias in front of a BatchNorm is always redundant: leave it out.
     """
 
-    def __init__(self, n_in, n_out, *, bias=True):
-        self.n_in, self.n_out = n_in, n_out
+    def __init__(self, n_in, n_out, *, bias=True, a=None):
+        self.n_in, self.n_out, self.a = n_in, n_out, (6 / (n_in + n_out)) ** 0.5 if a is None else a
         self.shapes = {'W': (n_in, n_out), 'b': (n_out,)} if bias else {'W': (n_in, n_out)}
         self.b = self.db = None  # Net binds them if they are in shapes
 
     def init(self, rng):
-        a = (6 / (self.n_in + self.n_out)) ** 0.5
-        self.W[...] = a * (2 * rng.uniform(self.W.shape, self.W.dtype) - 1)
+        self.W[...] = self.a * (2 * rng.uniform(self.W.shape, self.W.dtype) - 1)
         if self.b is not None:
             self.b[...] = 0
 
@@ -151,6 +150,44 @@ class LeakyReLU(Layer):
 
     def __repr__(self):
         return f'LeakyReLU({self.slope})'
+
+
+class Maxout(Layer):
+    """y_j = the largest of the j-th group of `pieces` units; see ops.maxout. Behind a Dense: a maxout layer."""
+
+    def __init__(self, pieces):
+        if pieces < 1:
+            raise ValueError(f'Maxout: expected at least 1 piece, got {pieces}')
+        self.pieces = pieces
+
+    def forward(self, x, *, training, rng):
+        if x.shape[1] % self.pieces:
+            raise ValueError(f'{self}: expected a width that {self.pieces} divides, got {x.shape[1]}')
+        y = ops.maxout(x, pieces=self.pieces)
+        self.cache = x, y
+        return y
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return ops.maxout_backward(dy, *self.cache, pieces=self.pieces) if input_grad else None
+
+    def __repr__(self):
+        return f'Maxout({self.pieces})'
+
+
+class Scale(Layer):
+    """y = a x + b with fixed a and b: from pixels in [-1, 1] to [0, 1], or back."""
+
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+    def forward(self, x, *, training, rng):
+        return ops.scale(x, a=self.a, b=self.b)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return ops.scale_backward(dy, a=self.a) if input_grad else None
+
+    def __repr__(self):
+        return f'Scale({self.a}, {self.b})'
 
 
 class Dropout(Layer):

@@ -2,22 +2,42 @@
 
 from dataclasses import dataclass
 
-from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Tanh
+from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
+from minigan.optim import Adam, SGDMomentum
+
+
+def adam(net, *, learning_rate, beta1):
+    """Adam with Keras' eps."""
+    return Adam(net, learning_rate=learning_rate, beta1=beta1, eps=1e-7)
+
+
+def decaying_sgd(net, *, learning_rate, beta1):
+    """The 2014 paper's: a rate that is divided by 1.000004 each step, momentum that rises from 0.5 to 0.7.
+
+    It has risen after 125,000 steps: 250 epochs of 500 minibatches in the authors' code.
+    """
+    return SGDMomentum(net, learning_rate=lambda t: learning_rate / 1.000004**t,
+                       momentum=lambda t: 0.5 + 0.2 * min(1, t / 125_000))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """G(n_z, n) and D(n): the layers for n pixels; and the settings of a run."""
+    """G(n_z, n) and D(n): the layers for n pixels; and the settings of a run.
+
+    optimizer(net, learning_rate=, beta1=): what moves a net. beta1 None: it is not Adam. prior: of z (streams.py).
+    """
 
     G: object
     D: object
     batch: int
-    learning_rate: float
+    learning_rate_G: float
+    learning_rate_D: float
     beta1: float
     update: str
-    eps: float = 1e-7  # of Adam, as in Keras
+    optimizer: object = adam
     objective: str = 'nonsaturating'
     n_z: int = 100
+    prior: str = 'normal'
 
 
 def article_G(n_z, n):
@@ -51,7 +71,24 @@ def default_D(n):
             Dense(256, 1)]
 
 
+def goodfellow2014_G(n_z, n):
+    """The 2014 paper's generator for MNIST, from the authors' code. Its pixels are in [0, 1]; minigan's in [-1, 1]."""
+    return [Dense(n_z, 1200, a=0.05), LeakyReLU(0), Dense(1200, 1200, a=0.05), LeakyReLU(0),
+            Dense(1200, n, a=0.05), Sigmoid(), Scale(2, -1)]
+
+
+def goodfellow2014_D(n):
+    """The 2014 paper's discriminator for MNIST, from the authors' code: maxout, and dropout before each Dense."""
+    return [Scale(0.5, 0.5), Dropout(0.2), Dense(n, 1200, a=0.005), Maxout(5),
+            Dropout(0.5), Dense(240, 1200, a=0.005), Maxout(5),
+            Dropout(0.5), Dense(240, 1, a=0.005)]
+
+
 RECIPES = {
-    'article': Recipe(article_G, article_D, batch=32, learning_rate=1e-4, beta1=0.9, update='simultaneous'),
-    'default': Recipe(default_G, default_D, batch=32, learning_rate=2e-4, beta1=0.5, update='alternating'),
-}
+    'article': Recipe(article_G, article_D, batch=32, learning_rate_G=1e-4, learning_rate_D=1e-4, beta1=0.9,
+                      update='simultaneous'),
+    'default': Recipe(default_G, default_D, batch=32, learning_rate_G=2e-4, learning_rate_D=2e-4, beta1=0.5,
+                      update='alternating'),
+    'goodfellow2014': Recipe(goodfellow2014_G, goodfellow2014_D, batch=100, learning_rate_G=0.1, learning_rate_D=0.05,
+                             beta1=None, update='simultaneous', optimizer=decaying_sgd, prior='uniform'),
+}  # the authors halve L_D; half its learning rate is the same

@@ -128,6 +128,38 @@ def leaky_relu_backward(dy, x, *, slope):
     return dx
 
 
+def maxout(x, *, pieces):
+    """The largest of each group of units.
+
+        y_j = max over i of x_ij,   i = 1 ... pieces
+
+    x: (m, pieces * n), first unit 1 of every group, then unit 2, ... Returns y (m, n).
+    Goodfellow et al. 2013, Maxout networks, section 3, where x = W h + b.
+    """
+    return x.reshape(len(x), pieces, -1).max(axis=1)
+
+
+def maxout_backward(dy, x, y, *, pieces):
+    """Derivative of maxout: the largest unit of a group takes dy; where several are the largest, they share it.
+
+        dx_ij = dy_j / (number of largest units in group j) where x_ij = y_j, 0 elsewhere
+    """
+    largest = (x.reshape(len(x), pieces, -1) == y[:, None]).astype(dy.dtype)
+    share = dy / largest.sum(axis=1)
+    largest *= share[:, None]
+    return largest.reshape(x.shape)
+
+
+def scale(x, *, a, b):
+    """y = a x + b"""
+    return a * x + b
+
+
+def scale_backward(dy, *, a):
+    """Derivative of scale.   dx = a dy"""
+    return a * dy
+
+
 def dropout(x, bits, *, rate):
     """Inverted dropout: switch off a share `rate` of the units, scale up the others, keep the mean.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan import losses
 from minigan.gradcheck import Report, check, compare, gradcheck, views
-from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Sigmoid, Tanh
+from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
@@ -20,9 +20,10 @@ PIXELS, ROWS = 784, 6
 
 def cases():
     """(name, case) for every layer, loss, network and optimiser, and for the generator through the discriminator."""
-    for layer in (Dense(5, 4), Dense(5, 4, bias=False), BatchNorm(5), LeakyReLU(0.2), Dropout(0.3), Tanh(), Sigmoid()):
+    for layer in (Dense(6, 4), Dense(6, 4, bias=False), BatchNorm(6), LeakyReLU(0.2), Maxout(3), Scale(2, -1),
+                  Dropout(0.3), Tanh(), Sigmoid()):
         for training in (True, False):
-            yield f'{layer}, {mode(training)}', partial(layer_case, layer, 5, training)
+            yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
     yield 'L_D', discriminator_loss_case
     for objective in losses.OBJECTIVES:
         yield f'L_G {objective}', partial(generator_loss_case, objective)

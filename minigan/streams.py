@@ -84,6 +84,13 @@ class Draws:
         z = xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])
         return z[:n].reshape(shape)
 
+    def uniform_noise(self, shape, dtype=np.float32):
+        """z ~ U(-sqrt 3, sqrt 3): mean 0 and variance 1, like normal."""
+        return 12**0.5 * (self.uniform(shape, dtype) - 0.5)
+
     def permutation(self, n):
         """A random order of 0 .. n-1: the order that sorts n uniforms."""
         return self._streams.xp.argsort(self.uniform(n), kind='stable')
+
+
+PRIORS = {'normal': Draws.normal, 'uniform': Draws.uniform_noise}  # of z

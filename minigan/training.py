@@ -22,7 +22,6 @@ from minigan.gan import Game
 from minigan.logs import COLUMNS, SPLIT, TensorBoard, as_array, as_rows, import_tensorboard, write_csv
 from minigan.net import Net
 from minigan.networks import RECIPES
-from minigan.optim import Adam
 from minigan.signals import Stopped, signals_received
 from minigan.streams import Streams
 
@@ -164,7 +163,7 @@ class Run:
         Both splits are measured on equally many images, so that only what D has memorised sets them apart.
         """
         game, n, values = self.game, self.measured, {}
-        samples = game.G(game.streams.at('sample', 1).normal((max(64, n), game.n_z)))
+        samples = game.G(game.z(game.streams.at('sample', 1), max(64, n)))
         fake, rows = game.D(samples), game.streams.xp.arange(n)
         for split in ('train', 'validation'):
             x = ops.gather_images(getattr(self.dataset, split), rows, game.D.dtype)
@@ -176,7 +175,7 @@ class Run:
 
     def _draw_samples(self, epoch, board):
         from minigan import plots
-        z = self.game.streams.at('sample', 0).normal((64, self.game.n_z))
+        z = self.game.z(self.game.streams.at('sample', 0), 64)
         grid = plots.grid(_images(to_host(self.game.G(z)), self.dataset.shape))
         plots.save(self.folder / 'samples' / f'epoch-{epoch:04}.png', grid)
         if board:
@@ -229,7 +228,7 @@ class Run:
         checkpoint.restore(self.game, arrays)
         steps = self.game.optimizer_G.t, self.game.optimizer_D.t
         if steps != (t, t * self.game.k) or not np.array_equal(log[:, 1], self.steps * np.arange(1, len(log) + 1)):
-            raise ValueError(f'expected Adam and the log to be of step {t}, got {steps} and {log[:, 1].tolist()}')
+            raise ValueError(f'expected optimisers and a log of step {t}, got {steps} and {log[:, 1].tolist()}')
         self.t, self.looks = t, int(checkpoint.part(arrays, 'run.looks', (), np.int64))
         self.norms = checkpoint.part(arrays, 'run.norms', (2,), np.float64)
         self.started = time.perf_counter() - float(checkpoint.part(arrays, 'run.seconds', (), np.float64))
@@ -280,10 +279,10 @@ def build_game(config, recipe, dataset, xp=np):
     n = dataset.train.shape[1]
     G = Net(recipe.G(config.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp)
     D = Net(recipe.D(n), rng=streams.at('init', 0, 1), name='D', xp=xp)
-    settings = {'beta1': config.beta1, 'eps': recipe.eps}
-    return Game(G, D, Adam(G, learning_rate=config.learning_rate_G, **settings),
-                Adam(D, learning_rate=config.learning_rate_D, **settings), minibatches, streams,
-                m=config.batch, n_z=config.n_z, k=config.k, objective=config.objective, update=config.update)
+    return Game(G, D, recipe.optimizer(G, learning_rate=config.learning_rate_G, beta1=config.beta1),
+                recipe.optimizer(D, learning_rate=config.learning_rate_D, beta1=config.beta1), minibatches, streams,
+                m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
+                update=config.update)
 
 
 def means(game, real, fake, fake_G):

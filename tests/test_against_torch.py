@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minigan import RECIPES, Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses, ops
+from minigan import (RECIPES, Adam, BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Net, Scale, SGDMomentum, Sigmoid,
+                     Streams, Tanh, losses, ops)
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
 M = 16
@@ -38,6 +39,11 @@ def test_operations(m, n):
     assert_same(ops.dense, lambda x, W, b: F.linear(x, W.T, b), dense_backward, x=x, W=W, b=b)
     assert_same(lambda x: ops.leaky_relu(x, slope=0.2), lambda x: F.leaky_relu(x, 0.2),
                 lambda dy, x: [ops.leaky_relu_backward(dy, x, slope=0.2)], x=x)
+    assert_same(lambda x: ops.scale(x, a=2, b=-1), lambda x: 2 * x - 1,
+                lambda dy, x: [ops.scale_backward(dy, a=2)], x=x)
+    pieces, ties = np.concatenate([x, x[:, ::-1], x], axis=1), lambda x: x.reshape(len(x), 3, -1).amax(dim=1)
+    assert_same(lambda x: ops.maxout(x, pieces=3), ties,
+                lambda dy, x: [ops.maxout_backward(dy, x, ops.maxout(x, pieces=3), pieces=3)], x=pieces)
     assert_same(lambda x: ops.dropout(x, bits, rate=0.25)[0], lambda x: torch.where(dropped, 0, x / 0.75),
                 lambda dy, x: [ops.dropout_backward(dy, mask)], x=x)
     for name, backward in (('tanh', lambda dy, x: [ops.tanh_backward(dy, np.tanh(x))]),
@@ -97,15 +103,22 @@ def replay(net, parameters, x, masks=()):
             x = F.leaky_relu(x, layer.slope)
         elif isinstance(layer, Dropout):
             x = x * torch.tensor(next(masks))
+        elif isinstance(layer, Maxout):
+            x = x.reshape(len(x), layer.pieces, -1).amax(dim=1)
+        elif isinstance(layer, Scale):
+            x = layer.a * x + layer.b
         else:
-            assert isinstance(layer, Tanh)
-            x = torch.tanh(x)
+            x = {Tanh: torch.tanh, Sigmoid: torch.sigmoid}[type(layer)](x)
     return x
 
 
 def dropout_masks(net, rows, rng):
-    return [ops.dropout(np.ones((rows, before.n_out)), rng.bits((rows, before.n_out)), rate=layer.rate)[1]
-            for before, layer in zip(net.layers[::3], net.layers[2::3]) if isinstance(layer, Dropout)]
+    masks, width = [], net.layers[[isinstance(layer, Dense) for layer in net.layers].index(True)].n_in
+    for layer in net.layers:
+        if isinstance(layer, Dropout):
+            masks.append(ops.dropout(np.ones((rows, width)), rng.bits((rows, width)), rate=layer.rate)[1])
+        width = layer.n_out if isinstance(layer, Dense) else width // getattr(layer, 'pieces', 1)
+    return masks
 
 
 def relative_errors(net, parameters):

@@ -177,7 +177,8 @@ def test_20_a_falling_loss_does_not_show_quality():
     """Section 5.4 reads success off the loss curves. The article's own networks have by far the lower L_D, and the
     worse samples: further from the data in mean and spread of the pixels."""
     digits, outcome = data.load('digits'), {}
-    for name, recipe in RECIPES.items():
+    for name in ('article', 'default'):
+        recipe = RECIPES[name]
         config = training.Config(network=name, epochs=6).resolve(recipe, digits)
         game = training.build_game(config, recipe, digits)
         for t in range(config.epochs * game.minibatch.per_epoch):

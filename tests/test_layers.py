@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Net, Sigmoid, Streams, Tanh, gradcheck, ops
+from minigan import (BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Net, Scale, Sigmoid, Streams, Tanh,
+                     gradcheck, ops)
 from minigan.gradcheck import TOLERANCE
 
 LAYERS = {'Dense': lambda n: Dense(n, 3), 'Dense without bias': lambda n: Dense(n, 3, bias=False),
           'BatchNorm': BatchNorm, 'LeakyReLU': lambda n: LeakyReLU(0.2), 'Dropout': lambda n: Dropout(0.4),
-          'Tanh': lambda n: Tanh(), 'Sigmoid': lambda n: Sigmoid()}
+          'Maxout': Maxout, 'Scale': lambda n: Scale(2, -1), 'Tanh': lambda n: Tanh(), 'Sigmoid': lambda n: Sigmoid()}
 
 
 def net_of(*layers, seed=0, dtype=np.float64):
@@ -165,6 +166,18 @@ def test_a_bound_parameter_cannot_be_rebound_but_can_be_changed():
     np.testing.assert_array_equal(net.theta[:6], 8)
 
 
+def test_maxout_refuses_a_width_that_its_pieces_do_not_divide():
+    with pytest.raises(ValueError, match=r'Maxout\(3\): expected a width that 3 divides, got 4'):
+        net_of(Maxout(3)).forward(np.ones((2, 4)))
+    with pytest.raises(ValueError, match='Maxout: expected at least 1 piece, got 0'):
+        Maxout(0)
+
+
+def test_dense_starts_within_the_bound_that_it_is_given():
+    W = net_of(Dense(50, 40, a=0.01)).layers[0].W
+    assert 0.0099 < abs(W).max() <= 0.01
+
+
 def test_an_unfinished_layer_says_so():
     with pytest.raises(NotImplementedError):
         net_of(Layer()).forward(np.ones((1, 1)))
@@ -177,5 +190,6 @@ def test_the_least_slope_and_rate_are_allowed():
 def test_a_layer_computes_its_operation():
     x = normal((3, 4))
     for layer, expected in ((LeakyReLU(0.3), ops.leaky_relu(x, slope=0.3)), (Tanh(), np.tanh(x)),
-                            (Sigmoid(), ops.sigmoid(x))):
+                            (Sigmoid(), ops.sigmoid(x)), (Maxout(2), np.maximum(x[:, :2], x[:, 2:])),
+                            (Scale(3, 1), 3 * x + 1)):
         np.testing.assert_array_equal(net_of(layer)(x), expected)

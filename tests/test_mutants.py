@@ -7,7 +7,7 @@ from minigan import Adam, Dense, LeakyReLU, Net, Streams, losses, ops, selfcheck
 from minigan.ops import sigmoid
 
 CASES = dict(selfcheck.cases())
-BATCH_NORM, DENSE = 'BatchNorm(5), training', 'Dense(5 -> 4), training'
+BATCH_NORM, DENSE = 'BatchNorm(6), training', 'Dense(6 -> 4), training'
 ADAM, SGD = (name for name in CASES if name.startswith(('Adam', 'SGD')))
 real_dropout, real_batch_norm = ops.dropout, ops.batch_norm_backward
 
@@ -85,7 +85,7 @@ MUTANTS = [  # what is replaced, by what, and the case that has to notice
     ('batch_norm_backward', without_gamma, BATCH_NORM),
     ('batch_norm_backward', zeros, BATCH_NORM),
     ('batch_norm_backward', ops.batch_norm_evaluation_backward, BATCH_NORM),
-    ('batch_norm_evaluation_backward', real_batch_norm, 'BatchNorm(5), evaluation'),
+    ('batch_norm_evaluation_backward', real_batch_norm, 'BatchNorm(6), evaluation'),
     ('dense_backward_input', lambda dy, W: dy @ W, 'default D, training'),
     ('dense_backward_input', lambda dy, W: dy @ W.reshape(W.shape[::-1]), DENSE),
     ('dense_backward_input', lambda dy, W: np.zeros((len(dy), len(W))), DENSE),
@@ -100,6 +100,11 @@ MUTANTS = [  # what is replaced, by what, and the case that has to notice
     ('tanh_backward', lambda dy, y: dy * (1 - y), 'Tanh(), training'),
     ('tanh_backward', lambda dy, y: dy * (1 - np.tanh(y) ** 2), 'Tanh(), training'),
     ('sigmoid_backward', lambda dy, y: dy * y * (1 + y), 'Sigmoid(), training'),
+    ('maxout_backward', lambda dy, x, y, *, pieces: np.repeat(dy, pieces, axis=1), 'Maxout(3), training'),
+    ('maxout_backward', lambda dy, x, y, *, pieces: np.tile(dy, pieces), 'Maxout(3), training'),
+    ('maxout_backward', lambda dy, x, y, *, pieces: np.tile(dy, pieces) * (x == np.repeat(y, pieces, axis=1)),
+     'Maxout(3), training'),
+    ('scale_backward', lambda dy, *, a: dy, 'Scale(2, -1), training'),
     ('adam_', adam_with_a_constant_correction, ADAM),
     ('adam_', adam_with_eps_inside_the_root, ADAM),
     ('sgd_momentum_', uphill, SGD),

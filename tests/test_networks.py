@@ -1,5 +1,7 @@
 """The named pairs have the article's sizes, and the default differs from it only where it says so."""
 
+import numpy as np
+
 from minigan import RECIPES, BatchNorm, Dense, Dropout, LeakyReLU, Net, Streams, Tanh
 
 
@@ -26,8 +28,38 @@ def test_the_articles_networks_have_its_layers_with_keras_defaults():
 
 def test_the_articles_settings():
     recipe = RECIPES['article']
-    assert (recipe.batch, recipe.learning_rate, recipe.beta1, recipe.eps, recipe.update, recipe.n_z) == (
-        32, 1e-4, 0.9, 1e-7, 'simultaneous', 100)
+    assert (recipe.batch, recipe.update, recipe.n_z, recipe.prior) == (32, 'simultaneous', 100, 'normal')
+    adam = recipe.optimizer(net(recipe.D(4)), learning_rate=recipe.learning_rate_D, beta1=recipe.beta1)
+    assert adam.hyper == {'learning_rate': 1e-4, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-7}
+    assert recipe.learning_rate_G == recipe.learning_rate_D
+
+
+def test_the_papers_networks_are_its_authors():
+    """mnist.yaml in the authors' code: 1200 and 1200 units; two times 240 maxout units of 5 pieces."""
+    recipe = RECIPES['goodfellow2014']
+    G, D = recipe.G(100, 784), recipe.D(784)
+    assert list(map(repr, G)) == [
+        'Dense(100 -> 1200)', 'LeakyReLU(0)', 'Dense(1200 -> 1200)', 'LeakyReLU(0)', 'Dense(1200 -> 784)', 'Sigmoid()',
+        'Scale(2, -1)']
+    assert list(map(repr, D)) == [
+        'Scale(0.5, 0.5)', 'Dropout(0.2)', 'Dense(784 -> 1200)', 'Maxout(5)', 'Dropout(0.5)', 'Dense(240 -> 1200)',
+        'Maxout(5)', 'Dropout(0.5)', 'Dense(240 -> 1)']
+    for layers, a in ((G, 0.05), (D, 0.005)):
+        one = net(layers)
+        for layer in layers:
+            if isinstance(layer, Dense):
+                assert 0.95 * a < abs(layer.W).max() <= a and not layer.b.any()
+        assert one.theta.size == {0.05: 2_503_984, 0.005: 1_231_441}[a]
+
+
+def test_the_papers_settings_and_schedules():
+    recipe = RECIPES['goodfellow2014']
+    assert (recipe.batch, recipe.update, recipe.n_z, recipe.prior) == (100, 'simultaneous', 100, 'uniform')
+    assert (recipe.learning_rate_G, recipe.learning_rate_D) == (0.1, 0.05)  # the authors halve L_D
+    hyper = recipe.optimizer(net(recipe.D(4)), learning_rate=0.1, beta1=None).hyper
+    rate, momentum = hyper['learning_rate'], hyper['momentum']
+    np.testing.assert_allclose([rate(0), rate(1), rate(250_000)], [0.1, 0.1 / 1.000004, 0.1 / np.e], rtol=1e-5)
+    np.testing.assert_allclose([momentum(t) for t in (0, 62_500, 125_000, 10**6)], [0.5, 0.6, 0.7, 0.7])
 
 
 def test_the_default_keeps_the_widths_and_frees_the_output():

@@ -101,6 +101,28 @@ def test_leaky_relu(m, n, seed, slope):
                       lambda u, x: {'x': ops.leaky_relu_backward(u, x, slope=slope)}, x=x)
 
 
+@given(widths, widths, st.integers(1, 5), seeds)
+def test_maxout(m, n, pieces, seed):
+    x, = normal(seed, (m, pieces * n))
+    expected = [[max(x[i, p * n + j] for p in range(pieces)) for j in range(n)] for i in range(m)]
+    np.testing.assert_array_equal(ops.maxout(x, pieces=pieces), expected)
+    assert_derivative(lambda x: ops.maxout(x, pieces=pieces),
+                      lambda u, x: {'x': ops.maxout_backward(u, x, ops.maxout(x, pieces=pieces), pieces=pieces)}, x=x)
+
+
+def test_the_largest_pieces_share_the_gradient_where_they_tie():
+    x = np.array([[1.0, 7, 1, 2, 0, 7]])  # groups (1, 1, 0) and (7, 2, 7)
+    dx = ops.maxout_backward(np.array([[3.0, 5]]), x, ops.maxout(x, pieces=3), pieces=3)
+    np.testing.assert_array_equal(dx, [[1.5, 2.5, 1.5, 0, 0, 2.5]])
+
+
+@given(widths, widths, seeds)
+def test_scale(m, n, seed):
+    x, = normal(seed, (m, n))
+    np.testing.assert_array_equal(ops.scale(x, a=2, b=-1), x + x - 1)
+    assert_derivative(lambda x: ops.scale(x, a=2, b=-1), lambda u, x: {'x': ops.scale_backward(u, a=2)}, x=x)
+
+
 def test_leaky_relu_takes_the_left_slope_at_the_kink():
     assert ops.leaky_relu_backward(np.ones(1), np.zeros(1), slope=0.25) == 0.25
 
@@ -201,7 +223,9 @@ def test_operations_keep_their_dtype_and_leave_their_arguments_alone(dtype):
     results = [ops.dense(x, W, b), ops.dense_backward_input(dy, W), y, *ops.batch_norm_backward(dy, b, cache),
                *ops.batch_norm_evaluation_backward(dy, b, cache), ops.leaky_relu(x, slope=0.2),
                ops.batch_norm_evaluation(x, b, b, b, b * b, eps=1e-3)[0],
-               ops.leaky_relu_backward(dy, x, slope=0.2), *ops.dropout(x, bits, rate=0.3), ops.tanh(x),
+               ops.leaky_relu_backward(dy, x, slope=0.2), ops.maxout(x, pieces=3), ops.scale(x, a=2, b=-1),
+               ops.maxout_backward(dy[:, :1], x, ops.maxout(x, pieces=3), pieces=3), ops.scale_backward(dy, a=2),
+               *ops.dropout(x, bits, rate=0.3), ops.tanh(x),
                ops.tanh_backward(dy, x), ops.sigmoid(x), ops.sigmoid_backward(dy, x), ops.softplus(x),
                ops.softplus_backward(dy, x)]
     assert {a.dtype for a in results} == {np.dtype(dtype)}

@@ -39,6 +39,22 @@ def test_sgd_with_momentum_gathers_speed():
     assert net.version == 2
 
 
+@pytest.mark.parametrize('optimizer, schedule', [
+    (Adam, 'learning_rate'), (SGDMomentum, 'learning_rate'), (SGDMomentum, 'momentum')])
+def test_a_schedule_is_read_at_the_number_of_steps_taken(optimizer, schedule):
+    rates, one, other = [0.4, 0.2, 0.1], make(), make()
+    scheduled = optimizer(one, **{'learning_rate': 0.1, schedule: lambda t: rates[t]})
+    for t, rate in enumerate(rates):
+        plain = optimizer(other, **{'learning_rate': 0.1, schedule: rate})
+        plain.t = t
+        for name in plain.buffers:
+            getattr(plain, name)[...] = getattr(scheduled, name)
+        scheduled.step()
+        plain.step()
+        np.testing.assert_array_equal(one.theta, other.theta)
+    assert scheduled.t == 3
+
+
 def test_plain_sgd_is_no_momentum():
     net = make()
     start, optimizer = net.theta.copy(), SGDMomentum(net, learning_rate=0.1)
@@ -110,6 +126,9 @@ def test_no_memory_at_all_is_allowed():
     (Adam, {'learning_rate': 1, 'eps': 0}, 'eps: expected a number > 0, got 0'),
     (SGDMomentum, {'learning_rate': -1}, 'learning_rate: expected a number > 0, got -1'),
     (SGDMomentum, {'learning_rate': 0}, 'learning_rate: expected a number > 0, got 0'),
+    (Adam, {'learning_rate': lambda t: -1}, 'learning_rate: expected a number > 0, got -1'),
+    (SGDMomentum, {'learning_rate': lambda t: -1}, 'learning_rate: expected a number > 0, got -1'),
+    (SGDMomentum, {'learning_rate': 1, 'momentum': lambda t: 2}, r'momentum: .* got 2'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': 1}, r'momentum: expected a number in \[0, 1\), got 1'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': -0.1}, 'momentum')])
 def test_settings_out_of_range_raise(optimizer, settings, message):

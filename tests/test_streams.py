@@ -105,3 +105,10 @@ def test_a_permutation_holds_every_number_once_and_differs_by_step():
 def test_a_seed_beyond_64_bits_raises(seed):
     with pytest.raises(ValueError, match=rf'seed: expected an integer in \[0, 2\*\*64\), got {seed}'):
         Streams(seed)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_uniform_noise_has_mean_0_and_variance_1(dtype):
+    z = Streams(0).at('noise', 0).uniform_noise((500, 400), dtype)
+    assert z.dtype == dtype and abs(z).max() <= 3**0.5 and abs(z).max() > 1.732
+    np.testing.assert_allclose([z.mean(), z.var()], [0, 1], atol=0.01)
