@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import fields
+from json import dumps
 
 import minigan
 from minigan import losses
@@ -101,6 +102,13 @@ def _inspect(run):
     return 0
 
 
+def _evaluate(run, n, seed, data, json):
+    from minigan import evaluation
+    result = evaluation.evaluate(run, n=n, seed=seed, source=data)
+    print(dumps(result, indent=2) if json else _printable(evaluation.table(result)))
+    return 0
+
+
 def _gradcheck(seed):
     from minigan.selfcheck import cases
     print('expected: central differences along a random direction; got: the hand-written derivative (float64)\n')
@@ -146,6 +154,12 @@ def _parser():
     _add_generator_options(command)
     add = command('inspect', _inspect, "show a run's config, the end of its log, warnings, and its parameters")
     _add_run(add)
+    add = command('evaluate', _evaluate, 'measure what a run has learned, beside the same measures of real images')
+    _add_run(add)
+    add('--n', type=int, default=10_000, help='how many samples; the published figures are for 10000')
+    add('--seed', type=int, default=0, help='where the random numbers start')
+    add('--data', metavar='DATA', help='where the images lie now that the run was trained with, if they have moved')
+    add('--json', action='store_true', help='print JSON')
     add = command('gradcheck', _gradcheck, 'check the derivative of every layer, loss and network')
     add('--seed', type=int, default=0, help='where the random numbers start')
     command('selftest', _selftest, 'check every CUDA kernel, and training, on this GPU')

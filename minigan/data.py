@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import ops
+from minigan import files, ops
 from minigan.files import LIMIT, open_file, read_arrays, read_at_most
 from minigan.streams import Streams
 
@@ -70,6 +70,12 @@ def load(source):
         return _numpy_file(path)
     raise DataError(f"data: expected 'digits', 'mnist', a folder of IDX files or a .npz or .npy file, got {source!r}"
                     f'{"" if path.exists() else ", which does not exist"}')
+
+
+def digest(dataset):
+    """SHA-256 of what a run learns from and is measured on, in hexadecimal digits."""
+    return files.digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
+                         'validation': dataset.validation}).tobytes().hex()
 
 
 class Minibatches:

@@ -239,6 +239,31 @@ def cross_entropy_backward(logit, *, target):
     return -sigmoid(-logit) / len(logit)
 
 
+def softmax(logits):
+    """p_j = exp(logit_j) / sum over i of exp(logit_i),   in each row; never overflows"""
+    e = array_module(logits).exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_cross_entropy(logits, labels):
+    """Mean cross-entropy of p = softmax(logits) with the right classes.
+
+        -mean log p_label = mean (log(sum over j of exp(logit_j)) - logit_label)
+
+    logits: (m, classes), labels: (m,) integers. Returns a number.
+    """
+    xp = array_module(logits)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return (xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]).mean()
+
+
+def softmax_cross_entropy_backward(logits, labels):
+    """Derivative of softmax_cross_entropy.   dlogit_j = (p_j - (1 where j is the label, 0 elsewhere)) / m"""
+    dlogits = softmax(logits)
+    dlogits[array_module(logits).arange(len(labels)), labels] -= 1
+    return dlogits / len(labels)
+
+
 @twin
 def stack(a, b):
     """The rows of a, then the rows of b."""

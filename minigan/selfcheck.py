@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from minigan import losses
+from minigan import losses, ops
 from minigan.gradcheck import Report, check, compare, gradcheck, views
 from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
 from minigan.net import Net
@@ -27,6 +27,7 @@ def cases():
     yield 'L_D', discriminator_loss_case
     for objective in losses.OBJECTIVES:
         yield f'L_G {objective}', partial(generator_loss_case, objective)
+    yield 'softmax_cross_entropy', classifier_loss_case
     for network, recipe in RECIPES.items():
         for training in (True, False):
             yield f'{network} G, {mode(training)}', partial(network_case, recipe, 'G', training)
@@ -77,6 +78,15 @@ def generator_loss_case(objective, seed):
     """L_G with respect to D's answer."""
     fake, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((ROWS, 1)), losses.OBJECTIVES[objective]
     return check(lambda: np.array([loss(fake)]), lambda u: {'fake': u * loss_backward(fake)}, {'fake': fake}, seed=seed)
+
+
+def classifier_loss_case(seed):
+    """The loss of the classifier that judges samples, with respect to its logits."""
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.standard_normal((ROWS, 10)), rng.integers(0, 10, ROWS)
+    return check(lambda: np.array([ops.softmax_cross_entropy(logits, labels)]),
+                 lambda u: {'logits': u * ops.softmax_cross_entropy_backward(logits, labels)}, {'logits': logits},
+                 seed=seed)
 
 
 def composite_case(recipe, objective, seed):

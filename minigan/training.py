@@ -17,7 +17,7 @@ import minigan
 from minigan import checkpoint, data, diagnosis, losses, ops
 from minigan.backend import keep_freed_memory, select_device, to_host
 from minigan.config import Config
-from minigan.files import UNFINISHED, alone, digest, replacing
+from minigan.files import UNFINISHED, alone, replacing
 from minigan.gan import Game
 from minigan.logs import COLUMNS, SPLIT, TensorBoard, as_array, as_rows, import_tensorboard, write_csv
 from minigan.net import Net
@@ -31,7 +31,7 @@ GLANCE = 10  # steps between two looks at the losses and the gradients
 def train(config, *, quiet=False):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
-    The folder holds last.npz and best.npz (checkpoints; best: nearest to the data, see evaluation.py), config.json,
+    The folder holds last.npz and best.npz (checkpoints; best: nearest to the data, see metrics.py), config.json,
     log.csv (a row an epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and losses.png.
     The same config gives the same parameters, pictures and log, but for the seconds.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written, NotFinite when
@@ -78,9 +78,8 @@ class Run:
         self.config, self.quiet = config.resolve(recipe, dataset), quiet or sys.stderr is None  # None: closed
         if config.tensorboard:
             import_tensorboard()
-        from minigan.evaluation import PixelStatistics  # late, as scikit-learn takes long to import
-        self.sha256 = digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
-                              'validation': dataset.validation}).tobytes().hex()
+        from minigan.metrics import PixelStatistics  # late, as scikit-learn takes long to import
+        self.sha256 = data.digest(dataset)
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
         self.game = build_game(self.config, recipe, self.dataset, xp)
         minibatches = self.game.minibatch.per_epoch

@@ -1,54 +1,104 @@
-"""The distance between two Gaussians is the formula's, and samples that are like the data are near."""
+"""minigan evaluate: real images score as they should, samples worse, and what cannot be measured says so."""
+
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.linalg import sqrtm
 
-from minigan.evaluation import PixelStatistics
+import minigan
+from minigan import classifier, data, evaluation
+from minigan.cli import main
+from minigan.training import Config, train
 
-RNG = np.random.default_rng(0)
-
-
-def gaussian(n, mean, mix):
-    return (RNG.standard_normal((n, len(mix))) @ mix + mean).astype(np.float32)
+DIGITS = data.load('digits')
 
 
-A = gaussian(500, 0.0, RNG.standard_normal((5, 5)))
-B = gaussian(400, 0.3, RNG.standard_normal((5, 5)))
+@pytest.fixture(scope='module', autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MINIGAN_DATA', str(tmp_path_factory.mktemp('cache')))
+        yield
 
 
-def frechet(a, b):
-    """By the formula as it is written, with a general square root of a matrix."""
-    S, T = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    return ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(S + T - 2 * sqrtm(S @ T).real)
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    return train(Config(epochs=2, out=str(tmp_path_factory.mktemp('runs') / 'run')), quiet=True)
 
 
-def test_with_all_components_the_distance_is_the_formulas():
-    assert PixelStatistics(A).distance(B) == pytest.approx(frechet(A.astype(float), B.astype(float)), rel=1e-4)
+@pytest.fixture(scope='module')
+def result(run):
+    return evaluation.evaluate(run, quiet=True)
 
 
-def test_it_is_zero_for_the_images_themselves_and_grows_with_a_shift_and_a_scale():
-    statistics = PixelStatistics(A)
-    assert statistics.distance(A) < 1e-3
-    assert statistics.distance(A + np.float32(0.5)) == pytest.approx(5 * 0.25, rel=1e-3)
-    assert statistics.distance(2 * (A - A.mean(axis=0)) + A.mean(axis=0)) == pytest.approx(
-        np.trace(np.cov(A, rowvar=False)), rel=1e-3)
+def test_real_images_are_near_themselves_and_samples_of_two_epochs_are_not(result):
+    ours, real = result['columns']['samples'], result['columns']['real images']
+    for measure in ('parzen', 'score', 'precision', 'recall', 'density', 'coverage'):
+        assert ours[measure] < real[measure], measure
+    for measure in ('frechet', 'kl', 'memorisation'):
+        assert ours[measure] > real[measure], measure
+    assert real['memorisation'] == 0 and real['coverage'] > 0.8 and real['score'] > 8.5
+    assert sum(real['histogram']) == pytest.approx(1) and len(real['histogram']) == 10
 
 
-def test_of_many_pixels_the_leading_components_are_taken():
-    images = gaussian(200, 0.0, np.diag(np.linspace(1, 0, 100) ** 4))
-    statistics = PixelStatistics(images)
-    assert statistics.components.n_components_ == 64
-    assert 0 < statistics.distance(images[:100]) < statistics.distance(images[:100] + np.float32(1))
+def test_under_parzen_cluster_centres_are_better_than_as_many_real_images(result):
+    centres = len(DIGITS.train) // 5
+    real = evaluation.Judge(DIGITS, None).parzen(DIGITS.train[:centres] / np.float32(255))
+    assert result['columns']['k-means']['parzen'] > real['parzen'] + 5
 
 
-def test_the_spread_is_the_share_of_the_total_variance():
-    statistics = PixelStatistics(A)
-    assert statistics.spread(A) == pytest.approx(1)
-    assert statistics.spread(A / 2) == pytest.approx(0.25)
-    assert statistics.spread(A[:1].repeat(9, axis=0)) == pytest.approx(0, abs=1e-9)
+def test_the_samples_are_the_generators(run, result):
+    judge = evaluation.Judge(DIGITS, classifier.load(DIGITS))
+    samples = minigan.load(run).sample(len(DIGITS.train)).reshape(len(DIGITS.train), -1)
+    assert judge(samples) == result['columns']['samples']
+    assert result['samples'] == len(DIGITS.train) and result['step'] == 88
 
 
-def test_images_that_are_all_the_same_have_statistics_too():
-    statistics = PixelStatistics(np.ones((20, 4), np.float32))
-    assert statistics.distance(np.ones((9, 4), np.float32)) == pytest.approx(0)
+def test_the_same_call_gives_the_same_and_another_seed_others(run, result):
+    assert evaluation.evaluate(run, quiet=True) == result
+    assert evaluation.evaluate(run, seed=1, quiet=True)['columns']['samples'] != result['columns']['samples']
+
+
+def test_the_table_has_every_measure_and_json_holds_the_same(run, result, capsys):
+    assert main(['evaluate', str(run)]) == 0
+    text = capsys.readouterr().out
+    assert text == evaluation.table(result) + '\n'
+    for measure, title in evaluation.TITLES.items():
+        line, = (line for line in text.splitlines() if line.startswith(title))
+        assert f"{result['columns']['samples'][measure]:.3f}" in line
+        assert f"{result['columns']['real images'][measure]:.3f}" in line
+    assert 'share of class 9' in text
+    assert main(['evaluate', str(run), '--json']) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result))
+
+
+def test_the_published_figure_stands_beside_mnist_alone(result):
+    assert result['columns']['published'] == {}
+    text = evaluation.table({**result, 'columns': {**result['columns'], 'published': evaluation.PUBLISHED['mnist']}})
+    assert '225.000' in text and '225.000' not in evaluation.table(result)
+
+
+def test_without_labels_what_needs_a_classifier_is_left_out(tmp_path, capsys):
+    images = DIGITS.train.reshape(-1, 8, 8)
+    np.save(tmp_path / 'images.npy', images)
+    run = train(Config(data=str(tmp_path / 'images.npy'), epochs=1, out=str(tmp_path / 'run')), quiet=True)
+    assert main(['evaluate', str(run)]) == 0
+    text = capsys.readouterr().out
+    assert 'Parzen' in text and 'has no labels' in text and 'Frechet' not in text and 'class 0' not in text
+
+
+def test_other_images_than_the_runs_and_too_few_samples_are_refused(run, tmp_path, capsys):
+    np.save(tmp_path / 'images.npy', 255 - DIGITS.train.reshape(-1, 8, 8))
+    other = str(tmp_path / 'images.npy')
+    for arguments, message in ((['--data', other], 'expected the images that the run was trained with'),
+                               (['--n', '9'], 'n: expected at least 10 samples, got 9')):
+        assert main(['evaluate', str(run), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count('\n') == 1
+
+
+def test_copies_are_told_from_new_images():
+    judge = evaluation.Judge(replace(DIGITS, labels=None), None)
+    copies, noise = judge(DIGITS.train[:200] / np.float32(255)), judge(np.random.default_rng(0).random((200, 64)))
+    assert copies['memorisation'] < 1e-3 and noise['memorisation'] > 1.5
+    assert judge(DIGITS.test / np.float32(255))['memorisation'] == pytest.approx(1)
