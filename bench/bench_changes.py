@@ -2,27 +2,27 @@
 
     python bench/bench_changes.py --data mnist --epochs 8
 
-A judge that never meets a GAN (scikit-learn's MLPClassifier, trained on the labelled training images) looks at
-10,000 samples of each generator in evaluation mode. Prints a Markdown table, and the judge's opinion of the real
-test images as its last row:
+Trains each as `minigan train` does. Prints a Markdown table, with real training images as its last row:
 
-    score      exp(E KL(p(y|x) || p(y))): 1 when all samples look alike or like nothing, 10 for ten clear classes
-    distance   Frechet distance between samples and training images in the judge's 256 hidden features
+    D(x), D(G(z))   D's mean answers at the end, from the log
+    score           of 10,000 samples by our classifier, 1 to 10 (metrics.classifier_score)
+    distance        Frechet distance of their features from those of the test images (metrics.frechet)
 """
 
 import argparse
-import warnings
+import csv
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 from tqdm import tqdm
 
-from minigan import RECIPES, BatchNorm, Dense, LeakyReLU, Tanh, data
-from minigan.training import Config, build_game, means
+import minigan
+from minigan import RECIPES, BatchNorm, Dense, LeakyReLU, Tanh, classifier, data, evaluation, metrics
+from minigan.training import Config, train
 
-N = 10_000  # samples that are judged
+N = evaluation.N
 
 
 def bare_output_G(n_z, n):
@@ -38,47 +38,35 @@ def changes():
     yield 'the article', recipe
     for name, change in (('no batch norm, no LeakyReLU before tanh', {'G': bare_output_G}),
                          ('slope 0.3 -> 0.2, no bias before batch norm', {'G': default.G, 'D': default.D}),
-                         ('beta1 0.9 -> 0.5', {'beta1': default.beta1}),
                          ('simultaneous -> alternating', {'update': default.update}),
-                         ('learning rate 1e-4 -> 2e-4: the default',
-                          {'learning_rate_G': default.learning_rate_G, 'learning_rate_D': default.learning_rate_D})):
+                         ('beta1 0.9 -> 0.5, learning rates 1e-4 -> 2e-4',
+                          {'beta1': 0.5, 'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4}),
+                         ('beta1 0', {'beta1': default.beta1}),
+                         ('learning rates 8e-3 (G) and 2e-3 (D), batch 100',
+                          {'learning_rate_G': default.learning_rate_G, 'learning_rate_D': default.learning_rate_D,
+                           'batch': default.batch}),
+                         ('learning rates fall to 0', {'schedule': default.schedule}),
+                         ('samples from an average of theta_G', {'average': default.average}),
+                         ('a target of 0.9 for D(x): the default', {'label_smoothing': default.label_smoothing})):
         recipe = replace(recipe, **change)
         yield name, recipe
     assert recipe == default
 
 
-class Judge:
-    """A classifier of the training images, and the first two moments of its features on them."""
-
-    def __init__(self, dataset):
-        self.classifier = MLPClassifier((256,), max_iter=20, batch_size=100, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', ConvergenceWarning)  # 20 epochs are meant
-            self.classifier.fit(dataset.train / 255, dataset.labels[0])
-        self.moments = self._moments(dataset.train / 255)
-
-    def __call__(self, images):
-        """(score, distance) of images (N, n) in [0, 1]."""
-        p = self.classifier.predict_proba(images) + 1e-12
-        score = np.exp((p * np.log(p / p.mean(axis=0))).sum(axis=1).mean())
-        (mu1, C1), (mu2, C2) = self.moments, self._moments(images)
-        roots = np.sqrt(np.linalg.eigvals(C1 @ C2).astype(complex)).real
-        return score, ((mu1 - mu2) ** 2).sum() + np.trace(C1) + np.trace(C2) - 2 * roots.sum()
-
-    def _moments(self, images):
-        features = np.maximum(images @ self.classifier.coefs_[0] + self.classifier.intercepts_[0], 0)
-        return features.mean(axis=0), np.cov(features, rowvar=False)
+def judge(images, judging):
+    """(score, distance) of images (N, n) in [0, 1]; judging: evaluation.Judge."""
+    features, p = judging.classifier(2 * images - 1)
+    return metrics.classifier_score(p), metrics.frechet(features, judging.features)
 
 
-def play(recipe, dataset, judge, epochs, seed):
+def play(recipe, judging, source, epochs, seed):
     """Train one game. Returns D(x), D(G(z)), score and distance."""
-    config = Config(epochs=epochs, seed=seed).resolve(recipe, dataset)
-    game = build_game(config, recipe, dataset)
-    for t in range(config.epochs * game.minibatch.per_epoch):
-        logits = game.step(t)
-    answers = means(game, *logits)
-    samples = game.G(game.streams.at('sample', 0).normal((N, game.n_z)))
-    return answers['D_x'], answers['D_G_z'], *judge((samples + 1) / 2)
+    RECIPES['changed'] = recipe
+    with tempfile.TemporaryDirectory() as folder:
+        train(Config(network='changed', data=source, epochs=epochs, seed=seed, out=folder), quiet=True)
+        *_, last = csv.DictReader((Path(folder) / 'log.csv').open())
+        samples = minigan.load(folder).sample(N).reshape(N, -1)
+    return float(last['train_D_x']), float(last['train_D_G_z']), *judge(samples, judging)
 
 
 def main():
@@ -89,16 +77,16 @@ def main():
     parser.add_argument('--seeds', type=int, default=1, help='how many runs each row averages')
     options = parser.parse_args()
     dataset = data.load(options.data)
-    judge = Judge(dataset)
+    judging = evaluation.Judge(dataset, classifier.load(dataset))
     print('| change, on top of the ones above | D(x) | D(G(z)) | score | distance |\n|---|---|---|---|---|')
     for name, recipe in tqdm(list(changes())):
-        runs = np.array([play(recipe, dataset, judge, options.epochs, seed) for seed in range(options.seeds)])
+        runs = np.array([play(recipe, judging, options.data, options.epochs, seed) for seed in range(options.seeds)])
         spread = runs.std(axis=0, ddof=1) if options.seeds > 1 else np.full(4, np.nan)
         cells = ' | '.join(f'{mean:.3g}' + (f' ± {s:.1g}' if options.seeds > 1 else '')
                            for mean, s in zip(runs.mean(axis=0), spread))
         print(f'| {name} | {cells} |', flush=True)
-    score, distance = judge(dataset.test / 255)
-    print(f'| real test images | | | {score:.3g} | {distance:.3g} |')
+    score, distance = judge(dataset.train[:N] / np.float32(255), judging)
+    print(f'| real training images | | | {score:.3g} | {distance:.3g} |')
 
 
 if __name__ == '__main__':

@@ -29,7 +29,7 @@ from minigan.gradcheck import TOLERANCE
 
 N_IN, N_OUT, PARAMETERS, BATCHES, ROUNDS = 784, 512, 533_505, (32, 256), 15
 UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_',
-             'moving_average_')  # random, or in place
+             'moving_average_', 'clip_norm_')  # random, or in place
 
 
 def arrays(m, threads, dtype=np.float32):
@@ -41,7 +41,7 @@ def arrays(m, threads, dtype=np.float32):
     a |= {'images': rng.integers(0, 256, (10_000, N_IN), np.uint8), 'rows': rng.permutation(10_000)[:m],
           'y': np.tanh(a['h']), 'threads': threads}
     bits = rng.integers(0, 2**16, (m, N_OUT), np.uint16)
-    return a | {'bits': bits, 'mask': ops.dropout(a['h'], bits, rate=0.3)[1]}
+    return a | {'labels': rng.integers(0, N_OUT, m), 'bits': bits, 'mask': ops.dropout(a['h'], bits, rate=0.3)[1]}
 
 
 def operations(a):
@@ -68,6 +68,14 @@ def operations(a):
         'batch_norm_evaluation_backward': lambda: ops.batch_norm_evaluation_backward(dh, gamma, cache),
         'leaky_relu': lambda: ops.leaky_relu(h, slope=0.2),
         'leaky_relu_backward': lambda: ops.leaky_relu_backward(dh, h, slope=0.2),
+        'maxout': lambda: ops.maxout(h, pieces=4),
+        'maxout_backward': lambda: ops.maxout_backward(dh[:, ::4], h, h[:, :N_OUT // 4], pieces=4),
+        'scale': lambda: ops.scale(h, a=2, b=-1),
+        'scale_backward': lambda: ops.scale_backward(dh, a=2),
+        'softmax': lambda: ops.softmax(h),
+        'softmax_cross_entropy': lambda: ops.softmax_cross_entropy(h, a['labels']),
+        'softmax_cross_entropy_backward': lambda: ops.softmax_cross_entropy_backward(h, a['labels']),
+        'clip_norm_': lambda: ops.clip_norm_(a['dtheta'], limit=1),
         'dropout': lambda: ops.dropout(h, a['bits'], rate=0.3)[0],
         'bits and dropout': bits_and_dropout,
         'dropout_backward': lambda: ops.dropout_backward(dh, a['mask']),
@@ -100,8 +108,8 @@ def flops(name, m):
 
 def traffic(name, m):
     """Bytes that must be read and written at least once."""
-    if name in ('adam_', 'sgd_momentum_'):
-        return PARAMETERS * {'adam_': 28, 'sgd_momentum_': 20}[name]
+    if name in ('adam_', 'sgd_momentum_', 'clip_norm_'):
+        return PARAMETERS * {'adam_': 28, 'sgd_momentum_': 20, 'clip_norm_': 12}[name]
     if name == 'gather_images':
         return 5 * m * N_IN
     if name == 'moving_average_':

@@ -10,7 +10,7 @@ from importlib import import_module
 import numpy as np
 from sklearn.datasets import load_digits
 
-from minigan import RECIPES, Dropout, ops
+from minigan import RECIPES, Adam, Dropout, ops
 from minigan.data import Dataset
 from minigan.training import Config, build_game
 
@@ -39,8 +39,8 @@ class Start:
     learning_rate: float
     beta1: float
     eps: float
+    rate: float
     slope: float = 0.2
-    rate: float = 0.3
     device: str = 'cpu'
 
 
@@ -51,16 +51,24 @@ def dataset():
     return Dataset('digits28', (28, 28), images, images[:0], images[:0])
 
 
+PLAIN = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant',
+         'label_smoothing': 0.0}  # what the references implement
+
+
 def game(m, update='alternating', check=False, xp=np):
-    """The default recipe's game on these images.
+    """The default networks' game on these images, with plain Adam.
 
     check: without dropout, and with an eps so large that Adam's first step does not turn rounding into a sign.
     """
     recipe, images = RECIPES['default'], dataset()
     if check:
         D = recipe.D
-        recipe = replace(recipe, D=lambda n: [layer for layer in D(n) if not isinstance(layer, Dropout)], eps=EPS)
-    return build_game(Config(batch=m, update=update).resolve(recipe, images), recipe, images, xp)
+        recipe = replace(recipe, D=lambda n: [layer for layer in D(n) if not isinstance(layer, Dropout)],
+                         optimizer=lambda net, *, learning_rate, beta1, clip_norm: Adam(
+                             net, learning_rate=learning_rate, beta1=beta1, eps=EPS))
+    known = {name: value for name, value in PLAIN.items() if hasattr(Config, name)}  # an older tree has fewer
+    config = Config(batch=m, update=update, **known)
+    return build_game(config.resolve(recipe, images), recipe, images, xp)
 
 
 def start(fresh, threads, device='cpu'):
@@ -70,6 +78,7 @@ def start(fresh, threads, device='cpu'):
     images = fresh.minibatch.images / np.float32(127.5) - 1
     return Start(m=fresh.m, n_z=fresh.n_z, threads=threads, device=device, images=images,
                  G=parameters(fresh.G), D=parameters(fresh.D),
+                 rate=max((layer.rate for layer in fresh.D.layers if isinstance(layer, Dropout)), default=0.0),
                  **{name: fresh.optimizer_G.hyper[name] for name in ('learning_rate', 'beta1', 'eps')})
 
 

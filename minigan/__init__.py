@@ -2,14 +2,14 @@
 
 from minigan.gan import Game
 from minigan.gradcheck import gradcheck
-from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sigmoid, Tanh
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
 
 __version__ = '0.1.0'
-__all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Maxout', 'Net', 'RECIPES',
+__all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Maxout', 'Net', 'Noise', 'RECIPES',
            'SGDMomentum', 'Scale', 'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']
 
 

@@ -3,6 +3,7 @@
     G.theta, G.state, G.m, G.v, G.t    the generator's parameters, moving averages, and Adam's moments and steps
                                        (G.velocity in place of G.m and G.v where SGDMomentum trains it)
     D.theta ... D.t                    the discriminator's
+    average.theta, average.state       the average of the generator, where there is one: what samples are drawn with
     run.*                              where the run stands (training.py): steps done, rows of the log, ...
     about                              UTF-8 JSON: format, step, config, images, versions
     sha256                             of everything else
@@ -94,10 +95,13 @@ def find(path):
 
 
 def net(arrays, about, name):
-    """G or D of a checkpoint, on the host. Raises ValueError when its arrays do not fit the network that it names."""
+    """'G', 'D' or the 'average' of G in a checkpoint, on the host.
+
+    Raises ValueError when its arrays do not fit the network that the checkpoint names.
+    """
     network, n_z, shape = described(about)
     n = math.prod(shape)
-    layers = RECIPES[network].G(n_z, n) if name == 'G' else RECIPES[network].D(n)
+    layers = RECIPES[network].D(n) if name == 'D' else RECIPES[network].G(n_z, n)
     size = sum(math.prod(shape) for layer in layers for shape in layer.shapes.values())
     theta = part(arrays, f'{name}.theta', (size,), np.float32)  # before anything of a claimed size is allocated
     one = Net(layers, rng=Streams(0).at('init', 0), name=name)

@@ -9,7 +9,7 @@ from json import dumps
 
 import minigan
 from minigan import losses
-from minigan.config import Config
+from minigan.config import SCHEDULES, Config
 from minigan.diagnosis import NotFinite
 from minigan.networks import RECIPES
 
@@ -127,14 +127,29 @@ def _selftest():
     from minigan.backend import select_device
     xp, device = select_device('cuda')
     print(f'{device}: each kernel against its specification in NumPy, the largest difference relative to the largest\n'
-          f'number of its array; then whole steps\n\n{"":46} {"got":>9} {"allowed":>9}')
-    wrong, count = [], 0
-    for row in selftest.rows(xp):
-        print(row, flush=True)
-        count += 1
-        wrong += [row.name] * (not row.ok)
+          f'number of its array; then whole steps\n\n{"":54} {"got":>9} {"allowed":>9}')
+    wrong, count = _count(selftest.rows(xp))
     print(f'\nWRONG: {"; ".join(wrong)}' if wrong else f'\nAll {count} are right.')
     return 1 if wrong else 0
+
+
+def _theory(out, seed):
+    from minigan import theory
+    print(f'{"":54} {"got":>9} {"allowed":>9}')
+    wrong, count = _count(theory.check(out, seed=seed))
+    print(f'\n{out}/theory.png and {out}/figure1.gif show it.')
+    print(f'WRONG: {"; ".join(wrong)}' if wrong else f'All {count} hold.')
+    return 1 if wrong else 0
+
+
+def _count(rows):
+    """Print each row; the names of those that are wrong, and how many there are."""
+    wrong, count = [], 0
+    for row in rows:
+        print(row, flush=True)
+        count += 1
+        wrong += [row.name.strip()] * (not row.ok)
+    return wrong, count
 
 
 def _parser():
@@ -162,6 +177,9 @@ def _parser():
     add('--json', action='store_true', help='print JSON')
     add = command('gradcheck', _gradcheck, 'check the derivative of every layer, loss and network')
     add('--seed', type=int, default=0, help='where the random numbers start')
+    add = command('theory', _theory, "check the paper's theorems and claims in numbers, and draw them")
+    add('--seed', type=int, default=0, help='where the random numbers start')
+    add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png and figure1.gif')
     command('selftest', _selftest, 'check every CUDA kernel, and training, on this GPU')
     return parser
 
@@ -201,7 +219,7 @@ def _add_train_options(add):
            help="what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
                 f'a folder of IDX files, or a .npz or .npy file with images (default: {own["data"]})')
     choice('--epochs', type=int, metavar='N',
-           help='how often to read all training images (default: enough for about 8000 steps of D, at least 25)')
+           help='how often to read all training images (default: enough for about 3000 steps of D, at least 25)')
     choice('--batch', type=int, metavar='M', help=f'images per step, m in Algorithm 1 ({SETTING})')
     choice('--n-z', type=int, metavar='N', help=f'width of the noise z ({SETTING})')
     choice('-k', type=int, metavar='K', help=f'steps of D for each step of G, k in Algorithm 1 (default: {own["k"]})')
@@ -214,6 +232,18 @@ def _add_train_options(add):
                 f'({SETTING})')
     choice('--update', choices=['alternating', 'simultaneous'],
            help=f'D first and then G with new noise, as in Algorithm 1, or both at once, as in the article ({SETTING})')
+    choice('--schedule', choices=SCHEDULES,
+           help=f'both learning rates stay, or fall in a straight line to 0 at the end of the run ({SETTING})')
+    choice('--average', type=float, metavar='X',
+           help='draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0: with '
+                f'theta_G itself ({SETTING})')
+    choice('--label-smoothing', type=float, metavar='X',
+           help=f"D's target for data is 1 - X, one-sided label smoothing ({SETTING})")
+    choice('--input-noise', type=float, metavar='X',
+           help='standard deviation of noise that is added to what D reads, pixels being in [-1, 1]; it falls to 0 at '
+                f'the end of the run ({SETTING})')
+    choice('--clip-norm', type=float, metavar='X',
+           help=f'cut the gradient of all parameters of a net to this norm where it is longer; 0: not ({SETTING})')
     choice('--seed', type=int,
            help=f'where the random numbers start; the same seed gives the same result (default: {own["seed"]})')
     choice('--device', choices=['auto', 'cpu', 'cuda'],

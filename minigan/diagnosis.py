@@ -8,8 +8,8 @@ from minigan.backend import array_module
 LONG = 1000  # steps that a state must last before it is worth a warning
 STATES = {  # name -> (whether a row shows it, given the largest norm of G's gradient; what to say about it)
     'D has won': (
-        lambda row, most: row['train_D_x'] > 0.95 and row['train_D_G_z'] < 0.05,
-        'D(x) > 0.95 and D(G(z)) < 0.05 (at step {step}: {train_D_x:.4f} and {train_D_G_z:.4f}), and G does not catch '
+        lambda row, most: row['train_D_x'] > 0.85 and row['train_D_G_z'] < 0.05,
+        'D(x) > 0.85 and D(G(z)) < 0.05 (at step {step}: {train_D_x:.4f} and {train_D_G_z:.4f}), and G does not catch '
         'up. See first what holds G back: layers between its last Dense and tanh (--network default has none) or a '
         'large --learning-rate-G; then slow D down by a smaller --learning-rate-D.'),
     "G's gradient has vanished": (

@@ -19,6 +19,7 @@ class Game:
     minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z and the dropout.
     prior: of z, 'normal' or 'uniform', with mean 0 and variance 1 (streams.py).
     k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
+    smoothing: one-sided, of the labels; see losses.L_D.
     Raises ValueError for values outside these, and for a D whose rows depend on each other (batch norm):
     D reads data and samples as one minibatch, and statistics over both would tell it which is which.
     """
@@ -35,6 +36,7 @@ class Game:
     k: int = 1
     objective: str = 'nonsaturating'
     update: str = 'alternating'
+    smoothing: float = 0.0
 
     def __post_init__(self):
         if self.k < 1:
@@ -77,7 +79,7 @@ class Game:
         """
         samples = self.G.forward(z, rng=rng, keep_cache=False)
         real, fake = self.read(x, samples, rng)
-        self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
+        self.D.backward(self.L_D_backward(real, fake), input_grad=False)
         self.optimizer_D.step()
         return real, fake
 
@@ -95,7 +97,7 @@ class Game:
         real, fake = self.read(x, self.G.forward(z, rng=rng), rng)
         dlogits = stack(0 * real, self.L_G_backward(fake))  # L_G has no term in the data
         dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[len(x):]  # D's cache serves L_D too
-        self.D.backward(stack(*losses.L_D_backward(real, fake)), input_grad=False)
+        self.D.backward(self.L_D_backward(real, fake), input_grad=False)
         self.G.backward(dsamples, input_grad=False)
         self.optimizer_D.step()
         self.optimizer_G.step()
@@ -105,6 +107,10 @@ class Game:
         """D's logits for data and samples, read as one minibatch of 2m."""
         logits = self.D.forward(stack(x, samples), rng=rng)
         return logits[:len(x)], logits[len(x):]
+
+    def L_D_backward(self, real, fake):
+        """Derivative of the discriminator's loss, for data and samples as one minibatch."""
+        return stack(*losses.L_D_backward(real, fake, smoothing=self.smoothing))
 
     def L_G_backward(self, fake):
         """Derivative of the chosen generator's loss."""

@@ -24,13 +24,15 @@ def load(path):
 class Generator:
     """G of a checkpoint, and what it draws.
 
-    G: the net, in float32. n_z: width of z. prior: of z, a name in streams.PRIORS.
+    G: the net, in float32: the average of the generator, if the run kept one.
+    n_z: width of z. prior: of z, a name in streams.PRIORS.
     shape: of an image, (height, width) or (height, width, 3).
     step: iterations of training behind it. about: all else that is known of the run.
     """
 
     def __init__(self, arrays, about):
-        self.G, (network, self.n_z, self.shape) = checkpoint.net(arrays, about, 'G'), checkpoint.described(about)
+        self.G = checkpoint.net(arrays, about, 'average' if 'average.theta' in arrays else 'G')
+        network, self.n_z, self.shape = checkpoint.described(about)
         self.prior = RECIPES[network].prior
         self.step, self.about = int(checkpoint.part(arrays, 'G.t', (), np.int64)), about
 

@@ -176,13 +176,13 @@ class Kernels:
     def cross_entropy(self, logit, *, target):
         """See ops."""
         mean = array_module(logit).empty((), logit.dtype)
-        self.launch('cross_entropy', (1,), (self.threads,), logit, mean, logit.size, 1 - 2 * target)
+        self.launch('cross_entropy', (1,), (self.threads,), logit, mean, logit.size, target)
         return mean
 
     def cross_entropy_backward(self, logit, *, target):
         """See ops."""
-        dlogit, sign = array_module(logit).empty_like(logit), 1 - 2 * target
-        self.by_element('cross_entropy_backward', logit.size, logit, dlogit, logit.size, sign, sign / len(logit))
+        dlogit = array_module(logit).empty_like(logit)
+        self.by_element('cross_entropy_backward', logit.size, logit, dlogit, logit.size, target, 1 / len(logit))
         return dlogit
 
     def adam_(self, theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):

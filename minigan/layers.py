@@ -49,6 +49,11 @@ class Layer:
         if x.ndim != 2 or x.shape[1] != n:
             raise ValueError(f'{self}: expected x of shape (m, {n}), got {x.shape}')
 
+    def check_rng(self, rng):
+        """Raises ValueError unless there is something to draw from."""
+        if rng is None:
+            raise ValueError(f'{self}: expected rng (Draws) in training, got None')
+
     def __repr__(self):
         return f'{type(self).__name__}()'
 
@@ -206,11 +211,6 @@ class Dropout(Layer):
         y, self.cache = ops.dropout(x, rng.bits(x.shape), rate=self.rate)
         return y
 
-    def check_rng(self, rng):
-        """Raises ValueError unless there is something to draw from."""
-        if rng is None:
-            raise ValueError(f'{self}: expected rng (Draws) in training, got None')
-
     def backward(self, dy, *, param_grads, input_grad):
         if not input_grad:
             return None
@@ -218,6 +218,27 @@ class Dropout(Layer):
 
     def __repr__(self):
         return f'Dropout({self.rate})'
+
+
+class Noise(Layer):
+    """In training, y = x + sigma(t) * eps with eps ~ N(0, 1), t the step; in evaluation, y = x.
+
+    sigma: a function of t. As D's first layer: noise on data and samples alike, so that their distributions overlap.
+    Sonderby et al. 2017; Arjovsky & Bottou 2017.
+    """
+
+    def __init__(self, sigma):
+        self.sigma = sigma
+
+    def forward(self, x, *, training, rng):
+        if not training:
+            return x
+        self.check_rng(rng)
+        sigma = self.sigma(rng.step)
+        return x + sigma * rng.normal(x.shape, x.dtype) if sigma else x
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return dy if input_grad else None
 
 
 class Tanh(Layer):

@@ -1,7 +1,7 @@
 """The value function V(D, G) and the players' losses, on logits: D(x) = sigmoid(real), D(G(z)) = sigmoid(fake).
 
 real, fake: (m, 1), D's logits for m examples and for m samples. Each loss is a mean over the minibatch: a cross-entropy
-with the target 1, -log D, or 0, -log(1 - D). See ops.softplus for why never log(sigmoid).
+with the target 1, -log D, or 0, -log(1 - D), or something between. See ops.softplus for why never log(sigmoid).
 Goodfellow et al. 2014, equation 1 and section 3.
 """
 
@@ -18,14 +18,19 @@ def V(real, fake):
     return -cross_entropy(real, target=1) - cross_entropy(fake, target=0)
 
 
-def L_D(real, fake):
-    """The discriminator's loss.   L_D = -V"""
-    return -V(real, fake)
+def L_D(real, fake, *, smoothing=0.0):
+    """The discriminator's loss.
+
+        L_D = -V,   with one-sided label smoothing the target of D(x) is 1 - smoothing: D need not be ever more certain
+
+    Salimans et al. 2016, section 3.4.
+    """
+    return cross_entropy(real, target=1 - smoothing) + cross_entropy(fake, target=0)
 
 
-def L_D_backward(real, fake):
-    """Derivative of L_D.   dreal = (D(x) - 1) / m,   dfake = D(G(z)) / m"""
-    return cross_entropy_backward(real, target=1), cross_entropy_backward(fake, target=0)
+def L_D_backward(real, fake, *, smoothing=0.0):
+    """Derivative of L_D.   dreal = (D(x) - 1 + smoothing) / m,   dfake = D(G(z)) / m"""
+    return cross_entropy_backward(real, target=1 - smoothing), cross_entropy_backward(fake, target=0)
 
 
 def L_G_minimax(fake):

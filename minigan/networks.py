@@ -3,28 +3,29 @@
 from dataclasses import dataclass
 
 from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
-from minigan.optim import Adam, SGDMomentum
+from minigan.optim import Adam, SGDMomentum, at
 
 
-def adam(net, *, learning_rate, beta1):
+def adam(net, *, learning_rate, beta1, clip_norm):
     """Adam with Keras' eps."""
-    return Adam(net, learning_rate=learning_rate, beta1=beta1, eps=1e-7)
+    return Adam(net, learning_rate=learning_rate, beta1=beta1, eps=1e-7, clip_norm=clip_norm)
 
 
-def decaying_sgd(net, *, learning_rate, beta1):
+def decaying_sgd(net, *, learning_rate, beta1, clip_norm):
     """The 2014 paper's: a rate that is divided by 1.000004 each step, momentum that rises from 0.5 to 0.7.
 
     It has risen after 125,000 steps: 250 epochs of 500 minibatches in the authors' code.
     """
-    return SGDMomentum(net, learning_rate=lambda t: learning_rate / 1.000004**t,
-                       momentum=lambda t: 0.5 + 0.2 * min(1, t / 125_000))
+    return SGDMomentum(net, learning_rate=lambda t: at(learning_rate, t) / 1.000004**t,
+                       momentum=lambda t: 0.5 + 0.2 * min(1, t / 125_000), clip_norm=clip_norm)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """G(n_z, n) and D(n): the layers for n pixels; and the settings of a run.
 
-    optimizer(net, learning_rate=, beta1=): what moves a net. beta1 None: it is not Adam. prior: of z (streams.py).
+    optimizer(net, learning_rate=, beta1=, clip_norm=): what moves a net. beta1 None: it is not Adam. prior: of z
+    (streams.py). What is not said here, config.py says.
     """
 
     G: object
@@ -38,6 +39,11 @@ class Recipe:
     objective: str = 'nonsaturating'
     n_z: int = 100
     prior: str = 'normal'
+    schedule: str = 'constant'
+    average: float = 0.0
+    label_smoothing: float = 0.0
+    input_noise: float = 0.0
+    clip_norm: float = 0.0
 
 
 def article_G(n_z, n):
@@ -87,8 +93,8 @@ def goodfellow2014_D(n):
 RECIPES = {
     'article': Recipe(article_G, article_D, batch=32, learning_rate_G=1e-4, learning_rate_D=1e-4, beta1=0.9,
                       update='simultaneous'),
-    'default': Recipe(default_G, default_D, batch=32, learning_rate_G=2e-4, learning_rate_D=2e-4, beta1=0.5,
-                      update='alternating'),
+    'default': Recipe(default_G, default_D, batch=100, learning_rate_G=8e-3, learning_rate_D=2e-3, beta1=0.0,
+                      update='alternating', schedule='linear', average=3.0, label_smoothing=0.1),
     'goodfellow2014': Recipe(goodfellow2014_G, goodfellow2014_D, batch=100, learning_rate_G=0.1, learning_rate_D=0.05,
                              beta1=None, update='simultaneous', optimizer=decaying_sgd, prior='uniform'),
 }  # the authors halve L_D; half its learning rate is the same

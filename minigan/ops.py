@@ -222,21 +222,19 @@ def softplus_backward(dy, x):
 
 @twin
 def cross_entropy(logit, *, target):
-    """Mean cross-entropy of D = sigmoid(logit) with a target of 1 or 0.
+    """Mean cross-entropy of D = sigmoid(logit) with a target t in [0, 1].
 
-        -mean log D = mean softplus(-logit) for target 1,   -mean log(1 - D) = mean softplus(logit) for target 0
+        -mean (t log D + (1 - t) log(1 - D)) = mean (t softplus(-logit) + (1 - t) softplus(logit))
 
     logit: (m, 1). Returns a number.
     """
-    return softplus(logit if target == 0 else -logit).mean()
+    return (target * softplus(-logit) + (1 - target) * softplus(logit)).mean()
 
 
 @twin
 def cross_entropy_backward(logit, *, target):
-    """Derivative of cross_entropy.   dlogit = (D - target) / m,   without the cancellation near D = target"""
-    if target == 0:
-        return sigmoid(logit) / len(logit)
-    return -sigmoid(-logit) / len(logit)
+    """Derivative of cross_entropy.   dlogit = (D - t) / m,   without the cancellation near D = t = 0 or 1"""
+    return ((1 - target) * sigmoid(logit) - target * sigmoid(-logit)) / len(logit)
 
 
 def softmax(logits):
@@ -307,6 +305,16 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
     xp.divide(m, scratch, out=scratch)
     scratch *= learning_rate * n2**0.5 / n1
     theta -= scratch
+
+
+def clip_norm_(dtheta, *, limit):
+    """Make a gradient that is longer than limit as long as limit, in place: clipping by the global norm.
+
+        dtheta = dtheta * min(1, limit / |dtheta|),   |dtheta| = sqrt(sum dtheta_i^2)
+
+    dtheta: (n,), of all parameters of a net. Pascanu et al. 2013, Algorithm 1.
+    """
+    dtheta *= limit / array_module(dtheta).maximum(limit, (dtheta @ dtheta) ** 0.5)
 
 
 def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):

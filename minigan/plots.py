@@ -1,6 +1,7 @@
-"""Every picture: grids of samples, curves of a run."""
+"""Every picture: grids of samples, curves of a run, what theory says."""
 
 import math
+from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -48,18 +49,18 @@ def save_animation(path, images, *, seconds=0.08, width=128):
         first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
 
 
-def loss_curves(path, rows):
+def loss_curves(path, rows, objective):
     """Save the curves of a run's log: V, L_G and D's mean answers, with the equilibrium of Theorem 1 marked.
 
-    rows: one dict an epoch, with the columns of log.csv. Where train and validation part, D has learned its
-    training images by heart; samples belong to neither.
+    rows: one dict an epoch, with the columns of log.csv. objective: the name of L_G. Where train and validation part,
+    D has learned its training images by heart; samples belong to neither.
     """
     figure = Figure(figsize=(11, 4.2), layout='constrained')
     value, answer = figure.subplots(1, 2)
     epochs = [row['epoch'] for row in rows]
-    for axes, column, style, label in ((value, 'train_V', 'C0-', 'V(D, G) = -L_D, train'),
-                                       (value, 'validation_V', 'C0--', 'V(D, G) = -L_D, validation'),
-                                       (value, 'validation_L_G', 'C1-', 'L_G'),
+    for axes, column, style, label in ((value, 'train_V', 'C0-', 'V(D, G), train'),
+                                       (value, 'validation_V', 'C0--', 'V(D, G), validation'),
+                                       (value, 'validation_L_G', 'C1-', f'L_G {objective}'),
                                        (answer, 'train_D_x', 'C2-', 'D(x), train'),
                                        (answer, 'validation_D_x', 'C2--', 'D(x), validation'),
                                        (answer, 'validation_D_G_z', 'C3-', 'D(G(z))')):
@@ -76,3 +77,63 @@ def loss_curves(path, rows):
         axes.legend(fontsize='small')
     with replacing(path) as file:
         figure.savefig(file, dpi=100, format='png')
+
+
+def theory(path, pairs, measured):
+    """Save what minigan theory has found: trained discriminators beside D*, and the two derivatives of L_G.
+
+    pairs: name -> (x, p_data, p_g, D, D*), each on x; measured: what theory.saturation returned.
+    """
+    figure = Figure(figsize=(11, 7), layout='constrained')
+    grid = figure.subplots(2, 3)
+    for axes, (name, (x, p_data, p_g, D, best)) in zip(grid.flat, pairs.items()):
+        axes.fill_between(x, p_data, color='C2', alpha=0.25, label='p_data')
+        axes.fill_between(x, p_g, color='C1', alpha=0.25, label='p_g')
+        axes.plot(x, D, 'C0-', label='D, trained')
+        axes.plot(x, best, 'k:', label='D* = p_data / (p_data + p_g)')
+        axes.set(xlim=(-5, 5), ylim=(-0.03, 1.03))
+        axes.set_title(name, fontsize='medium')
+    grid[0, 1].legend(fontsize='small', loc='upper right')
+    answer, norm = grid.flat[4:]
+    answer.semilogy(measured['step'], measured['D_G_z'], 'C3-')
+    answer.set_title('D(G(z)), while D learns and G stays', fontsize='medium')
+    for name, colour in (('minimax', 'C4'), ('nonsaturating', 'C1')):
+        norm.semilogy(measured['step'], measured[name], colour, label=f'L_G {name}')
+    norm.set_title('norm of dL_G / dtheta_G', fontsize='medium')
+    norm.legend(fontsize='small')
+    for axes in (answer, norm):
+        axes.set_xlabel('steps of D')
+    with replacing(path) as file:
+        figure.savefig(file, dpi=100, format='png')
+
+
+def figure_1(path, x, p_data, moments, *, seconds=0.1):
+    """Save a GIF after the paper's Figure 1: p_data, p_g and D over x, and below them how G sends z to x.
+
+    p_data: on x; moments: (t, D on x, p_g on x, samples, z) in the order of time.
+    """
+    frames = []
+    for t, D, p_g, samples, z in moments:
+        figure = Figure(figsize=(5, 3.6), layout='constrained')
+        axes, arrows = figure.subplots(2, 1, height_ratios=(3, 1))
+        axes.plot(x, p_data, 'k:', label='p_data')
+        axes.plot(x, p_g, 'C2-', label='p_g')
+        axes.plot(x, D, 'C0--', label='D(x)')
+        axes.set_ylim(0, 1.6)
+        axes.set_title(f'step {t}', fontsize='medium')
+        axes.legend(loc='upper right', fontsize='small')
+        arrows.plot([z, samples], np.repeat([[0], [1]], len(z), axis=1), 'k-', linewidth=0.5)
+        arrows.set_yticks([0, 1], ['z', 'x = G(z)'])
+        for one in (axes, arrows):
+            one.set_xlim(-4, 4)
+        frames.append(_rendered(figure))
+    first, *others = frames
+    with replacing(path) as file:
+        first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
+
+
+def _rendered(figure):
+    """A figure as a PIL image."""
+    content = BytesIO()
+    figure.savefig(content, dpi=80, format='png')
+    return Image.open(content).convert('RGB').quantize(64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan import losses, ops
 from minigan.gradcheck import Report, check, compare, gradcheck, views
-from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
+from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Noise, Scale, Sigmoid, Tanh
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
@@ -21,10 +21,11 @@ PIXELS, ROWS = 784, 6
 def cases():
     """(name, case) for every layer, loss, network and optimiser, and for the generator through the discriminator."""
     for layer in (Dense(6, 4), Dense(6, 4, bias=False), BatchNorm(6), LeakyReLU(0.2), Maxout(3), Scale(2, -1),
-                  Dropout(0.3), Tanh(), Sigmoid()):
+                  Dropout(0.3), Noise(lambda t: 0.5), Tanh(), Sigmoid()):
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
-    yield 'L_D', discriminator_loss_case
+    for smoothing in (0, 0.1):
+        yield f'L_D{f", smoothing {smoothing}" * bool(smoothing)}', partial(discriminator_loss_case, smoothing)
     for objective in losses.OBJECTIVES:
         yield f'L_G {objective}', partial(generator_loss_case, objective)
     yield 'softmax_cross_entropy', classifier_loss_case
@@ -66,11 +67,12 @@ def build(recipe, player, seed, *, fused=False):
     return net
 
 
-def discriminator_loss_case(seed):
+def discriminator_loss_case(smoothing, seed):
     """L_D with respect to both of D's answers."""
     real, fake = np.random.default_rng(seed).standard_normal((2, ROWS, 1))
-    return check(lambda: np.array([losses.L_D(real, fake)]),
-                 lambda u: dict(zip(('real', 'fake'), (u * d for d in losses.L_D_backward(real, fake)))),
+    return check(lambda: np.array([losses.L_D(real, fake, smoothing=smoothing)]),
+                 lambda u: dict(zip(('real', 'fake'),
+                                    (u * d for d in losses.L_D_backward(real, fake, smoothing=smoothing)))),
                  {'real': real, 'fake': fake}, seed=seed)
 
 

@@ -43,6 +43,11 @@ class Draws:
     def __init__(self, streams, stream, step, substep):
         self._streams, self._place, self._draw = streams, (substep, step, streams.seed, stream), 0
 
+    @property
+    def step(self):
+        """The step that these numbers are for."""
+        return self._place[1]
+
     def next_place(self):
         """Where the next array is drawn, for a kernel that draws it itself: (draw, substep, step, seed, stream)."""
         self._draw += 1

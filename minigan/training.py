@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 import minigan
 from minigan import checkpoint, data, diagnosis, losses, ops
-from minigan.backend import keep_freed_memory, select_device, to_host
+from minigan.backend import array_module, keep_freed_memory, select_device, to_host
 from minigan.config import Config
 from minigan.files import UNFINISHED, alone, replacing
 from minigan.gan import Game
+from minigan.layers import Noise
 from minigan.logs import COLUMNS, SPLIT, TensorBoard, as_array, as_rows, import_tensorboard, write_csv
 from minigan.net import Net
 from minigan.networks import RECIPES
+from minigan.optim import Average
 from minigan.signals import Stopped, signals_received
 from minigan.streams import Streams
 
@@ -82,6 +84,11 @@ class Run:
         self.sha256 = data.digest(dataset)
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
         self.game = build_game(self.config, recipe, self.dataset, xp)
+        self.average = None
+        if self.config.average:
+            layers = recipe.G(self.config.n_z, dataset.train.shape[1])
+            averaged = Net(layers, rng=self.game.streams.at('init', 0), name='average of G', xp=xp)
+            self.average = Average(self.game.G, averaged, eta=self.config.average)
         minibatches = self.game.minibatch.per_epoch
         if self.game.k > minibatches:
             raise ValueError(f'k: expected at most {minibatches}, the minibatches of an epoch, got {self.game.k}')
@@ -117,12 +124,14 @@ class Run:
             self.save()
         if self.rows:
             from minigan import plots
-            plots.loss_curves(self.folder / 'losses.png', self.rows)
+            plots.loss_curves(self.folder / 'losses.png', self.rows, self.config.objective)
         return received
 
     def _step(self, bar):
         """One iteration of Algorithm 1, and now and then a look at it."""
         t, logits = self.t, self.game.step(self.t)
+        if self.average:
+            self.average.update(t)
         self.t += 1
         bar.update()
         if t % GLANCE == 0 or self.t % self.steps == 0:
@@ -162,12 +171,13 @@ class Run:
         Both splits are measured on equally many images, so that only what D has memorised sets them apart.
         """
         game, n, values = self.game, self.measured, {}
-        samples = game.G(game.z(game.streams.at('sample', 1), max(64, n)))
+        z = game.z(game.streams.at('sample', 1), max(64, n))
+        samples = game.G(z)
         fake, rows = game.D(samples), game.streams.xp.arange(n)
         for split in ('train', 'validation'):
             x = ops.gather_images(getattr(self.dataset, split), rows, game.D.dtype)
             values |= {f'{split}_{name}': value for name, value in means(game, game.D(x), fake, fake).items()}
-        samples = to_host(samples)
+        samples = to_host(self.average.averaged(z) if self.average else samples)
         if not np.isfinite(samples).all():
             self._diagnose()
         return {**values, 'distance': self.statistics.distance(samples), 'spread': self.statistics.spread(samples)}
@@ -175,7 +185,8 @@ class Run:
     def _draw_samples(self, epoch, board):
         from minigan import plots
         z = self.game.z(self.game.streams.at('sample', 0), 64)
-        grid = plots.grid(_images(to_host(self.game.G(z)), self.dataset.shape))
+        G = self.average.averaged if self.average else self.game.G
+        grid = plots.grid(_images(to_host(G(z)), self.dataset.shape))
         plots.save(self.folder / 'samples' / f'epoch-{epoch:04}.png', grid)
         if board:
             board.picture(grid, self.t)
@@ -209,12 +220,20 @@ class Run:
 
     def _snapshot(self):
         """(arrays, about) for a checkpoint."""
-        arrays = {**checkpoint.snapshot(self.game), 'run.t': np.array(self.t, np.int64), 'run.log': as_array(self.rows),
+        averaged = {name: np.array(to_host(array)) for name, array in self._averaged().items()}
+        arrays = {**checkpoint.snapshot(self.game), **averaged,
+                  'run.t': np.array(self.t, np.int64), 'run.log': as_array(self.rows),
                   'run.looks': np.array(self.looks, np.int64), 'run.norms': self.norms,
                   'run.seconds': np.array(time.perf_counter() - self.started)}
         if not all(np.isfinite(array).all() for array in arrays.values()):
             self._diagnose()
         return arrays, self._about()
+
+    def _averaged(self):
+        """name in a checkpoint -> array, of what the game does not hold."""
+        if not self.average:
+            return {}
+        return {'average.theta': self.average.averaged.theta, 'average.state': self.average.averaged.state}
 
     def restore(self, arrays, sha256):
         """Stand where a checkpoint stood. Raises ValueError when it does not fit the config or the images."""
@@ -224,7 +243,11 @@ class Run:
         log = checkpoint.part(arrays, 'run.log', (t // self.steps, len(COLUMNS)), np.float64)
         if t > self.config.epochs * self.steps:
             raise ValueError(f'epochs: expected at least the {-(-t // self.steps)} begun, got {self.config.epochs}')
+        averaged = {name: checkpoint.part(arrays, name, array.shape, array.dtype)
+                    for name, array in self._averaged().items()}
         checkpoint.restore(self.game, arrays)
+        for name, array in self._averaged().items():
+            array[...] = array_module(array).asarray(averaged[name])
         steps = self.game.optimizer_G.t, self.game.optimizer_D.t
         if steps != (t, t * self.game.k) or not np.array_equal(log[:, 1], self.steps * np.arange(1, len(log) + 1)):
             raise ValueError(f'expected optimisers and a log of step {t}, got {steps} and {log[:, 1].tolist()}')
@@ -277,19 +300,30 @@ def build_game(config, recipe, dataset, xp=np):
     minibatches = data.Minibatches(dataset.train, config.batch, streams)
     n = dataset.train.shape[1]
     G = Net(recipe.G(config.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp)
-    D = Net(recipe.D(n), rng=streams.at('init', 0, 1), name='D', xp=xp)
-    return Game(G, D, recipe.optimizer(G, learning_rate=config.learning_rate_G, beta1=config.beta1),
-                recipe.optimizer(D, learning_rate=config.learning_rate_D, beta1=config.beta1), minibatches, streams,
+    steps = config.epochs * (minibatches.per_epoch // max(1, config.k))
+    noise = [Noise(_falling(config.input_noise, steps))] if config.input_noise else []
+    D = Net([*noise, *recipe.D(n)], rng=streams.at('init', 0, 1), name='D', xp=xp)
+    rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
+    if config.schedule == 'linear':
+        rate_G, rate_D = _falling(rate_G, steps), _falling(rate_D, steps * config.k)
+    settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
+    return Game(G, D, recipe.optimizer(G, learning_rate=rate_G, **settings),
+                recipe.optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
                 m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
-                update=config.update)
+                update=config.update, smoothing=config.label_smoothing)
+
+
+def _falling(value, steps):
+    """The schedule that falls from value to 0 in a straight line, in so many steps."""
+    return lambda t: value * max(0, 1 - t / max(1, steps))
 
 
 def means(game, real, fake, fake_G):
     """V, L_D, L_G and D's mean answers, as floats."""
-    V = float(losses.V(real, fake))
+    V, L_D = float(losses.V(real, fake)), float(losses.L_D(real, fake, smoothing=game.smoothing))
     L_G = losses.OBJECTIVES[game.objective][0](fake_G)
     answers = float(ops.sigmoid(real).mean()), float(ops.sigmoid(fake).mean())
-    return dict(zip(SPLIT, (V, -V, float(L_G), *answers)))
+    return dict(zip(SPLIT, (V, L_D, float(L_G), *answers)))
 
 
 def _recipe(network):

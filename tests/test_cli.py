@@ -103,7 +103,7 @@ def test_a_folder_that_may_not_be_written_gives_one_line(tmp_path, capsys):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('runs') / 'run'
-    assert main(['train', '--epochs', '1', '-o', str(folder)]) == 0
+    assert main(['train', '--epochs', '1', '--batch', '32', '-o', str(folder)]) == 0
     return folder
 
 

@@ -12,7 +12,7 @@ from minigan.training import train
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    return train(Config(epochs=2, out=str(tmp_path_factory.mktemp('runs') / 'run')), quiet=True)
+    return train(Config(epochs=2, batch=32, out=str(tmp_path_factory.mktemp('runs') / 'run')), quiet=True)
 
 
 def test_samples_are_images_of_the_data_s_shape_and_range(run):
@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_images_and_more_begin_with_fewer(run):
 def test_it_computes_what_the_net_computes(run):
     arrays, about = checkpoint.load(run)
     G, z = minigan.load(run), np.random.default_rng(0).standard_normal((7, 100)).astype(np.float32)
-    np.testing.assert_array_equal(G(z), (checkpoint.net(arrays, about, 'G')(z).reshape(7, 8, 8) + 1) / 2)
+    np.testing.assert_array_equal(G(z), (checkpoint.net(arrays, about, 'average')(z).reshape(7, 8, 8) + 1) / 2)
     assert (G.step, G.n_z, G.shape, G.about['config']['seed']) == (88, 100, (8, 8), 0)
 
 

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import (BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Net, Scale, Sigmoid, Streams, Tanh,
-                     gradcheck, ops)
+from minigan import (BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Net, Noise, Scale, Sigmoid, Streams,
+                     Tanh, gradcheck, ops)
 from minigan.gradcheck import TOLERANCE
 
 LAYERS = {'Dense': lambda n: Dense(n, 3), 'Dense without bias': lambda n: Dense(n, 3, bias=False),
           'BatchNorm': BatchNorm, 'LeakyReLU': lambda n: LeakyReLU(0.2), 'Dropout': lambda n: Dropout(0.4),
-          'Maxout': Maxout, 'Scale': lambda n: Scale(2, -1), 'Tanh': lambda n: Tanh(), 'Sigmoid': lambda n: Sigmoid()}
+          'Maxout': Maxout, 'Scale': lambda n: Scale(2, -1),
+          'Noise': lambda n: Noise(lambda t: 0.5), 'Tanh': lambda n: Tanh(), 'Sigmoid': lambda n: Sigmoid()}
 
 
 def net_of(*layers, seed=0, dtype=np.float64):
@@ -45,7 +46,7 @@ def test_float32_agrees_with_float64_within_the_table(name, m, n, seed):  # of 2
         np.testing.assert_allclose(single, double, rtol=0, atol=tolerance * abs(double).max(initial=0))
 
 
-@pytest.mark.parametrize('name', [name for name in LAYERS if name != 'Dropout'])
+@pytest.mark.parametrize('name', [name for name in LAYERS if name not in ('Dropout', 'Noise')])
 def test_permuting_the_minibatch_permutes_what_belongs_to_its_rows(name):
     order, x, results = np.random.default_rng(2).permutation(6), normal((6, 4)), []
     for rows in (np.arange(6), order):
@@ -176,6 +177,16 @@ def test_maxout_refuses_a_width_that_its_pieces_do_not_divide():
 def test_dense_starts_within_the_bound_that_it_is_given():
     W = net_of(Dense(50, 40, a=0.01)).layers[0].W
     assert 0.0099 < abs(W).max() <= 0.01
+
+
+def test_noise_is_that_of_its_step_and_none_in_evaluation():
+    net, x = net_of(Noise(lambda t: 0.5 * t)), normal((200, 30))
+    y = [net.forward(x, rng=Streams(0).at('dropout', t), keep_cache=False) - x for t in (0, 1, 2)]
+    np.testing.assert_allclose([one.std() for one in y], [0, 0.5, 1], atol=0.02)
+    assert not np.array_equal(2 * y[1], y[2])
+    np.testing.assert_array_equal(net(x), x)
+    with pytest.raises(ValueError, match=r'Noise\(\): expected rng \(Draws\) in training, got None'):
+        net.forward(x)
 
 
 def test_an_unfinished_layer_says_so():

@@ -136,9 +136,9 @@ def test_a_wrong_slope_of_L_G_is_caught(monkeypatch, objective, mutant):
 
 
 @pytest.mark.parametrize('mutant', [
-    lambda real, fake: (sigmoid(-real) / len(real), sigmoid(fake) / len(fake)),
-    lambda real, fake: (-sigmoid(-real) / len(real), -sigmoid(fake) / len(fake)),
-    lambda real, fake: (-sigmoid(-real) / len(real), sigmoid(fake) / (2 * len(fake)))])
+    lambda real, fake, smoothing: (sigmoid(-real) / len(real), sigmoid(fake) / len(fake)),
+    lambda real, fake, smoothing: (-sigmoid(-real) / len(real), -sigmoid(fake) / len(fake)),
+    lambda real, fake, smoothing: (-sigmoid(-real) / len(real), sigmoid(fake) / (2 * len(fake)))])
 def test_a_wrong_slope_of_L_D_is_caught(monkeypatch, mutant):
     monkeypatch.setattr(losses, 'L_D_backward', mutant)
     assert not CASES['L_D'](0).ok

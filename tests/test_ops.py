@@ -191,6 +191,50 @@ def test_adam_first_step_has_the_size_of_the_learning_rate():
     np.testing.assert_allclose(theta, [-0.01, 0.01, -0.01])
 
 
+@given(widths, seeds, st.floats(0, 1))
+def test_cross_entropy(m, seed, target):
+    logit, = normal(seed, (m, 1))
+    D = 1 / (1 + np.exp(-logit))
+    expected = -(target * np.log(D) + (1 - target) * np.log(1 - D)).mean()
+    np.testing.assert_allclose(ops.cross_entropy(logit, target=target), expected, rtol=1e-12)
+    assert_derivative(lambda logit: np.array([ops.cross_entropy(logit, target=target)]),
+                      lambda u, logit: {'logit': u * ops.cross_entropy_backward(logit, target=target)}, logit=logit)
+
+
+@given(widths, st.integers(2, 6), seeds)
+def test_softmax_cross_entropy(m, classes, seed):
+    logits, = normal(seed, (m, classes))
+    labels = np.random.default_rng(seed).integers(0, classes, m)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.softmax(logits), p, rtol=1e-12)
+    np.testing.assert_allclose(ops.softmax_cross_entropy(logits, labels),
+                               -np.mean([np.log(p[i, label]) for i, label in enumerate(labels)]), rtol=1e-12)
+    assert_derivative(lambda logits: np.array([ops.softmax_cross_entropy(logits, labels)]),
+                      lambda u, logits: {'logits': u * ops.softmax_cross_entropy_backward(logits, labels)},
+                      logits=logits)
+
+
+def test_softmax_bears_extreme_logits():
+    logits = np.array([[1e4, 0, -1e4]])
+    np.testing.assert_array_equal(ops.softmax(logits), [[1, 0, 0]])
+    np.testing.assert_allclose(ops.softmax_cross_entropy(logits, np.array([2])), 2e4)
+
+
+@given(widths, seeds, st.floats(0.01, 10))
+def test_clip_norm_keeps_the_direction_and_shortens_only_what_is_longer(n, seed, limit):
+    dtheta, = normal(seed, n)
+    clipped = dtheta.copy()
+    ops.clip_norm_(clipped, limit=limit)
+    norm = np.linalg.norm(dtheta)
+    np.testing.assert_allclose(clipped, dtheta if norm <= limit else dtheta * limit / norm, rtol=1e-12)
+
+
+def test_clip_norm_bears_a_gradient_of_zero():
+    dtheta = np.zeros(3)
+    ops.clip_norm_(dtheta, limit=1)
+    assert not dtheta.any()
+
+
 def test_sgd_momentum_follows_its_recurrence():
     theta, velocity, scratch, g = np.zeros(1), np.zeros(1), np.empty(1), np.ones(1)
     for expected_velocity, expected_theta in ((-0.1, -0.1), (-0.15, -0.25), (-0.175, -0.425)):

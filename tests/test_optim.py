@@ -5,7 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minigan import Adam, Dense, Net, SGDMomentum, Streams, Tanh, optim
+from minigan import Adam, BatchNorm, Dense, Net, SGDMomentum, Streams, Tanh, optim
+from minigan.optim import Average
 
 
 def make(dtype=np.float64):
@@ -53,6 +54,45 @@ def test_a_schedule_is_read_at_the_number_of_steps_taken(optimizer, schedule):
         plain.step()
         np.testing.assert_array_equal(one.theta, other.theta)
     assert scheduled.t == 3
+
+
+@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+def test_a_gradient_beyond_clip_norm_is_cut_to_it(optimizer):
+    one, other = make(), make()
+    norm = np.linalg.norm(one.dtheta)
+    other.dtheta *= 0.5 / norm
+    for net, clip_norm in ((one, 0.5), (other, None)):
+        optimizer(net, learning_rate=0.1, clip_norm=clip_norm).step()
+    np.testing.assert_allclose(one.theta, other.theta, rtol=1e-12)
+    assert np.linalg.norm(one.dtheta) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize('eta', [0, 3])
+def test_an_average_weighs_every_eighth_theta_by_a_polynomial_of_its_place(eta):
+    """theta_n gets a weight proportional to n (n + 1) ... (n + eta - 1): for eta 0, the plain mean."""
+    net, averaged, seen = make(), make(), []
+    averaged.theta[...] = 7
+    average = Average(net, averaged, eta=eta)
+    np.testing.assert_array_equal(averaged.theta, net.theta)
+    for t in range(100):
+        net.theta += np.sin(t)
+        average.update(t)
+        if t % 8 == 7:
+            seen.append(net.theta.copy())
+            weights = [np.prod([n + i for i in range(eta)]) for n in range(1, len(seen) + 1)]
+            expected = np.average(seen, axis=0, weights=weights)
+            np.testing.assert_allclose(averaged.theta, expected, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match='eta: expected a number >= 0, got -1'):
+        Average(net, averaged, eta=-1)
+
+
+def test_an_average_holds_the_moving_statistics_too():
+    nets = [Net([BatchNorm(2)], rng=Streams(0).at('init', 0), dtype=np.float64) for _ in range(2)]
+    average = Average(*nets, eta=0)
+    for t in range(16):
+        nets[0].state += 1
+        average.update(t)
+    np.testing.assert_allclose(nets[0].state - nets[1].state, 4)  # after 8 and after 16 steps, on average
 
 
 def test_plain_sgd_is_no_momentum():
@@ -129,6 +169,7 @@ def test_no_memory_at_all_is_allowed():
     (Adam, {'learning_rate': lambda t: -1}, 'learning_rate: expected a number > 0, got -1'),
     (SGDMomentum, {'learning_rate': lambda t: -1}, 'learning_rate: expected a number > 0, got -1'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': lambda t: 2}, r'momentum: .* got 2'),
+    (Adam, {'learning_rate': 1, 'clip_norm': 0}, 'clip_norm: expected a number > 0, got 0'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': 1}, r'momentum: expected a number in \[0, 1\), got 1'),
     (SGDMomentum, {'learning_rate': 1, 'momentum': -0.1}, 'momentum')])
 def test_settings_out_of_range_raise(optimizer, settings, message):

@@ -46,10 +46,10 @@ def test_the_curves_carry_the_logs_numbers_and_mark_the_equilibrium(tmp_path, mo
     monkeypatch.setattr(plots, 'Figure', lambda **size: figures.append(Figure(**size)) or figures[0])
     columns = ('train_V', 'validation_V', 'validation_L_G', 'train_D_x', 'validation_D_x', 'validation_D_G_z')
     rows = [{'epoch': epoch, **{column: epoch / 10 + i for i, column in enumerate(columns)}} for epoch in (1, 2, 3)]
-    plots.loss_curves(tmp_path / 'losses.png', rows)
+    plots.loss_curves(tmp_path / 'losses.png', rows, 'minimax')
     lines = [line for axes in figures[0].axes for line in axes.lines]
     drawn = {line.get_label(): list(line.get_ydata()) for line in lines}
-    assert drawn['V(D, G) = -L_D, train'] == [0.1, 0.2, 0.3]
+    assert drawn['V(D, G), train'] == [0.1, 0.2, 0.3] and drawn['L_G minimax'] == [2.1, 2.2, 2.3]
     assert drawn['D(x), validation'] == [4.1, 4.2, 4.3] and drawn['D(G(z))'] == [5.1, 5.2, 5.3]
     assert set(drawn['V = -log 4']) == {-np.log(4)} and set(drawn['D = 1/2']) == {0.5}
     assert Image.open(tmp_path / 'losses.png').size == (1100, 420)

@@ -5,6 +5,7 @@ import pytest
 
 from minigan import kernels, selftest
 from minigan.cli import main
+from minigan.networks import RECIPES
 from minigan.streams import Streams
 
 
@@ -18,7 +19,7 @@ def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
     monkeypatch.setattr(selftest, 'STEPS', 3)
     assert main(['selftest']) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = [*selftest.arguments(2, 2, 0), *selftest.DRAWS, '3 steps of article', '3 steps of default']
+    names = [*selftest.arguments(2, 2, 0), *selftest.DRAWS, *(f'3 steps of {network}' for network in RECIPES)]
     assert lines[-1] == f'All {len(names)} are right.'
     rows = [line for line in lines if line.endswith(' ok')]
     assert len(rows) == len(names) and all(row.startswith(name) for row, name in zip(rows, names))

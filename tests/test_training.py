@@ -10,6 +10,7 @@ from PIL import Image
 
 import minigan
 from minigan import RECIPES, checkpoint, data
+from minigan.metrics import PixelStatistics
 from minigan.training import Config, build_game, train
 
 
@@ -20,7 +21,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def small(**choices):
-    return Config(**{'epochs': 2, 'seed': 5, 'out': 'run', **choices})
+    return Config(**{'epochs': 2, 'batch': 32, 'seed': 5, 'out': 'run', **choices})
 
 
 def log(folder):
@@ -35,9 +36,10 @@ def test_a_run_leaves_its_folder():
         'samples/epoch-0002.png', 'samples/epoch-0003.png', 'samples/real.png']
     about = json.loads((folder / 'config.json').read_text())
     assert about['config'] == {
-        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'n_z': 100, 'k': 1, 'learning_rate_G': 2e-4,
-        'learning_rate_D': 2e-4, 'beta1': 0.5, 'objective': 'nonsaturating', 'update': 'alternating', 'seed': 5,
-        'device': 'cpu', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
+        'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'n_z': 100, 'k': 1,
+        'learning_rate_G': 8e-3, 'learning_rate_D': 2e-3, 'beta1': 0.0, 'objective': 'nonsaturating',
+        'update': 'alternating', 'schedule': 'linear', 'average': 3.0, 'label_smoothing': 0.1, 'input_noise': 0.0,
+        'clip_norm': 0.0, 'seed': 5, 'device': 'cpu', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
     sha256 = about['images'].pop('sha256')
     assert len(sha256) == 64
     assert about['images'] == {'name': 'digits', 'shape': [8, 8], 'train': 1439, 'validation': 179, 'test': 179}
@@ -46,11 +48,12 @@ def test_a_run_leaves_its_folder():
 
 
 def test_the_log_has_a_row_an_epoch_and_agrees_with_itself():
-    rows = log(train(small(), quiet=True))
+    rows = log(train(small(label_smoothing=0), quiet=True))
     assert [row['epoch'] for row in rows] == [1, 2] and [row['step'] for row in rows] == [44, 88]
     for row in rows:
         for split in ('train', 'validation'):
-            assert row[f'{split}_L_D'] == -row[f'{split}_V'] and row[f'{split}_V'] < 0 < row[f'{split}_L_G']
+            assert row[f'{split}_V'] < 0 < row[f'{split}_L_G']
+            assert row[f'{split}_L_D'] == -row[f'{split}_V']
             assert 0 < row[f'{split}_D_x'] < 1 and 0 < row[f'{split}_D_G_z'] < 1
         assert row['gradient_norm_G'] > 0 and row['gradient_norm_D'] > 0 and row['seconds'] > 0
         assert row['train_V'] != row['validation_V'] and row['train_D_G_z'] == row['validation_D_G_z']
@@ -63,7 +66,8 @@ def test_the_log_is_what_the_final_players_say():
     game = build_game(small().resolve(recipe, dataset), recipe, dataset)
     for t in range(88):
         game.step(t)
-    G = minigan.load(folder).G
+    arrays, about = checkpoint.load(folder)
+    G = checkpoint.net(arrays, about, 'G')
     np.testing.assert_array_equal(G.theta, game.G.theta)
     x = dataset.validation / np.float32(127.5) - 1
     z = game.streams.at('sample', 1).normal((179, 100))
@@ -109,7 +113,7 @@ def test_images_of_another_size_and_colour(tmp_path):
 
 def test_the_number_of_epochs_follows_the_amount_of_data():
     dataset, recipe = data.load('digits'), RECIPES['default']
-    assert Config().resolve(recipe, dataset).epochs == math.ceil(8000 / (1439 // 32)) == 182
+    assert Config().resolve(recipe, dataset).epochs == math.ceil(3000 / (1439 // 100)) == 215
     assert Config(batch=1).resolve(recipe, dataset).epochs == 25
     assert Config(epochs=50).resolve(recipe, dataset).samples_every == 5
 
@@ -126,7 +130,7 @@ def test_without_out_each_run_gets_a_folder_of_its_own():
 
 
 @pytest.mark.parametrize('choices, message', [
-    ({'network': 'vgg'}, "network: expected one of article, default, got 'vgg'"),
+    ({'network': 'vgg'}, "network: expected one of article, default, goodfellow2014, got 'vgg'"),
     ({'data': 'nowhere'}, "got 'nowhere', which does not exist"),
     ({'epochs': 0}, r'epochs: expected between 1 and 10\*\*9, got 0'), ({'epochs': 10**400}, 'epochs: expected'),
     ({'samples_every': 0}, 'samples_every: .* got 0'),
@@ -170,14 +174,65 @@ def test_a_folder_that_a_kill_left_before_the_first_checkpoint_is_as_good_as_emp
 
 
 def test_the_best_epoch_is_the_one_nearest_to_the_data():
-    folder = train(small(epochs=6, learning_rate_G=5e-3), quiet=True)
+    choices = {'learning_rate_G': 0.05, 'schedule': 'constant'}
+    folder = train(small(epochs=6, **choices), quiet=True)
     rows = log(folder)
     best = min(rows, key=lambda row: row['distance'])
     assert best is not rows[-1]  # or this test shows nothing
     arrays, _ = checkpoint.load(folder / 'best.npz')
     assert arrays['run.t'] == best['step'] and len(arrays['run.log']) == best['epoch']
-    shorter = train(small(epochs=int(best['epoch']), learning_rate_G=5e-3, out='shorter'), quiet=True)
+    shorter = train(small(epochs=int(best['epoch']), out='shorter', **choices), quiet=True)
     assert arrays['G.theta'].tobytes() == checkpoint.load(shorter)[0]['G.theta'].tobytes()
+
+
+def test_samples_are_drawn_with_the_average_that_the_run_keeps():
+    """The average of theta_G over the run, replayed; the log's distance is that of its samples."""
+    folder = train(small(), quiet=True)
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    game = build_game(small().resolve(recipe, dataset), recipe, dataset)
+    seen = []
+    for t in range(88):
+        game.step(t)
+        if t % 8 == 7:
+            seen.append(game.G.theta.astype(float))
+    weights = [n * (n + 1) * (n + 2) for n in range(1, len(seen) + 1)]
+    generator = minigan.load(folder)
+    np.testing.assert_allclose(generator.G.theta, np.average(seen, axis=0, weights=weights), rtol=1e-4, atol=1e-6)
+    samples = generator.G(game.z(game.streams.at('sample', 1), 179))
+    statistics = PixelStatistics(dataset.train[:179] / np.float32(127.5) - 1)
+    assert log(folder)[-1]['distance'] == pytest.approx(statistics.distance(samples), rel=1e-3)
+
+
+def test_without_an_average_samples_are_drawn_with_theta_G_itself():
+    folder = train(small(average=0), quiet=True)
+    arrays, _ = checkpoint.load(folder)
+    assert not any(name.startswith('average') for name in arrays)
+    np.testing.assert_array_equal(minigan.load(folder).G.theta, arrays['G.theta'])
+
+
+def test_the_choices_that_steady_training_reach_the_game():
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    choices = {'epochs': 10, 'batch': 32, 'k': 2, 'schedule': 'linear', 'input_noise': 0.5, 'clip_norm': 3,
+               'label_smoothing': 0.2, 'learning_rate_G': 0.1, 'learning_rate_D': 0.2}
+    game = build_game(Config(**choices).resolve(recipe, dataset), recipe, dataset)
+    assert game.smoothing == 0.2 and game.optimizer_G.clip_norm == game.optimizer_D.clip_norm == 3
+    steps = 10 * (1439 // 32 // 2)  # of G
+    for schedule, first, last in ((game.optimizer_G.hyper['learning_rate'], 0.1, steps),
+                                  (game.optimizer_D.hyper['learning_rate'], 0.2, 2 * steps),
+                                  (game.D.layers[0].sigma, 0.5, steps)):
+        assert [schedule(0), schedule(last / 2), schedule(last), schedule(last + 1)] == pytest.approx(
+            [first, first / 2, 0, 0])
+    plain = Config(schedule='constant', clip_norm=0, input_noise=0).resolve(recipe, dataset)
+    plain = build_game(plain, recipe, dataset)
+    assert plain.optimizer_G.hyper['learning_rate'] == recipe.learning_rate_G and plain.optimizer_D.clip_norm is None
+    assert not isinstance(plain.D.layers[0], minigan.Noise)
+
+
+def test_fewer_images_than_the_recipes_minibatch_are_one_minibatch():
+    np.save('few.npy', np.random.default_rng(0).integers(0, 256, (50, 3, 3), dtype=np.uint8))
+    few = data.load('few.npy')
+    assert Config().resolve(RECIPES['default'], few).batch == len(few.train) == 40
+    train(small(data='few.npy', batch=None), quiet=True)
 
 
 def test_few_images_and_images_that_are_all_the_same_are_no_reason_to_fail():

@@ -1,0 +1,62 @@
+"""The dense GAN that is copied most in PyTorch, with its own settings, for bench_quality.py; not for step times.
+
+G: 100-128-256-512-1024-n, batch norm with eps 0.8 from the second layer on, LeakyReLU(0.2), tanh. D: n-512-256-1.
+Adam(2e-4, 0.5), batch 64; G moves first, and D sees the same samples; L_D is halved.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+BATCH, N_Z = 64, 100
+
+
+class PyTorchGAN:
+    """images (N, n) float32 in [-1, 1]."""
+
+    def __init__(self, images, seed):
+        torch.set_num_threads(1)
+        torch.manual_seed(seed)
+        self.images, n = torch.tensor(images), images.shape[1]
+        widths = [N_Z, 128, 256, 512, 1024]
+        body = [nn.Linear(N_Z, 128), nn.LeakyReLU(0.2)]
+        for a, b in zip(widths[1:], widths[2:]):
+            body += [nn.Linear(a, b), nn.BatchNorm1d(b, eps=0.8), nn.LeakyReLU(0.2)]
+        self.G = nn.Sequential(*body, nn.Linear(1024, n), nn.Tanh())
+        self.D = nn.Sequential(nn.Linear(n, 512), nn.LeakyReLU(0.2), nn.Linear(512, 256), nn.LeakyReLU(0.2),
+                               nn.Linear(256, 1))
+        settings = {'lr': 2e-4, 'betas': (0.5, 0.999), 'fused': True}
+        self.adam_G = torch.optim.Adam(self.G.parameters(), **settings)
+        self.adam_D = torch.optim.Adam(self.D.parameters(), **settings)
+        self.order = iter(())
+
+    def step(self):
+        """One step of each player."""
+        x = self.images[self.next_rows()]
+        samples = self.G(torch.randn(BATCH, N_Z))
+        self.adam_G.zero_grad()
+        self.D.requires_grad_(False)
+        F.softplus(-self.D(samples)).mean().backward()
+        self.D.requires_grad_(True)
+        self.adam_G.step()
+        self.adam_D.zero_grad()
+        loss_D = F.softplus(-self.D(x)).mean() + F.softplus(self.D(samples.detach())).mean()
+        (loss_D / 2).backward()
+        self.adam_D.step()
+
+    def next_rows(self):
+        """The next minibatch of this epoch's order."""
+        rows = next(self.order, None)
+        if rows is None:
+            whole = len(self.images) // BATCH * BATCH
+            self.order = iter(torch.randperm(len(self.images))[:whole].split(BATCH))
+            rows = next(self.order)
+        return rows
+
+    def samples(self, n):
+        """(n, pixels) in [0, 1], in evaluation mode."""
+        self.G.eval()
+        with torch.no_grad():
+            samples = self.G(torch.randn(n, N_Z)).numpy() / 2 + 0.5
+        self.G.train()
+        return samples
