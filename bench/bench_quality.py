@@ -3,10 +3,10 @@
     python bench/bench_quality.py
 
 On MNIST, one thread each, seeds 0, 1, 2: the networks article and default for 25 epochs, and the dense GAN that is
-copied most in PyTorch (references/pytorch_gan.py) for as many seconds as default took. goodfellow2014 takes hours:
-train it once, and pass its folder with --goodfellow2014. Seconds are of the processor, of training alone.
-Every run's result is kept in bench/results/quality.json as soon as it is there; --only and --seeds choose what to run
-again. Then the table in the README and a chart of the Frechet distance against seconds are made from that file.
+copied most in PyTorch (references/pytorch_gan.py) for as many seconds as default took. goodfellow2014 takes two hours:
+`--only goodfellow2014 --seeds 0`. Seconds are of the processor, of training alone. Every run's result is kept in
+bench/results/quality.json as soon as it is there; --only and --seeds choose what to run again. Then the table in the
+README and a chart of the Frechet distance and the Parzen log-likelihood against seconds are made from that file.
 """
 
 import argparse
@@ -19,13 +19,19 @@ import numpy as np
 from harness import RESULTS, Worker, describe, load, markdown, publish, save
 from matplotlib.figure import Figure
 
-import minigan
-from minigan import classifier, data, evaluation, training
+from minigan import classifier, data, evaluation, metrics, training
+from minigan.streams import Streams
 from minigan.training import Config
 
 N = evaluation.N
-EPOCHS, LOOKS = 25, 25  # looks: points of the curve
-PEER = 'PyTorch'
+LOOKS = 25  # points of a curve
+NETWORKS = {  # name in the table -> how to train it
+    'article': {'network': 'article', 'epochs': 25},
+    'goodfellow2014': {'network': 'goodfellow2014', 'epochs': 250, 'average': 3.0},
+    'default': {'network': 'default', 'epochs': 25},
+}
+AVERAGED = 'goodfellow2014, averaged'  # the same run's samples from an average of theta_G, which the paper has not
+PEERS = {'PyTorch': {'eps': 0.8}, 'PyTorch, eps 1e-5': {'eps': 1e-5}}
 MEASURES = {'frechet': ('Frechet', 1), 'score': ('score', 2), 'kl': ('KL', 3), 'precision': ('precision', 2),
             'recall': ('recall', 2), 'density': ('density', 2), 'coverage': ('coverage', 2), 'parzen': ('Parzen', 0),
             'memorisation': ('distance to train / test', 2)}
@@ -37,63 +43,71 @@ def judge_of(source):
     return evaluation.Judge(dataset, classifier.load(dataset, quiet=True))
 
 
-def measure(source, samples):
-    """The measures of samples (N, n)."""
-    return judge_of(source)(samples)
-
-
 class Stopwatch:
-    """Processor seconds of this process, but for what was spent measuring; and the curve."""
+    """Processor seconds of this process, but for what was spent measuring; and a curve for each name."""
 
     def __init__(self, source):
         self.judge = judge_of(source)
-        self.curve, self.spent, self.begin = [], 0.0, time.process_time()
+        self.curves, self.spent, self.begin = {}, 0.0, time.process_time()
 
     def seconds(self):
         """Of training, so far."""
         return time.process_time() - self.begin - self.spent
 
-    def look(self, samples):
-        """Add a point to the curve; samples: () -> images (N, n) in [0, 1]."""
+    def look(self, samplers):
+        """Add a point to each curve; samplers: name -> () -> images (N, n) in [0, 1]."""
         seconds = self.seconds()
-        features, _ = self.judge.classifier(2 * samples() - 1)
-        self.curve.append((seconds, evaluation.metrics.frechet(features, self.judge.features)))
+        for name, samples in samplers.items():
+            images = samples()
+            features, _ = self.judge.classifier(2 * images - 1)
+            point = seconds, metrics.frechet(features, self.judge.features), self.judge.parzen(images)['parzen']
+            self.curves.setdefault(name, []).append(point)
         self.spent = time.process_time() - self.begin - seconds
 
 
 class Watched(training.Run):
-    """A run with a look at its samples after each epoch."""
+    """A run with a look at its samples every so many epochs. name: in the table."""
 
     def _finish_epoch(self, board):
         super()._finish_epoch(board)
-        G = self.average.averaged if self.average else self.game.G
-        self.watch.look(lambda: G(self.game.z(self.game.streams.at('sample', 1), N)) / 2 + 0.5)
+        if self.t // self.steps % (self.config.epochs // LOOKS) == 0:
+            self.watch.look({name: lambda G=G: self.samples(G, 1) for name, G in self.generators().items()})
+
+    def generators(self):
+        """name in the table -> what samples are drawn with."""
+        averaged = {AVERAGED if self.name == 'goodfellow2014' else self.name: self.average.averaged
+                    } if self.average else {}
+        return {self.name: self.game.G} | averaged
+
+    def samples(self, G, seed):
+        """N images (N, n) in [0, 1]."""
+        return G(self.game.z(Streams(seed).at('sample', 1), N)) / 2 + 0.5
 
 
 class Minigan:
     """A network of minigan, as `minigan train` trains it."""
 
-    def __init__(self, source, network, seed):
-        self.config = Config(data=source, network=network, seed=seed, epochs=EPOCHS)
+    def __init__(self, source, name, seed):
+        self.name, self.config = name, Config(data=source, seed=seed, **NETWORKS[name])
 
     def train(self, path):
-        """Train, and save N samples; path: of an .npy file. Returns the curve."""
+        """Train, and save N samples of each generator; path: of an .npz file. Returns the curves."""
         with tempfile.TemporaryDirectory() as folder:
             run = Watched(self.config, quiet=True)
-            run.folder, run.watch = Path(folder), Stopwatch(self.config.data)
+            run.folder, run.watch, run.name = Path(folder), Stopwatch(self.config.data), self.name
             run.save()
             run.go()
-            np.save(path, minigan.load(folder).sample(N).reshape(N, -1))
-        return run.watch.curve
+        np.savez(path, **{name: run.samples(G, 0) for name, G in run.generators().items()})
+        return run.watch.curves
 
 
 class Peer:
     """The PyTorch GAN."""
 
-    def __init__(self, source, seed):
+    def __init__(self, source, name, seed):
         from references.pytorch_gan import PyTorchGAN
-        self.source = source
-        self.gan = PyTorchGAN(data.load(source).train / np.float32(127.5) - 1, seed)
+        self.source, self.name = source, name
+        self.gan = PyTorchGAN(data.load(source).train / np.float32(127.5) - 1, seed, **PEERS[name])
 
     def train(self, path, seconds):
         """The same, for so many seconds."""
@@ -101,24 +115,23 @@ class Peer:
         for look in range(1, LOOKS + 1):
             while watch.seconds() < seconds * look / LOOKS:
                 self.gan.step()
-            watch.look(lambda: self.gan.samples(N))
-        np.save(path, self.gan.samples(N))
-        return watch.curve
+            watch.look({self.name: lambda: self.gan.samples(N)})
+        np.savez(path, **{self.name: self.gan.samples(N)})
+        return watch.curves
 
 
 def play(name, seed, source, results):
-    """Train one in a process of its own and measure its samples."""
-    if name == PEER:
-        worker = Worker('bench_quality:Peer', source, seed)
-        options = [results[f'default {seed}']['curve'][-1][0]]
-    else:
-        worker, options = Worker('bench_quality:Minigan', source, name, seed), []
+    """Train one in a process of its own and measure its samples. Yields (name in the table, result)."""
+    worker = Worker(f'bench_quality:{"Peer" if name in PEERS else "Minigan"}', source, name, seed)
+    options = [results[f'default {seed}']['curve'][-1][0]] if name in PEERS else []
     if not worker.wait_until_ready():
         raise SystemExit(f'{name}: {worker.missing}')
     with tempfile.TemporaryDirectory() as folder:
-        curve, _ = worker.call('train', f'{folder}/samples.npy', *options)
+        curves, _ = worker.call('train', f'{folder}/samples.npz', *options)
         worker.close()
-        return {'curve': curve, **measure(source, np.load(f'{folder}/samples.npy'))}
+        with np.load(f'{folder}/samples.npz') as samples:
+            for one, curve in curves.items():
+                yield one, {'curve': curve, **judge_of(source)(samples[one])}
 
 
 def cells(runs):
@@ -142,17 +155,23 @@ def table(content):
 
 
 def chart(content, path):
-    """The Frechet distances against the seconds trained."""
-    figure = Figure(figsize=(7, 4), layout='constrained')
-    axes = figure.subplots()
-    for name, colour in (('article', 'C3'), (PEER, 'C1'), ('default', 'C0')):
-        runs = [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
-        for i, run in enumerate(runs):
-            axes.semilogy(*zip(*run['curve']), colour, label='' if i else name, linewidth=1.2)
-    axes.axhline(content['runs']['real images 0']['frechet'], color='grey', linestyle=':', label='real images')
-    axes.set_xlabel('processor seconds of training')
-    axes.set_ylabel("Frechet distance in our classifier's features")
-    axes.legend()
+    """Frechet distance and Parzen log-likelihood against the seconds trained."""
+    figure = Figure(figsize=(11, 4), layout='constrained')
+    real = content['runs']['real images 0']
+    for at, (axes, measure) in enumerate(zip(figure.subplots(1, 2), ('frechet', 'parzen')), start=1):
+        for i, name in enumerate((*NETWORKS, *PEERS)):
+            runs = [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
+            for j, run in enumerate(runs):
+                axes.plot(*np.transpose(run['curve'])[[0, at]], f'C{i}', label='' if j else name, linewidth=1.2)
+        axes.axhline(real[measure], color='grey', linestyle=':', label='real images')
+        axes.set_xscale('log')
+        axes.set_xlabel('processor seconds of training')
+        axes.set_title(MEASURES[measure][0])
+    figure.axes[0].set_yscale('log')
+    figure.axes[0].legend(fontsize='small')
+    figure.axes[1].axhline(225, color='black', linestyle=':', label='published, 2014')
+    figure.axes[1].set_ylim(bottom=0)
+    figure.axes[1].legend(fontsize='small', handles=figure.axes[1].lines[-2:])
     figure.savefig(path, dpi=100)
 
 
@@ -160,25 +179,24 @@ def main():
     """Parse the arguments, train, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', default='mnist')
-    parser.add_argument('--only', nargs='*', default=['article', 'default', PEER, 'real images', 'k-means'])
+    parser.add_argument('--only', nargs='*', default=['article', 'default', *PEERS, 'real images', 'k-means'])
     parser.add_argument('--seeds', nargs='*', type=int, default=[0, 1, 2])
-    parser.add_argument('--goodfellow2014', metavar='RUN')
     options = parser.parse_args()
     path = RESULTS / 'quality.json'
-    runs = load('quality')['runs'] if path.exists() else {}
+
+    def kept():
+        return load('quality')['runs'] if path.exists() else {}
 
     def keep(name, result):
-        runs[name] = result
+        runs = {**kept(), name: result}  # read anew: another process may train other networks
         save('quality', {'runs': runs})
         print(name, json.dumps({key: round(value, 4) for key, value in result.items() if key in MEASURES}), flush=True)
 
     for seed in options.seeds:
         for name in options.only:
             if name not in ('real images', 'k-means'):
-                keep(f'{name} {seed}', play(name, seed, options.data, runs))
-    if options.goodfellow2014:
-        samples = minigan.load(options.goodfellow2014).sample(N).reshape(N, -1)
-        keep('goodfellow2014 0', measure(options.data, samples))
+                for one, result in play(name, seed, options.data, kept()):
+                    keep(f'{one} {seed}', result)
     judge = judge_of(options.data)
     for name, rows in (('real images', judge.real_images), ('k-means', judge.cluster_centres)):
         if name in options.only:

@@ -1,7 +1,8 @@
 """The dense GAN that is copied most in PyTorch, with its own settings, for bench_quality.py; not for step times.
 
-G: 100-128-256-512-1024-n, batch norm with eps 0.8 from the second layer on, LeakyReLU(0.2), tanh. D: n-512-256-1.
-Adam(2e-4, 0.5), batch 64; G moves first, and D sees the same samples; L_D is halved.
+G: 100-128-256-512-1024-n, batch norm from the second layer on, LeakyReLU(0.2), tanh. D: n-512-256-1. Adam(2e-4, 0.5),
+batch 64; G moves first, and D sees the same samples; L_D is halved. Batch norm's eps is 0.8 there: in the Keras code
+that it follows, 0.8 is the momentum.
 """
 
 import torch
@@ -14,14 +15,14 @@ BATCH, N_Z = 64, 100
 class PyTorchGAN:
     """images (N, n) float32 in [-1, 1]."""
 
-    def __init__(self, images, seed):
+    def __init__(self, images, seed, eps=0.8):
         torch.set_num_threads(1)
         torch.manual_seed(seed)
         self.images, n = torch.tensor(images), images.shape[1]
         widths = [N_Z, 128, 256, 512, 1024]
         body = [nn.Linear(N_Z, 128), nn.LeakyReLU(0.2)]
         for a, b in zip(widths[1:], widths[2:]):
-            body += [nn.Linear(a, b), nn.BatchNorm1d(b, eps=0.8), nn.LeakyReLU(0.2)]
+            body += [nn.Linear(a, b), nn.BatchNorm1d(b, eps=eps), nn.LeakyReLU(0.2)]
         self.G = nn.Sequential(*body, nn.Linear(1024, n), nn.Tanh())
         self.D = nn.Sequential(nn.Linear(n, 512), nn.LeakyReLU(0.2), nn.Linear(512, 256), nn.LeakyReLU(0.2),
                                nn.Linear(256, 1))
