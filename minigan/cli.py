@@ -137,7 +137,7 @@ def _theory(out, seed):
     from minigan import theory
     print(f'{"":54} {"got":>9} {"allowed":>9}')
     wrong, count = _count(theory.check(out, seed=seed))
-    print(f'\n{out}/theory.png and {out}/figure1.gif show it.')
+    print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show it.')
     print(f'WRONG: {"; ".join(wrong)}' if wrong else f'All {count} hold.')
     return 1 if wrong else 0
 
@@ -179,7 +179,7 @@ def _parser():
     add('--seed', type=int, default=0, help='where the random numbers start')
     add = command('theory', _theory, "check the paper's theorems and claims in numbers, and draw them")
     add('--seed', type=int, default=0, help='where the random numbers start')
-    add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png and figure1.gif')
+    add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png, ring.png and figure1.gif')
     command('selftest', _selftest, 'check every CUDA kernel, and training, on this GPU')
     return parser
 

@@ -106,6 +106,11 @@ def at(value, t):
     return value(t) if callable(value) else value
 
 
+def falling(value, steps):
+    """The schedule that falls from value to 0 in a straight line, in so many steps."""
+    return lambda t: value * max(0, 1 - t / max(1, steps))
+
+
 def _scratch(net):
     """Room for one piece; a GPU takes theta whole, since each piece would cost it a launch."""
     xp = array_module(net.theta)

@@ -132,6 +132,20 @@ def figure_1(path, x, p_data, moments, *, seconds=0.1):
         first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
 
 
+def scatter(path, clouds, *, columns=5):
+    """Save a panel for each cloud of samples in the plane. clouds: title -> (centres of the data, samples)."""
+    rows = -(-len(clouds) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout='constrained')
+    for axes, (title, (centres, samples)) in zip(figure.subplots(rows, columns).flat, clouds.items()):
+        axes.scatter(*np.transpose(centres), s=60, color='C2', alpha=0.4, linewidths=0)
+        axes.scatter(*np.transpose(samples), s=2, color='C0', linewidths=0)
+        reach = 1.3 * np.abs(centres).max()
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect='equal')
+        axes.set_title(title, fontsize='medium')
+    with replacing(path) as file:
+        figure.savefig(file, dpi=100, format='png')
+
+
 def _rendered(figure):
     """A figure as a PIL image."""
     content = BytesIO()

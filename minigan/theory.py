@@ -10,7 +10,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde, norm, wasserstein_distance
 
-from minigan import data, losses, ops
+from minigan import data, losses, mixtures, ops
 from minigan.config import Config
 from minigan.gan import Game
 from minigan.layers import Dense, LeakyReLU
@@ -192,8 +192,38 @@ def figure_1_rows(moments):
             Row('mean |D(x) - 1/2| over the data, at the end', off, 0.03)]
 
 
+def perfect_modes(seed=0):
+    """Rows: what samples of the mixtures in the plane themselves score, within four standard errors."""
+    for name, mixture in mixtures.MIXTURES.items():
+        got, k = mixture.measure(mixture.sample(Streams(seed).at('sample', 0), mixtures.N)), len(mixture.centres)
+        expected = 1 - np.exp(-9 / 2)
+        error = (expected * (1 - expected) / mixtures.N) ** 0.5
+        yield Row(f'perfect samples, {name}: modes missed', k - got['modes'], 0)
+        yield Row('   |high quality - (1 - exp(-9/2))|', abs(got['high_quality'] - expected), 4 * error)
+        chi2 = k - 1 + 4 * (2 * (k - 1)) ** 0.5  # its mean and four standard deviations
+        yield Row('   reverse KL', got['reverse_kl'], chi2 / (2 * mixtures.N))
+
+
+def ring(*, seed=0, steps=3000, looks=(100, 300, 1000, 2000, 3000)):
+    """A run of Algorithm 1 on the ring of 8: step -> samples (2500, 2)."""
+    game, seen = mixtures.small_game(mixtures.RING, seed, steps=steps), {}
+    for t in range(steps):
+        game.step(t)
+        if t + 1 in looks:
+            seen[t + 1] = game.G(game.z(game.streams.at('sample', 0), mixtures.N))
+    return seen
+
+
+def ring_rows(seen):
+    """Rows: at the end G has found every mode, and draws near all of them about equally often."""
+    *_, got = map(mixtures.RING.measure, seen.values())
+    return [Row('G on the ring of 8: modes missed', 8 - got['modes'], 0),
+            Row('   share of samples beyond 3 sigma of every mode', 1 - got['high_quality'], 0.5),
+            Row('   reverse KL', got['reverse_kl'], 0.1)]
+
+
 def check(out, *, seed=0):
-    """Yield every Row, and leave two pictures in the folder out: theory.png and figure1.gif."""
+    """Yield every Row, and leave three pictures in the folder out: theory.png, ring.png and figure1.gif."""
     from minigan import plots  # late: matplotlib takes long to import
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -204,6 +234,10 @@ def check(out, *, seed=0):
     yield from saturation_rows(measured)
     plots.theory(out / 'theory.png', {name: (X, *(p(X) for p in (*PAIRS[name], *players)))
                                       for name, players in pairs.items()}, measured)
+    yield from perfect_modes(seed)
+    seen = ring(seed=seed)
+    yield from ring_rows(seen)
+    plots.scatter(out / 'ring.png', {f'step {t}': (mixtures.RING.centres, x) for t, x in seen.items()})
     moments = figure_1(seed=seed)
     yield from figure_1_rows(moments)
     plots.figure_1(out / 'figure1.gif', X, FIGURE_1(X), [

@@ -23,7 +23,7 @@ from minigan.layers import Noise
 from minigan.logs import COLUMNS, SPLIT, TensorBoard, as_array, as_rows, import_tensorboard, write_csv
 from minigan.net import Net
 from minigan.networks import RECIPES
-from minigan.optim import Average
+from minigan.optim import Average, falling
 from minigan.signals import Stopped, signals_received
 from minigan.streams import Streams
 
@@ -301,21 +301,16 @@ def build_game(config, recipe, dataset, xp=np):
     n = dataset.train.shape[1]
     G = Net(recipe.G(config.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp)
     steps = config.epochs * (minibatches.per_epoch // max(1, config.k))
-    noise = [Noise(_falling(config.input_noise, steps))] if config.input_noise else []
+    noise = [Noise(falling(config.input_noise, steps))] if config.input_noise else []
     D = Net([*noise, *recipe.D(n)], rng=streams.at('init', 0, 1), name='D', xp=xp)
     rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
     if config.schedule == 'linear':
-        rate_G, rate_D = _falling(rate_G, steps), _falling(rate_D, steps * config.k)
+        rate_G, rate_D = falling(rate_G, steps), falling(rate_D, steps * config.k)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
     return Game(G, D, recipe.optimizer(G, learning_rate=rate_G, **settings),
                 recipe.optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
                 m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
                 update=config.update, smoothing=config.label_smoothing)
-
-
-def _falling(value, steps):
-    """The schedule that falls from value to 0 in a straight line, in so many steps."""
-    return lambda t: value * max(0, 1 - t / max(1, steps))
 
 
 def means(game, real, fake, fake_G):

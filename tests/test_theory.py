@@ -18,7 +18,7 @@ def run(tmp_path_factory):
 
 
 def test_every_check_holds(run):
-    assert len(run[0]) == 22
+    assert len(run[0]) == 31
     for row in run[0]:
         assert row.ok, row
 
@@ -27,7 +27,7 @@ def test_the_command_prints_them_and_names_what_fails(run, tmp_path, monkeypatch
     monkeypatch.setattr(theory, 'check', lambda out, seed: iter(run[0]))
     assert main(['theory', '-o', str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert all(str(row) in text for row in run[0]) and 'All 22 hold.' in text
+    assert all(str(row) in text for row in run[0]) and 'All 31 hold.' in text
     wrong = theory.Row('wrong', 2.0, 1.0)
     monkeypatch.setattr(theory, 'check', lambda out, seed: iter([*run[0], wrong]))
     assert main(['theory', '-o', str(tmp_path)]) == 1
@@ -37,6 +37,8 @@ def test_the_command_prints_them_and_names_what_fails(run, tmp_path, monkeypatch
 def test_its_pictures_are_pictures(run):
     with Image.open(run[1] / 'theory.png') as picture:
         assert picture.size == (1100, 700) and len(picture.convert('L').getcolors()) > 50
+    with Image.open(run[1] / 'ring.png') as picture:
+        assert picture.size == (1100, 240) and len(picture.convert('L').getcolors()) > 50
     with Image.open(run[1] / 'figure1.gif') as animation:
         assert animation.n_frames == 60
         first = np.array(animation.convert('L'))
@@ -91,3 +93,18 @@ def test_a_G_that_does_not_learn_is_noticed(monkeypatch):
     assert not any(row.ok for row in theory.figure_1_rows(moments)[:1])
     np.testing.assert_array_equal(moments[0].samples, moments[-1].samples)
     assert FIGURE_1(X).max() == pytest.approx(norm.pdf(0, 0, 0.6))
+
+
+def test_a_G_that_misses_modes_is_noticed(monkeypatch):
+    seen = theory.ring(steps=100)
+    assert list(seen) == [100] and seen[100].shape == (2500, 2)
+    assert [row.ok for row in theory.ring_rows(seen)] == [False, False, False]
+    near_one = theory.mixtures.RING.centres[0] + np.zeros((2500, 2))
+    assert [row.ok for row in theory.ring_rows({1: near_one})] == [False, True, False]
+
+
+def test_samples_with_another_spread_or_fewer_modes_are_not_perfect(monkeypatch):
+    draw = theory.mixtures.Mixture.sample
+    for wrong in (lambda self, rng, m: 1.1 * draw(self, rng, m), lambda self, rng, m: draw(self, rng, 1)):
+        monkeypatch.setattr(theory.mixtures.Mixture, 'sample', wrong)
+        assert not all(row.ok for row in theory.perfect_modes())
