@@ -94,10 +94,14 @@ class Minibatches:
 
     def __call__(self, j):
         """x (m, n) in [-1, 1]."""
+        return ops.gather_images(self.images, self.rows(j), self.dtype)
+
+    def rows(self, j):
+        """Where the images of the j-th minibatch lie: (m,) indices."""
         epoch, i = divmod(j, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.streams.at('data', epoch).permutation(len(self.images))
-        return ops.gather_images(self.images, self._order[i * self.m:(i + 1) * self.m], self.dtype)
+        return self._order[i * self.m:(i + 1) * self.m]
 
 
 def cache_folder():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
+from minigan.data import Minibatches
 from minigan.gan import Game
 from minigan.layers import BatchNorm, Dense, LeakyReLU, Maxout, Noise
 from minigan.net import Net
@@ -15,7 +16,8 @@ from minigan.optim import Adam, falling
 from minigan.streams import Streams
 
 N = 2500  # samples, as published
-POINTS, EPOCH = 100_000, 1000  # of data; minibatches of 100 in it
+POINTS, BATCH = 100_000, 100  # of PacGAN's data; so an epoch has 1,000 steps
+EPOCH = POINTS // BATCH
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,11 @@ def pacgan_game(mixture, seed, *, steps, smoothing=0.0, input_noise=0.0, clip_no
     Its 400 epochs are 400,000 steps. The stabilisers are those of config.py; input_noise falls to 0 in so many steps.
     """
     streams = Streams(seed)
-    points = mixture.sample(streams.at('data', 0), POINTS)
-
-    def minibatch(j):
-        epoch, i = divmod(j, EPOCH)
-        if i == 0 or minibatch.order is None:
-            minibatch.order = streams.at('data', 1 + epoch).permutation(POINTS)
-        return points[minibatch.order[100 * i:100 * (i + 1)]]
-
-    minibatch.order = None
+    points = mixture.sample(streams.at('init', 1), POINTS)
+    minibatches = Minibatches(points, BATCH, streams)
     noise = [Noise(falling(input_noise, steps))] if input_noise else []
     G = Net(pacgan_G(), rng=streams.at('init', 0, 0), name='G')
     D = Net([*noise, *pacgan_D()], rng=streams.at('init', 0, 1), name='D')
     adams = [Adam(net, learning_rate=1e-4, beta1=0.8, clip_norm=clip_norm) for net in (G, D)]
-    return Game(G, D, *adams, minibatch, streams, m=100, n_z=2, update='simultaneous', smoothing=smoothing)
+    return Game(G, D, *adams, lambda j: points[minibatches.rows(j)], streams, m=BATCH, n_z=2, update='simultaneous',
+                smoothing=smoothing)
