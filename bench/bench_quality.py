@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from harness import RESULTS, Worker, describe, load, markdown, publish, save
+from harness import RESULTS, Worker, describe, keep, load, markdown, publish
 from matplotlib.figure import Figure
 
 from minigan import classifier, data, evaluation, metrics, training
@@ -32,6 +32,7 @@ NETWORKS = {  # name in the table -> how to train it
 }
 AVERAGED = 'goodfellow2014, averaged'  # the same run's samples from an average of theta_G, which the paper has not
 PEERS = {'PyTorch': {'eps': 0.8}, 'PyTorch, eps 1e-5': {'eps': 1e-5}}
+ROWS = 'article', *PEERS, 'goodfellow2014', AVERAGED, 'default', 'real images', 'k-means'
 MEASURES = {'frechet': ('Frechet', 1), 'score': ('score', 2), 'kl': ('KL', 3), 'precision': ('precision', 2),
             'recall': ('recall', 2), 'density': ('density', 2), 'coverage': ('coverage', 2), 'parzen': ('Parzen', 0),
             'memorisation': ('distance to train / test', 2)}
@@ -120,10 +121,10 @@ class Peer:
         return watch.curves
 
 
-def play(name, seed, source, results):
+def play(name, seed, source):
     """Train one in a process of its own and measure its samples. Yields (name in the table, result)."""
     worker = Worker(f'bench_quality:{"Peer" if name in PEERS else "Minigan"}', source, name, seed)
-    options = [results[f'default {seed}']['curve'][-1][0]] if name in PEERS else []
+    options = [load('quality')['runs'][f'default {seed}']['curve'][-1][0]] if name in PEERS else []
     if not worker.wait_until_ready():
         raise SystemExit(f'{name}: {worker.missing}')
     with tempfile.TemporaryDirectory() as folder:
@@ -134,22 +135,25 @@ def play(name, seed, source, results):
                 yield one, {'curve': curve, **judge_of(source)(samples[one])}
 
 
-def cells(runs):
-    """A row's cells: mean and standard error over the runs."""
-    for measure, (_, digits) in MEASURES.items():
+def cells(runs, measures):
+    """A row's cells: mean and standard error over the runs. measures: name -> (title, digits)."""
+    for measure, (_, digits) in measures.items():
         values = [run[measure] for run in runs if measure in run]
         error = f' ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}' if len(values) > 1 else ''
         yield f'{np.mean(values):.{digits}f}{error}' if values else ''
 
 
+def runs_of(content, name):
+    """The results with every seed."""
+    return [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
+
+
 def table(content):
     """The README's table."""
-    names = list(dict.fromkeys(key.rsplit(' ', 1)[0] for key in content['runs']))
     rows = []
-    for name in names:
-        runs = [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
+    for name, runs in ((name, runs_of(content, name)) for name in ROWS if runs_of(content, name)):
         seconds = f"{np.mean([run['curve'][-1][0] for run in runs]):.0f} s" if 'curve' in runs[0] else ''
-        rows.append([name, seconds, *cells(runs)])
+        rows.append([name, seconds, *cells(runs, MEASURES)])
     head = ['', 'training', *(title for title, _ in MEASURES.values())]
     return markdown(head, rows) + f"\n\n*{describe(content['machine'])}.*"
 
@@ -159,9 +163,8 @@ def chart(content, path):
     figure = Figure(figsize=(11, 4), layout='constrained')
     real = content['runs']['real images 0']
     for at, (axes, measure) in enumerate(zip(figure.subplots(1, 2), ('frechet', 'parzen')), start=1):
-        for i, name in enumerate((*NETWORKS, *PEERS)):
-            runs = [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
-            for j, run in enumerate(runs):
+        for i, name in enumerate(ROWS[:-2]):
+            for j, run in enumerate(runs_of(content, name)):
                 axes.plot(*np.transpose(run['curve'])[[0, at]], f'C{i}', label='' if j else name, linewidth=1.2)
         axes.axhline(real[measure], color='grey', linestyle=':', label='real images')
         axes.set_xscale('log')
@@ -182,25 +185,20 @@ def main():
     parser.add_argument('--only', nargs='*', default=['article', 'default', *PEERS, 'real images', 'k-means'])
     parser.add_argument('--seeds', nargs='*', type=int, default=[0, 1, 2])
     options = parser.parse_args()
-    path = RESULTS / 'quality.json'
 
-    def kept():
-        return load('quality')['runs'] if path.exists() else {}
-
-    def keep(name, result):
-        runs = {**kept(), name: result}  # read anew: another process may train other networks
-        save('quality', {'runs': runs})
+    def keep_and_print(name, result):
+        keep('quality', {name: result})
         print(name, json.dumps({key: round(value, 4) for key, value in result.items() if key in MEASURES}), flush=True)
 
     for seed in options.seeds:
         for name in options.only:
             if name not in ('real images', 'k-means'):
-                for one, result in play(name, seed, options.data, kept()):
-                    keep(f'{one} {seed}', result)
+                for one, result in play(name, seed, options.data):
+                    keep_and_print(f'{one} {seed}', result)
     judge = judge_of(options.data)
     for name, rows in (('real images', judge.real_images), ('k-means', judge.cluster_centres)):
         if name in options.only:
-            keep(f'{name} 0', rows(N))
+            keep_and_print(f'{name} 0', rows(N))
     content = load('quality')
     print(table(content))
     chart(content, RESULTS / 'quality.png')

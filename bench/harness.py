@@ -198,13 +198,20 @@ def describe(about):
 def save(name, content):
     """Write bench/results/NAME.json, with the machine beside the content. Returns what was written."""
     content = {'machine': machine(), **content}
-    (RESULTS / f'{name}.json').write_text(json.dumps(content, indent=1) + '\n')
+    text = re.sub(r'\[[^][{}]*\]', lambda numbers: ' '.join(numbers[0].split()), json.dumps(content, indent=1))
+    (RESULTS / f'{name}.json').write_text(text + '\n')  # innermost lists on one line
     return content
 
 
 def load(name):
     """What save wrote."""
     return json.loads((RESULTS / f'{name}.json').read_text())
+
+
+def keep(name, results):
+    """Add results to 'runs' in bench/results/NAME.json. It is read anew: another process may add others."""
+    kept = load(name)['runs'] if (RESULTS / f'{name}.json').exists() else {}
+    save(name, {'runs': {**kept, **results}})
 
 
 def markdown(head, rows):

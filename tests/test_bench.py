@@ -14,6 +14,7 @@ from minigan.kernels import SOURCE, parameters
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'bench'))
 
+import bench_mixtures  # noqa: E402
 import bench_ops  # noqa: E402
 import bench_quality  # noqa: E402
 import bench_scaling  # noqa: E402
@@ -159,11 +160,33 @@ def test_the_laws_of_scaling_are_found_again():
 
 @pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_scaling, ['scaling']),
                                              (bench_train, ['train-digits', 'train-mnist']),
-                                             (bench_quality, ['quality'])])
+                                             (bench_quality, ['quality']), (bench_mixtures, ['mixtures'])])
 def test_the_readmes_table_is_what_was_measured(module, results):
     readme = (ROOT / 'README.md').read_text()
     start, end = harness.span(readme, module.__name__)
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
+
+
+def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_keep_to_a_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(harness, 'RESULTS', tmp_path)
+    harness.keep('some', {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}})
+    harness.keep('some', {'b 0': {'modes': 5}})
+    assert harness.load('some')['runs'] == {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}, 'b 0': {'modes': 5}}
+    assert '[ 1.5, 2 ]' in (tmp_path / 'some.json').read_text()
+
+
+def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
+    content = {'runs': {'a b 0': {'modes': 6}, 'a b 1': {'modes': 8}, 'a 0': {'modes': 1}}}
+    measured = bench_quality.cells(bench_quality.runs_of(content, 'a b'), bench_mixtures.PLANE)
+    assert list(measured) == ['7.0 ± 1.0', '', '']
+    assert list(bench_quality.cells(bench_quality.runs_of(content, 'a'), {'modes': ('', 2)})) == ['1.00']
+
+
+def test_a_run_in_the_plane_is_measured_after_each_epoch(monkeypatch):
+    monkeypatch.setattr(bench_mixtures.mixtures, 'EPOCH', 2)
+    result = bench_mixtures.Plane('ring of 8', 'clip_norm', 0, 3).train()
+    assert len(result['curve']) == 3 and result['curve'][-1]['modes'] == result['modes']
+    assert np.shape(result['samples']) == (2, 500)
 
 
 @pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none', 'bench_ops.py --quick'])
