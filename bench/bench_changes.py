@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 import minigan
-from minigan import RECIPES, BatchNorm, Dense, LeakyReLU, Tanh, classifier, data, evaluation, metrics
+from minigan import RECIPES, BatchNorm, Dense, Dropout, LeakyReLU, Tanh, classifier, data, evaluation, metrics
 from minigan.training import Config, train
 
 N = evaluation.N
@@ -32,12 +32,19 @@ def bare_output_G(n_z, n):
             Dense(512, n), Tanh()]
 
 
+def smoother_D(n):
+    """The article's discriminator with slope 0.2."""
+    return [Dense(n, 512), LeakyReLU(0.2), Dropout(0.3),
+            Dense(512, 256), LeakyReLU(0.2), Dropout(0.3),
+            Dense(256, 1)]
+
+
 def changes():
     """(what was changed, the recipe so far), from the article to the default."""
     recipe, default = RECIPES['article'], RECIPES['default']
     yield 'the article', recipe
     for name, change in (('no batch norm, no LeakyReLU before tanh', {'G': bare_output_G}),
-                         ('slope 0.3 -> 0.2, no bias before batch norm', {'G': default.G, 'D': default.D}),
+                         ('slope 0.3 -> 0.2, no bias before batch norm', {'G': default.G, 'D': smoother_D}),
                          ('simultaneous -> alternating', {'update': default.update}),
                          ('beta1 0.9 -> 0.5, learning rates 1e-4 -> 2e-4',
                           {'beta1': 0.5, 'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4}),
@@ -47,7 +54,8 @@ def changes():
                            'batch': default.batch}),
                          ('learning rates fall to 0', {'schedule': default.schedule}),
                          ('samples from an average of theta_G', {'average': default.average}),
-                         ('a target of 0.9 for D(x): the default', {'label_smoothing': default.label_smoothing})):
+                         ('a target of 0.9 for D(x)', {'label_smoothing': default.label_smoothing}),
+                         ('dropout 0.3 -> 0.2: the default', {'D': default.D})):
         recipe = replace(recipe, **change)
         yield name, recipe
     assert recipe == default

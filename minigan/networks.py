@@ -71,9 +71,9 @@ def default_G(n_z, n):
 
 
 def default_D(n):
-    """The article's discriminator with slope 0.2."""
-    return [Dense(n, 512), LeakyReLU(0.2), Dropout(0.3),
-            Dense(512, 256), LeakyReLU(0.2), Dropout(0.3),
+    """The article's discriminator with slope 0.2, and a fifth of the units dropped."""
+    return [Dense(n, 512), LeakyReLU(0.2), Dropout(0.2),
+            Dense(512, 256), LeakyReLU(0.2), Dropout(0.2),
             Dense(256, 1)]
 
 
