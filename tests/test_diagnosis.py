@@ -107,7 +107,7 @@ def test_the_default_is_told_nothing(capsys):
 
 
 def test_a_G_that_learns_far_too_fast_collapses_and_is_told_so(capsys):
-    lines = warned(capsys, learning_rate_G=0.2, epochs=60)
+    lines = warned(capsys, learning_rate_G=0.4, epochs=60)
     for name in ('D has won', "G's gradient has vanished", 'the samples have collapsed'):
         assert sum(line.startswith(f'minigan: warning: {name}: for ') for line in lines) == 1, name
     assert len(lines) == 3
