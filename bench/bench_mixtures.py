@@ -2,11 +2,12 @@
 
     python bench/bench_mixtures.py
 
-Ring of 8 and grid of 25 with PacGAN's networks and optimiser (mixtures.py) for 10 epochs of 1,000 steps (--epochs 400,
-PacGAN's own, takes days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0, 1, 2. One thread each. The
-first row is without stabilisers (so on MNIST, the default without label smoothing); each of the next three, over seeds
-0, 1, 2, has one. Every result is kept in bench/results/mixtures.json as soon as it is there; --only chooses what to run
-again, such as 'MNIST none'. Then the README's table and a picture of the samples are made from that file.
+Ring of 8 and grid of 25 with PacGAN's networks and optimiser (mixtures.py) for 10 epochs of 1,000 steps (PacGAN's 400
+would take days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0, 1, 2. One thread each. The first row is
+without stabilisers (so on MNIST, the default without label smoothing); each of the next three, over seeds 0, 1, 2 and
+on the ring and MNIST alone, has one. Every result is kept in bench/results/mixtures.json as soon as it is there; --only
+chooses what to run again, such as 'MNIST none'. Then the README's table and a picture of the samples are made from that
+file.
 """
 
 import argparse
@@ -15,12 +16,13 @@ from dataclasses import replace
 
 import numpy as np
 from bench_quality import N, cells, judge_of, runs_of
-from harness import RESULTS, Worker, describe, keep, load, markdown, positive, publish
+from harness import RESULTS, Worker, keep, load, machines, markdown, publish
 
 import minigan
 from minigan import mixtures, plots
 from minigan.training import Config, train
 
+EPOCHS = 10  # in the plane
 STABILISERS = {  # name -> what it is in the plane, and on MNIST
     'none': ({}, {}),
     'clip_norm': ({'clip_norm': 1.0}, {'clip_norm': 1.0}),
@@ -41,15 +43,15 @@ PUBLISHED = {  # of the same networks without stabilisers: (ring of 8), (grid of
 class Plane:
     """PacGAN's baseline on a mixture."""
 
-    def __init__(self, mixture, stabiliser, seed, epochs):
-        self.mixture, self.epochs = mixtures.MIXTURES[mixture], epochs
-        steps, stabiliser = epochs * mixtures.EPOCH, STABILISERS[stabiliser][0]
+    def __init__(self, mixture, stabiliser, seed):
+        self.mixture = mixtures.MIXTURES[mixture]
+        steps, stabiliser = EPOCHS * mixtures.EPOCH, STABILISERS[stabiliser][0]
         self.game = mixtures.pacgan_game(self.mixture, seed, steps=steps, **stabiliser)
 
     def train(self):
         """Returns the measures after each epoch, and samples after the last."""
         curve = []
-        for t in range(self.epochs * mixtures.EPOCH):
+        for t in range(EPOCHS * mixtures.EPOCH):
             self.game.step(t)
             if (t + 1) % mixtures.EPOCH == 0:
                 samples = self.game.G(self.game.z(self.game.streams.at('sample', 0), mixtures.N))
@@ -67,14 +69,14 @@ class Images:
         """Returns every measure."""
         with tempfile.TemporaryDirectory() as folder:
             train(replace(self.config, out=f'{folder}/run'), quiet=True)
-            return judge_of(self.config.data)(minigan.load(f'{folder}/run').sample(N).reshape(N, -1))
+            return judge_of()(minigan.load(f'{folder}/run').sample(N).reshape(N, -1))
 
 
-def play(job, seed, epochs):
+def play(job, seed):
     """The result of one run, in a process of its own."""
     what, stabiliser = job.rsplit(' ', 1)
     worker = (Worker('bench_mixtures:Images', stabiliser, seed) if what == 'MNIST' else
-              Worker('bench_mixtures:Plane', what, stabiliser, seed, epochs))
+              Worker('bench_mixtures:Plane', what, stabiliser, seed))
     if not worker.wait_until_ready():
         raise SystemExit(f'{job}: {worker.missing}')
     result, _ = worker.call('train')
@@ -91,7 +93,7 @@ def table(content):
     rows += [[name, *ring, *grid, '', '', ''] for name, (ring, grid) in PUBLISHED.items()]
     head = ['', *(f'{what}: {title}' for what, measures in (('ring', PLANE), ('grid', PLANE), ('MNIST', IMAGES))
                   for title, _ in measures.values())]
-    return markdown(head, rows) + f"\n\n*{describe(content['machine'])}.*"
+    return markdown(head, rows) + f'\n\n{machines(content)}'
 
 
 def draw(content, path):
@@ -107,12 +109,11 @@ def main():
     """Parse the arguments, train, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='*', default=[*JOBS, 'perfect samples'])
-    parser.add_argument('--epochs', type=positive, default=10, help='in the plane')
     options = parser.parse_args()
 
     for job in options.only:
         for seed in range(JOBS.get(job, 0)):
-            result = play(job, seed, options.epochs)
+            result = play(job, seed)
             keep('mixtures', {f'{job} {seed}': result})
             print(job, seed, {key: round(value, 3) for key, value in result.items() if key in {**PLANE, **IMAGES}},
                   flush=True)
@@ -120,7 +121,7 @@ def main():
         rng = mixtures.Streams(0)
         keep('mixtures', {f'{name} perfect samples 0': mixture.measure(mixture.sample(rng.at('sample', 0), mixtures.N))
                           for name, mixture in mixtures.MIXTURES.items()})
-        keep('mixtures', {'MNIST perfect samples 0': judge_of('mnist').real_images(N)})
+        keep('mixtures', {'MNIST perfect samples 0': judge_of().real_images(N)})
     content = load('mixtures')
     print(table(content))
     publish('bench_mixtures', table(content))

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minigan.files import replacing
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
 REST = 0.1  # seconds after a block of several threads, until those of its libraries have stopped spinning
@@ -198,9 +200,14 @@ def describe(about):
 def save(name, content):
     """Write bench/results/NAME.json, with the machine beside the content. Returns what was written."""
     content = {'machine': machine(), **content}
-    text = re.sub(r'\[[^][{}]*\]', lambda numbers: ' '.join(numbers[0].split()), json.dumps(content, indent=1))
-    (RESULTS / f'{name}.json').write_text(text + '\n')  # innermost lists on one line
+    _write(name, content)
     return content
+
+
+def _write(name, content):
+    text = re.sub(r'\[[^][{}]*\]', lambda numbers: ' '.join(numbers[0].split()), json.dumps(content, indent=1))
+    with replacing(RESULTS / f'{name}.json', 'w') as file:
+        file.write(text + '\n')  # innermost lists on one line
 
 
 def load(name):
@@ -209,9 +216,18 @@ def load(name):
 
 
 def keep(name, results):
-    """Add results to 'runs' in bench/results/NAME.json. It is read anew: another process may add others."""
+    """Add results, dicts by name, to 'runs' in bench/results/NAME.json, each with what machine it is from.
+
+    The file is read anew, since another process may add others, though not in the same moment.
+    """
     kept = load(name)['runs'] if (RESULTS / f'{name}.json').exists() else {}
-    save(name, {'runs': {**kept, **results}})
+    on = describe(machine())
+    _write(name, {'runs': {**kept, **{key: {**result, 'on': on} for key, result in results.items()}}})
+
+
+def machines(content):
+    """The machines and days that the runs which were kept are from, one a line."""
+    return '\n\n'.join(f'*{on}.*' for on in dict.fromkeys(run['on'] for run in content['runs'].values()))
 
 
 def markdown(head, rows):

@@ -73,7 +73,7 @@ def load(source):
 
 
 def digest(dataset):
-    """SHA-256 of what a run learns from and is measured on, in hexadecimal digits."""
+    """SHA-256, in hexadecimal digits, of what a run learns from and is watched with: not of test images and labels."""
     return files.digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
                          'validation': dataset.validation}).tobytes().hex()
 

@@ -101,14 +101,15 @@ def _divergence(p, q):
 
 
 def precision_recall_density_coverage(samples, reference, *, k=5):
-    """Four shares, from balls around each point that reach to its k-th nearest neighbour of its own kind.
+    """Four numbers, from balls around each point that reach to its k-th nearest neighbour of its own kind.
 
         precision   samples in the ball of at least one reference point
         recall      reference points in the ball of at least one sample
         density     reference balls that a sample lies in, on average, over k: may exceed 1
         coverage    reference points whose ball holds at least one sample
 
-    For two sets of the same distribution, N = 10,000 and k = 5, about .5, .5, 1 and .97.
+    For two sets of the same distribution and k = 5, density is about 1 and coverage about 1 - 1 / 2^k, but precision
+    and recall depend on it: about .5 for a Gaussian in 1,000 dimensions, .95 in 8. Compare with real images.
     Kynkaanniemi et al. 2019; Naeem et al. 2020.
     """
     radii_s, radii_r = (_radii(x, k) for x in (samples, reference))

@@ -67,7 +67,7 @@ def small_game(mixture, seed, *, steps):
 
 
 def pacgan_G():
-    """PacGAN's generator: four layers of 400; weights with a standard deviation of 0.02."""
+    """PacGAN's generator: four layers of 400. Weights are uniform, as wide as its normal ones: their sigma is 0.02."""
     layers, n = [], 2
     for _ in range(4):
         layers += [Dense(n, 400, bias=False, a=0.02 * 3**0.5), BatchNorm(400, momentum=0.95, eps=1e-4), LeakyReLU(0)]

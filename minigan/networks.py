@@ -78,7 +78,10 @@ def default_D(n):
 
 
 def goodfellow2014_G(n_z, n):
-    """The 2014 paper's generator for MNIST, from the authors' code. Its pixels are in [0, 1]; minigan's in [-1, 1]."""
+    """The 2014 paper's generator for MNIST, from the authors' code. Its pixels are in [0, 1]; minigan's in [-1, 1].
+
+    Its last bias starts at 0; the authors' at the logits of the training images' mean, which no layer here knows.
+    """
     return [Dense(n_z, 1200, a=0.05), LeakyReLU(0), Dense(1200, 1200, a=0.05), LeakyReLU(0),
             Dense(1200, n, a=0.05), Sigmoid(), Scale(2, -1)]
 

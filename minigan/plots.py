@@ -136,12 +136,13 @@ def scatter(path, clouds, *, columns=5):
     """Save a panel for each cloud of samples in the plane. clouds: title -> (centres of the data, samples)."""
     rows = -(-len(clouds) // columns)
     figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout='constrained')
-    for axes, (title, (centres, samples)) in zip(figure.subplots(rows, columns).flat, clouds.items()):
+    for axes, (title, (centres, samples)) in zip(figure.subplots(rows, columns, squeeze=False).flat, clouds.items()):
         axes.scatter(*np.transpose(centres), s=60, color='C2', alpha=0.4, linewidths=0)
         axes.scatter(*np.transpose(samples), s=2, color='C0', linewidths=0)
         reach = 1.3 * np.abs(centres).max()
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect='equal')
-        axes.set_title(title, fontsize='medium')
+        outside = (np.abs(samples).max(axis=1) > reach).mean()
+        axes.set_title(title + (f', {outside:.0%} outside' if outside else ''), fontsize='medium')
     with replacing(path) as file:
         figure.savefig(file, dpi=100, format='png')
 

@@ -76,7 +76,8 @@ def _times_log(p, q):
 def theorem_1():
     """Rows: V(D*, G) = 2 JS(p_data, p_g) - log 4, and its least value -log 4 where p_g = p_data.
 
-    By quadrature, and by losses.V on samples and the logits of D*, whose mean is off by its own standard error.
+    By quadrature, which shows that the algebra is right; and, independent of it, by losses.V on samples and the logits
+    of D*, whose mean is off by its own standard error.
     """
     for name, (p_data, p_g) in PAIRS.items():
         expected = 2 * jensen_shannon(p_data, p_g) - np.log(4)

@@ -171,8 +171,62 @@ def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_keep
     monkeypatch.setattr(harness, 'RESULTS', tmp_path)
     harness.keep('some', {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}})
     harness.keep('some', {'b 0': {'modes': 5}})
-    assert harness.load('some')['runs'] == {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}, 'b 0': {'modes': 5}}
+    on = {'on': harness.describe(harness.machine())}
+    assert harness.load('some')['runs'] == {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3, **on},
+                                            'b 0': {'modes': 5, **on}}
+    assert harness.machines(harness.load('some')) == f"*{on['on']}.*"
     assert '[ 1.5, 2 ]' in (tmp_path / 'some.json').read_text()
+
+
+class Ticks:
+    """A processor's clock that goes on by 1 s with each look at it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def process_time(self):
+        self.now += 1
+        return self.now
+
+
+def test_what_is_spent_on_measuring_does_not_count_as_training(monkeypatch):
+    clock = Ticks()
+    monkeypatch.setattr(bench_quality, 'time', clock)
+    judge = type('Judge', (), {'parzen': lambda self, images: {'parzen': 5}})
+    monkeypatch.setattr(bench_quality, 'judge_of', judge)
+    monkeypatch.setattr(bench_quality.Stopwatch, 'frechet', lambda self, images: 7)
+    watch = bench_quality.Stopwatch()
+
+    def samples():
+        clock.now += 100
+    for _ in range(3):
+        clock.now += 10
+        watch.look({'a': samples, 'b': samples})
+    for name in 'ab':
+        assert [point[0] for point in watch.curves[name]] == pytest.approx([11, 22, 33], abs=3)
+        assert [point[1:] for point in watch.curves[name]] == [(7, 5)] * 3
+
+
+def test_the_peer_has_its_authors_layers_and_losses_and_learns():
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch_gan import PyTorchGAN
+    images = np.random.default_rng(0).choice(np.float32([-0.8, -0.7]), (640, 4))
+    gan = PyTorchGAN(images, 0, eps=1e-5)
+    assert [layer.out_features for layer in gan.G if isinstance(layer, torch.nn.Linear)] == [128, 256, 512, 1024, 4]
+    assert [layer.out_features for layer in gan.D if isinstance(layer, torch.nn.Linear)] == [512, 256, 1]
+    assert [layer.eps for layer in PyTorchGAN(images, 0).G if isinstance(layer, torch.nn.BatchNorm1d)] == [0.8] * 3
+    before = gan.samples(1000)
+    for _ in range(150):
+        gan.step()
+    for training in (False, True):
+        after = gan.samples(1000, training=training)
+        assert after.shape == (1000, 4) and abs(after.mean() - 0.125) < 0.05 < abs(before.mean() - 0.125)
+
+
+def test_a_peer_needs_the_seconds_of_the_default(monkeypatch):
+    monkeypatch.setattr(bench_quality, 'load', lambda name: {'runs': {}})
+    with pytest.raises(SystemExit, match='default, which has no result for seed 7 yet'):
+        next(bench_quality.play('PyTorch', 7))
 
 
 def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
@@ -184,7 +238,8 @@ def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
 
 def test_a_run_in_the_plane_is_measured_after_each_epoch(monkeypatch):
     monkeypatch.setattr(bench_mixtures.mixtures, 'EPOCH', 2)
-    result = bench_mixtures.Plane('ring of 8', 'clip_norm', 0, 3).train()
+    monkeypatch.setattr(bench_mixtures, 'EPOCHS', 3)
+    result = bench_mixtures.Plane('ring of 8', 'clip_norm', 0).train()
     assert len(result['curve']) == 3 and result['curve'][-1]['modes'] == result['modes']
     assert np.shape(result['samples']) == (2, 500)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minigan
-from minigan import classifier, data, evaluation
+from minigan import classifier, data, evaluation, metrics
 from minigan.cli import main
 from minigan.training import Config, train
 
@@ -52,6 +52,25 @@ def test_the_samples_are_the_generators(run, result):
     samples = minigan.load(run).sample(len(DIGITS.train)).reshape(len(DIGITS.train), -1)
     assert judge(samples) == result['columns']['samples']
     assert result['samples'] == len(DIGITS.train) and result['step'] == 28
+
+
+def test_each_measure_is_of_the_right_images():
+    """Classes and distances are compared with the training images, the rest with test; sigma is from validation."""
+    judge, ours = evaluation.Judge(DIGITS, classifier.load(DIGITS)), 0.9 * DIGITS.test[:200] / np.float32(255)
+    train, validation, test = (images / 255 for images in (DIGITS.train, DIGITS.validation, DIGITS.test))
+    features, p = judge.classifier(2 * ours - 1)
+    real, _ = judge.classifier((2 * test - 1).astype(np.float32))
+    got = judge(ours)
+    assert (got['parzen'], got['parzen_standard_error'], got['parzen_sigma']) == pytest.approx(
+        metrics.parzen(ours, validation, test), rel=1e-5)
+    assert got['frechet'] == pytest.approx(metrics.frechet(features, real), rel=1e-4)
+    shares = np.bincount(DIGITS.labels[0]) / len(train)
+    assert got['kl'] == pytest.approx(metrics.class_divergence(p, shares)[0], rel=1e-6)
+    assert got['memorisation'] == pytest.approx(
+        metrics.median_distance(ours, train) / metrics.median_distance(test, train), rel=1e-5)
+    assert metrics.parzen(ours, validation, test) != metrics.parzen(ours, test, validation)
+    order = minigan.Streams(0).at('data', 0).permutation(len(train))[:300]
+    assert judge.real_images(300)['histogram'] == judge((train[order]).astype(np.float32))['histogram']
 
 
 def test_the_same_call_gives_the_same_and_another_seed_others(run, result):

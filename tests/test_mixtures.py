@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigan import mixtures
-from minigan.layers import Dense, Noise
+from minigan.layers import BatchNorm, Dense, LeakyReLU, Maxout, Noise
 from minigan.mixtures import GRID, MIXTURES, N, RING
 from minigan.streams import Streams
 
@@ -52,6 +52,12 @@ def test_pacgans_networks_have_its_sizes_and_weights():
     game = mixtures.pacgan_game(GRID, 0, steps=1)
     assert game.G.theta.size == 2 * 400 + 3 * 400 * 400 + 4 * 2 * 400 + 400 * 2 + 2
     assert game.D.theta.size == 2 * 1000 + 1000 + 2 * (200 * 1000 + 1000) + 200 + 1
+    assert list(map(repr, game.G.layers)) == [
+        repr(layer) for n in (2, 400, 400, 400) for layer in (Dense(n, 400, bias=False), BatchNorm(400), LeakyReLU(0))
+    ] + ['Dense(400 -> 2)']
+    assert list(map(repr, game.D.layers)) == [
+        repr(layer) for n in (2, 200, 200) for layer in (Dense(n, 1000), Maxout(5))] + ['Dense(200 -> 1)']
+    assert {(layer.momentum, layer.eps) for layer in game.G.layers if isinstance(layer, BatchNorm)} == {(0.95, 1e-4)}
     weights = np.concatenate([layer.W.ravel() for net in (game.G, game.D) for layer in net.layers
                               if isinstance(layer, Dense)])
     assert weights.std() == pytest.approx(0.02, rel=0.01)

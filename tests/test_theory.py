@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.integrate import quad
 from scipy.stats import norm
 
 from minigan import losses, ops, theory
@@ -54,6 +55,17 @@ def test_a_mixture_is_a_density_and_its_samples_have_it():
     assert x.shape == (100_000, 1) and x.dtype == np.float32
     assert [x.mean(), (x < 0).mean()] == pytest.approx([0, 0.5], abs=0.02)
     assert [x[x < 0].std(), x[x > 0].std()] == pytest.approx([0.7, 0.5], abs=0.02)
+
+
+@pytest.mark.parametrize('name', PAIRS)
+def test_js_is_that_of_another_quadrature(name):
+    p, q = PAIRS[name]
+
+    def integrand(x):
+        a, b = p(np.array([x]))[0], q(np.array([x]))[0]
+        return sum(one * np.log(max(2 * one, 1e-300) / max(a + b, 1e-300)) / 2 for one in (a, b))
+    expected = quad(integrand, -8, 8, points=(-2, 0, 0.5, 2), limit=200)[0]
+    assert theory.jensen_shannon(p, q) == pytest.approx(expected, abs=1e-7)
 
 
 def test_js_is_0_for_the_same_and_log_2_for_densities_apart():

@@ -54,10 +54,10 @@ class PyTorchGAN:
             rows = next(self.order)
         return rows
 
-    def samples(self, n):
-        """(n, pixels) in [0, 1], in evaluation mode."""
-        self.G.eval()
+    def samples(self, n, *, training=False):
+        """(n, pixels) in [0, 1]; training: with the statistics of minibatches, as its authors draw them."""
+        self.G.train(training)
         with torch.no_grad():
-            samples = self.G(torch.randn(n, N_Z)).numpy() / 2 + 0.5
+            samples = torch.cat([self.G(z) for z in torch.randn(n, N_Z).split(BATCH)]).numpy() / 2 + 0.5
         self.G.train()
         return samples
