@@ -25,7 +25,7 @@ from minigan.streams import Streams
 from minigan.training import Config
 
 N, SOURCE = evaluation.N, 'mnist'
-LOOKS = 25  # points of a curve
+LOOKS = 5  # points of a curve
 NETWORKS = {  # name in the table -> how to train it
     'article': {'network': 'article', 'epochs': 25},
     'goodfellow2014': {'network': 'goodfellow2014', 'epochs': 250, 'average': 3.0},
