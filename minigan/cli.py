@@ -233,7 +233,8 @@ def _add_train_options(add):
     choice('--update', choices=['alternating', 'simultaneous'],
            help=f'D first and then G with new noise, as in Algorithm 1, or both at once, as in the article ({SETTING})')
     choice('--schedule', choices=SCHEDULES,
-           help=f'both learning rates stay, or fall in a straight line to 0 at the end of the run ({SETTING})')
+           help='both learning rates stay, or, after a short rise, fall in a straight line to 0 at the end of the run '
+                f'({SETTING})')
     choice('--average', type=float, metavar='X',
            help='draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0: with '
                 f'theta_G itself ({SETTING})')

@@ -27,6 +27,7 @@ from minigan.optim import Average, falling
 from minigan.signals import Stopped, signals_received
 from minigan.streams import Streams
 
+RISE = 0.04  # share of a run in which the rates of a linear schedule rise: an epoch of 25
 GLANCE = 10  # steps between two looks at the losses and the gradients
 
 
@@ -305,7 +306,7 @@ def build_game(config, recipe, dataset, xp=np):
     D = Net([*noise, *recipe.D(n)], rng=streams.at('init', 0, 1), name='D', xp=xp)
     rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
     if config.schedule == 'linear':
-        rate_G, rate_D = falling(rate_G, steps), falling(rate_D, steps * config.k)
+        rate_G, rate_D = falling(rate_G, steps, rise=RISE), falling(rate_D, steps * config.k, rise=RISE)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
     return Game(G, D, recipe.optimizer(G, learning_rate=rate_G, **settings),
                 recipe.optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
