@@ -49,13 +49,12 @@ def changes():
                          ('beta1 0.9 -> 0.5, learning rates 1e-4 -> 2e-4',
                           {'beta1': 0.5, 'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4}),
                          ('beta1 0', {'beta1': default.beta1}),
+                         ('dropout 0.3 -> 0.2', {'D': default.D}),
                          ('learning rates 4e-3 (G) and 1e-3 (D), batch 50',
                           {'learning_rate_G': default.learning_rate_G, 'learning_rate_D': default.learning_rate_D,
                            'batch': default.batch}),
                          ('learning rates rise, and fall to 0', {'schedule': default.schedule}),
-                         ('samples from an average of theta_G', {'average': default.average}),
-                         ('a target of 0.9 for D(x)', {'label_smoothing': default.label_smoothing}),
-                         ('dropout 0.3 -> 0.2: the default', {'D': default.D})):
+                         ('samples from an average of theta_G: the default', {'average': default.average})):
         recipe = replace(recipe, **change)
         yield name, recipe
     assert recipe == default

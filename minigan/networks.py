@@ -97,7 +97,7 @@ RECIPES = {
     'article': Recipe(article_G, article_D, batch=32, learning_rate_G=1e-4, learning_rate_D=1e-4, beta1=0.9,
                       update='simultaneous'),
     'default': Recipe(default_G, default_D, batch=50, learning_rate_G=4e-3, learning_rate_D=1e-3, beta1=0.0,
-                      update='alternating', schedule='linear', average=1.0, label_smoothing=0.1),
+                      update='alternating', schedule='linear', average=1.0),
     'goodfellow2014': Recipe(goodfellow2014_G, goodfellow2014_D, batch=100, learning_rate_G=0.1, learning_rate_D=0.05,
                              beta1=None, update='simultaneous', optimizer=decaying_sgd, prior='uniform'),
 }  # the authors halve L_D; half its learning rate is the same

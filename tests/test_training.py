@@ -38,7 +38,7 @@ def test_a_run_leaves_its_folder():
     assert about['config'] == {
         'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'n_z': 100, 'k': 1,
         'learning_rate_G': 4e-3, 'learning_rate_D': 1e-3, 'beta1': 0.0, 'objective': 'nonsaturating',
-        'update': 'alternating', 'schedule': 'linear', 'average': 1.0, 'label_smoothing': 0.1, 'input_noise': 0.0,
+        'update': 'alternating', 'schedule': 'linear', 'average': 1.0, 'label_smoothing': 0.0, 'input_noise': 0.0,
         'clip_norm': 0.0, 'seed': 5, 'device': 'cpu', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
     sha256 = about['images'].pop('sha256')
     assert len(sha256) == 64
@@ -48,7 +48,7 @@ def test_a_run_leaves_its_folder():
 
 
 def test_the_log_has_a_row_an_epoch_and_agrees_with_itself():
-    rows = log(train(small(label_smoothing=0), quiet=True))
+    rows = log(train(small(), quiet=True))
     assert [row['epoch'] for row in rows] == [1, 2] and [row['step'] for row in rows] == [44, 88]
     for row in rows:
         for split in ('train', 'validation'):
