@@ -172,7 +172,7 @@ def figure_1(*, seed=0, steps=3000, frames=60):
             name='D')
     G.layers[-1].b[...] = -2
     adams = [Adam(net, learning_rate=lambda t: 0.005 * (1 - t / steps) ** 2, beta1=0) for net in (G, D)]
-    game = Game(G, D, *adams, lambda j: FIGURE_1.sample(streams.at('data', j), 128), streams, m=128, n_z=1,
+    game = Game(G, D, *adams, lambda j: FIGURE_1.sample(streams.at('data', j), 512), streams, m=512, n_z=1,
                 prior='uniform')
     z = np.linspace(-3**0.5, 3**0.5, 1001, dtype=np.float32)[:, None]
     moments, shown = [], set(np.linspace(0, steps, frames).astype(int).tolist())
