@@ -2,7 +2,7 @@
 
     python bench/bench_quality.py
 
-On MNIST, one thread each, seeds 3, 4, 5 (the settings of default were chosen with seeds 0, 1, 2): the networks article
+On MNIST, one thread each, seeds 3, 4, 5 (what was chosen with which, the README says): the networks article
 and default for 25 epochs, and the dense GAN that is copied most in PyTorch (references/pytorch_gan.py) for as many
 seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are of the
 processor, of training alone. Every run's result is kept in

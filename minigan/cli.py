@@ -233,8 +233,7 @@ def _add_train_options(add):
     choice('--update', choices=['alternating', 'simultaneous'],
            help=f'D first and then G with new noise, as in Algorithm 1, or both at once, as in the article ({SETTING})')
     choice('--schedule', choices=SCHEDULES,
-           help='both learning rates stay, or, after a short rise, fall in a straight line to 0 at the end of the run '
-                f'({SETTING})')
+           help=f'both learning rates stay, or rise at first and then fall to 0 at the end of the run ({SETTING})')
     choice('--average', type=float, metavar='X',
            help='draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0: with '
                 f'theta_G itself ({SETTING})')
@@ -248,8 +247,7 @@ def _add_train_options(add):
     choice('--seed', type=int,
            help=f'where the random numbers start; the same seed gives the same result (default: {own["seed"]})')
     choice('--device', choices=['auto', 'cpu', 'cuda'],
-           help='where to compute: NumPy on the CPU, CuPy on the GPU, or the GPU if it works '
-                f'(default: {own["device"]})')
+           help=f'where to compute: NumPy on the CPU, CuPy on a GPU, or a GPU if it works (default: {own["device"]})')
     choice('--samples-every', type=int, metavar='N',
            help='epochs between two pictures of samples (default: a tenth of them)')
     choice('--save-every', type=float, metavar='SECONDS',

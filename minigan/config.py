@@ -11,8 +11,8 @@ SCHEDULES = ('constant', 'linear')
 class Config:
     """The choices of a run. None stands for the network's own setting.
 
-    schedule: of both learning rates, 'constant' or 'linear', in a straight line to 0 at the end of the run, to which
-    they rise in its first 4 %.
+    schedule: of both learning rates, 'constant' or 'linear': they rise in the first 4 % of the run, and fall in a
+    straight line to 0 at its end.
     average: samples are drawn with an average of theta_G over about the last 1 / (1 + average) of the run so far; 0:
     with theta_G itself. label_smoothing: D's target for data is 1 - this. input_noise: standard deviation of noise on
     D's inputs at first; it falls to 0 like a linear schedule. clip_norm: the largest norm of a gradient, 0 for any.

@@ -109,8 +109,8 @@ def at(value, t):
 def falling(value, steps, *, rise=0.0):
     """The schedule that falls from value to 0 in a straight line, in so many steps.
 
-    rise: the share of them in which it climbs from 0 to that line first, in nearly a straight one: Adam's first steps
-    are the largest of all, before it knows how large a gradient can be. Goyal et al. 2017, section 2.2.
+    rise: the share of them in which it climbs from 0 to that line first, in nearly a straight one: in Adam's first step
+    every parameter moves by the whole rate, however small its gradient. Goyal et al. 2017, section 2.2.
     """
     return lambda t: value * max(0, 1 - t / max(1, steps)) * min(1, (t + 1) / max(1, rise * steps))
 

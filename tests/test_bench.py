@@ -223,6 +223,20 @@ def test_the_peer_has_its_authors_layers_and_losses_and_learns():
         assert after.shape == (1000, 4) and abs(after.mean() - 0.125) < 0.05 < abs(before.mean() - 0.125)
 
 
+@pytest.mark.parametrize('better', [False, True])
+def test_of_a_peers_samples_the_better_mode_counts(better, monkeypatch, tmp_path):
+    """Its Frechet distance is a stand-in here: the distance from 1. No seconds, so nothing is trained."""
+    gan = type('GAN', (), {'samples': lambda self, n, training=False: np.full((n, 4), 1 if training == better else 3)})
+    monkeypatch.setattr(bench_quality, 'judge_of', type('Judge', (), {'parzen': lambda self, images: {'parzen': 5}}))
+    monkeypatch.setattr(bench_quality.Stopwatch, 'frechet', lambda self, images: abs(images.mean() - 1))
+    peer = bench_quality.Peer.__new__(bench_quality.Peer)
+    peer.name, peer.gan = 'PyTorch', gan()
+    curves = peer.train(tmp_path / 'samples.npz', seconds=0)
+    assert len(curves['PyTorch']) == bench_quality.LOOKS
+    with np.load(tmp_path / 'samples.npz') as samples:
+        assert samples['PyTorch'].shape == (bench_quality.N, 4) and (samples['PyTorch'] == 1).all()
+
+
 def test_a_peer_needs_the_seconds_of_the_default(monkeypatch):
     monkeypatch.setattr(bench_quality, 'load', lambda name: {'runs': {}})
     with pytest.raises(SystemExit, match='default, which has no result for seed 7 yet'):
