@@ -15,7 +15,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` in a scri
 @pytest.fixture
 def cupy(monkeypatch):
     """The stand-in, as what `import cupy` gives."""
-    from support.host_cuda import COMPILER
+    from minigan.emulator import COMPILER
     from support.standin import Cupy
     if COMPILER is None:
         pytest.skip('no C++ compiler, or not Linux')

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import nvrtc
-from support.host_cuda import COMPILER, CompileError, HostModule
 
-from minigan import backend, kernels, ops
+from minigan import backend, kernels, nvrtc, ops
+from minigan.emulator import COMPILER, CompileError, HostModule
 from minigan.kernels import SOURCE, Kernels, fit, parameters, twin
 from minigan.selftest import DRAWS, arguments, compare_draws, compare_twin
 

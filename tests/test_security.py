@@ -9,6 +9,7 @@ SOURCES = sorted((Path(__file__).parents[1] / 'minigan').glob('*.py'))
 FORBIDDEN = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'joblib', 'cloudpickle', 'eval', 'exec',
              '__import__', 'system', 'popen', 'subprocess', 'shell', 'extract', 'extractall', 'unpack_archive',
              'allow_pickle', 'urlopen', 'urlretrieve', 'load_pickle', 'HTTPHandler', 'FileHandler', 'FTPHandler'}
+ALLOWED = {'emulator.py': {'subprocess'}}  # it calls the C++ compiler
 
 
 def names(tree):
@@ -26,13 +27,13 @@ def names(tree):
                     yield part, node
 
 
-def offences(source):
-    return [f'line {node.lineno}: {name}' for name, node in names(ast.parse(source)) if name in FORBIDDEN]
+def offences(source, allowed=frozenset()):
+    return [f'line {node.lineno}: {name}' for name, node in names(ast.parse(source)) if name in FORBIDDEN - allowed]
 
 
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: path.name)
 def test_no_source_can_run_what_it_reads(path):
-    assert offences(path.read_text()) == []
+    assert offences(path.read_text(), ALLOWED.get(path.name, set())) == []
 
 
 @pytest.mark.parametrize('source', [

@@ -1,7 +1,7 @@
 """Stands in for cupy, on a CPU: code may use what the real package has (cupy_names.json) and nothing else.
 
 Like the real one it refuses NumPy arrays, never copies to the host unasked, gives 0-d arrays where NumPy gives numbers,
-and leaves new memory undefined (here: NaN). Raw kernels run in host_cuda. Unlike the real one it counts.
+and leaves new memory undefined (here: NaN). Raw kernels run in minigan.emulator. Unlike the real one it counts.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 from support.cupy_names import TABLE
-from support.host_cuda import HostModule
+from minigan.emulator import HostModule
 
 NAMES = json.loads(TABLE.read_text())
 VIEWS = {'reshape', 'ravel', 'view', 'transpose', 'squeeze', 'swapaxes', 'expand_dims', 'broadcast_to'}  # if contiguous
@@ -82,7 +82,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801: its name in c
 
 class Cupy(types.ModuleType):
     """The module. counts: kernels launched, matrix products among them; waits for the device; copies to it.
-    order: of threads, as in cuda_host.h; fma: as in host_cuda.
+    order: of threads, and fma: as in minigan.emulator.
 
     A call counts as one launch, where the real package may need more: only concatenate, for which that is known,
     counts one a part. Views and undefined memory cost none.

@@ -1,4 +1,4 @@
-"""cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (cuda_host.h).
+"""cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
 Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
 first byte beyond an array is noticed; what lies behind a const pointer must come back unchanged.
@@ -23,7 +23,7 @@ FLAGS = ['-O1', '-std=c++17', '-fPIC', '-shared', '-ffp-contract=off', '-U_FORTI
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error']  # an index beyond a shared array
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
-HEADER = Path(__file__).with_name('cuda_host.h')
+HEADER = Path(__file__).with_name('emulator.h')
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
 
@@ -33,7 +33,7 @@ class CompileError(Exception):
 
 
 class HostModule:
-    """A compiled source. seed: the order of blocks and threads, see cuda_host.h; may be changed between launches.
+    """A compiled source. seed: the order of blocks and threads, see emulator.h; may be changed between launches.
 
     fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's does.
     """
