@@ -2,7 +2,8 @@
 
 from minigan.gan import Game
 from minigan.gradcheck import gradcheck
-from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sigmoid, Tanh
+from minigan.layers import (BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid,
+                            Tanh)
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
@@ -10,7 +11,7 @@ from minigan.streams import Streams
 
 __version__ = '0.1.0'
 __all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Maxout', 'Net', 'Noise', 'RECIPES',
-           'SGDMomentum', 'Scale', 'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']
+           'SGDMomentum', 'Scale', 'Sequential', 'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']
 
 
 def load(path):

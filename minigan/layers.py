@@ -12,13 +12,16 @@ class Layer:
 
     shapes:        name -> shape of each trainable parameter; Net binds W and its derivative dW for a name 'W'
     state_shapes:  name -> shape of what training updates without a gradient (moving averages)
-    mixes_rows:    whether a row of the output depends on other rows of the minibatch
+    layers:        the layers that it is made of; Net binds their parameters too
+    mixes_rows:    whether a row of the output depends on other rows of the minibatch; as a rule, whether one of layers does
+    takes_integers: whether x are integers, as an embedding's; then there is no dx
     cache:         what forward leaves for backward
     """
 
     shapes = {}
     state_shapes = {}
-    mixes_rows = False
+    layers = ()
+    takes_integers = False
     cache = None
     _bound = frozenset()
 
@@ -30,8 +33,22 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, dy, *, param_grads, input_grad):
-        """dx from dy; assigns the parameters' derivatives (dW[...] = ...) if param_grads; None if not input_grad."""
+        """dx from dy, and the parameters' derivatives, assigned (dW[...] = ...).
+
+        Nobody reads the latter unless param_grads, nor dx unless input_grad: both may then be left out.
+        """
         raise NotImplementedError
+
+    @property
+    def mixes_rows(self):
+        """Unless a class says otherwise: whether one of its layers does."""
+        return any(layer.mixes_rows for layer in self.layers)
+
+    def drop_cache(self):
+        """Forget what forward has left, here and in the layers that this one is made of."""
+        self.cache = None
+        for layer in self.layers:
+            layer.drop_cache()
 
     def bind(self, **views):
         """Called by Net: the named attributes become views into its flat buffers, and stay so."""
@@ -56,6 +73,26 @@ class Layer:
 
     def __repr__(self):
         return f'{type(self).__name__}()'
+
+
+class Sequential(Layer):
+    """Layers one after the other, as one layer: what blocks are made of."""
+
+    def __init__(self, *layers):
+        self.layers = layers
+
+    def forward(self, x, *, training, rng):
+        for layer in self.layers:
+            x = layer.forward(x, training=training, rng=rng)
+        return x
+
+    def backward(self, dy, *, param_grads, input_grad):
+        for i, layer in reversed(list(enumerate(self.layers))):
+            dy = layer.backward(dy, param_grads=param_grads, input_grad=input_grad or i > 0)
+        return dy
+
+    def __repr__(self):
+        return f'{type(self).__name__}({", ".join(map(repr, self.layers))})'
 
 
 class Dense(Layer):

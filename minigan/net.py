@@ -1,7 +1,5 @@
 """Net: layers in sequence over one flat buffer of parameters."""
 
-from itertools import accumulate
-
 import numpy as np
 
 from minigan.fusion import fuse
@@ -19,30 +17,50 @@ class Net:
 
     layers: a list of Layer; name: for error messages; rng: Draws for the starting values; xp: numpy or cupy.
     fused: whether training runs neighbouring layers as one (fusion.py); None: on a GPU.
+    Raises ValueError for a layer that stands at two places: it has one cache.
     """
 
     def __init__(self, layers, *, rng, name='net', dtype=np.float32, xp=np, fused=None):
         self.layers, self.name, self.dtype = layers, name, np.dtype(dtype)
         self._chains = {False: layers, True: fuse(layers) if fused or fused is None and xp is not np else layers}
         self._chain = layers  # what the last forward went through
-        self.slots = self._bind_all('shapes', ('theta', ''), ('dtheta', 'd'), xp=xp)
-        self.state_slots = self._bind_all('state_shapes', ('state', ''), xp=xp)
+        self.takes_integers = bool(layers) and layers[0].takes_integers
+        self._parts = dict(parts(layers))
+        self._check_parts()
+        self.slots = self._allocate('shapes', 'theta', 'dtheta', xp=xp)
+        self.state_slots = self._allocate('state_shapes', 'state', xp=xp)
+        self.bind()
         self.version = 0  # counts the changes of theta
         self._cached = None  # the version whose cache the layers hold
-        for layer in layers:
+        for layer in self._parts.values():
             layer.init(rng)
 
-    def _bind_all(self, kind, *buffers, xp):
-        owned = [(number, layer, name, shape) for number, layer in enumerate(self.layers, 1)
-                 for name, shape in getattr(layer, kind).items()]
-        ends = list(accumulate((int(np.prod(shape)) for *_, shape in owned), initial=0))
-        for buffer, prefix in buffers:
-            flat = xp.zeros(ends[-1], self.dtype)
-            setattr(self, buffer, flat)
-            for (_, layer, name, shape), start, end in zip(owned, ends, ends[1:]):
-                layer.bind(**{prefix + name: flat[start:end].reshape(shape)})
-        return [(f'{number}.{type(layer).__name__}.{name}', start, shape)
-                for (number, layer, name, shape), start in zip(owned, ends)]
+    def _check_parts(self):
+        places = {}
+        for place, layer in self._parts.items():
+            if id(layer) in places:
+                raise ValueError(f'{self.name}: {layer} stands at {places[id(layer)]} and at {place}, but has one cache: '
+                                 'make two layers')
+            places[id(layer)] = place
+
+    def _allocate(self, kind, *buffers, xp):
+        """Make the flat buffers for one kind of shapes. Returns the table of slots."""
+        slots, size = [], 0
+        for place, layer in self._parts.items():
+            for name, shape in getattr(layer, kind).items():
+                slots.append((f'{place}.{name}', size, shape))
+                size += int(np.prod(shape))
+        for buffer in buffers:
+            setattr(self, buffer, xp.zeros(size, self.dtype))
+        return slots
+
+    def bind(self):
+        """Make each layer's parameters, their derivatives and its state views into this net's buffers."""
+        for slots, flat, prefix in ((self.slots, self.theta, ''), (self.slots, self.dtheta, 'd'),
+                                    (self.state_slots, self.state, '')):
+            for slot, view in views(flat, slots).items():
+                place, name = slot.rsplit('.', 1)
+                self._parts[place].bind(**{prefix + name: view})
 
     def forward(self, x, *, training=True, rng=None, keep_cache=True):
         """The output for the rows of x. With keep_cache, a backward pass must follow before the next such forward.
@@ -50,7 +68,7 @@ class Net:
         training: minibatch statistics and dropout, or the moving averages and none. rng: Draws, for dropout.
         Raises ValueError for x of another dtype, RuntimeError when an earlier forward still waits for its backward.
         """
-        if x.dtype != self.dtype:
+        if x.dtype != self.dtype and not (self.takes_integers and x.dtype.kind in 'iu'):
             raise ValueError(f'{self.name}: expected x of dtype {self.dtype}, got {x.dtype}')
         if self._cached is not None:
             raise RuntimeError(f'{self.name}: a second forward before the first one\'s backward would lose its cache')
@@ -58,7 +76,7 @@ class Net:
         for layer in self._chain:
             x = layer.forward(x, training=training, rng=rng)
             if not keep_cache:
-                layer.cache = None  # at once: thousands of samples then need the memory of two layers, not of all
+                layer.drop_cache()  # at once: thousands of samples then need the memory of two layers, not of all
         if keep_cache:
             self._cached = self.version
         return x
@@ -81,13 +99,14 @@ class Net:
         for i, layer in reversed(list(enumerate(self._chain))):
             dy = layer.backward(dy, param_grads=param_grads, input_grad=input_grad or i > 0)
         if not keep_cache:
-            self._drop_cache()
+            self.drop_cache()
         return dy
 
-    def _drop_cache(self):
+    def drop_cache(self):
+        """Forget the last forward."""
         self._cached = None
         for layer in self._chain:
-            layer.cache = None
+            layer.drop_cache()
 
     @property
     def layers_in_training(self):
@@ -100,3 +119,17 @@ class Net:
 
     def __repr__(self):
         return f'{self.name}: ' + ', '.join(map(repr, self.layers))
+
+
+def parts(layers, place='', *, nested=True):
+    """(place, layer) for all layers: '1.Dense', '2.Sequential'; nested: and those inside, '2.Sequential.1.Dense'."""
+    for number, layer in enumerate(layers, 1):
+        name = f'{place}{number}.{type(layer).__name__}'
+        yield name, layer
+        if nested:
+            yield from parts(layer.layers, f'{name}.')
+
+
+def views(flat, slots):
+    """name -> the part of a flat buffer that the slot describes, in its own shape."""
+    return {name: flat[start:start + int(np.prod(shape))].reshape(shape) for name, start, shape in slots}

@@ -6,7 +6,7 @@ import numpy as np
 
 from minigan import data, ops
 from minigan.backend import to_host
-from minigan.gradcheck import TOLERANCE
+from minigan.derivatives import TOLERANCE
 from minigan.kernels import loaded
 from minigan.layers import LeakyReLU
 from minigan.networks import RECIPES

@@ -4,7 +4,7 @@ import numpy as np
 
 from minigan import kernels
 
-STREAMS = ('init', 'data', 'noise', 'dropout', 'sample')  # append only: the position is part of the key
+STREAMS = ('init', 'data', 'noise', 'dropout', 'sample', 'check')  # append only: the position is part of the key
 
 
 class Streams:

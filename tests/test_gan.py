@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses,
                      ops)
-from minigan.gradcheck import check
+from minigan.derivatives import check
 from minigan.ops import sigmoid
 from minigan.selfcheck import through_D
 

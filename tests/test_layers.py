@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minigan import (BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Net, Noise, Scale, Sigmoid, Streams,
                      Tanh, gradcheck, ops)
-from minigan.gradcheck import TOLERANCE
+from minigan.derivatives import TOLERANCE
 
 LAYERS = {'Dense': lambda n: Dense(n, 3), 'Dense without bias': lambda n: Dense(n, 3, bias=False),
           'BatchNorm': BatchNorm, 'LeakyReLU': lambda n: LeakyReLU(0.2), 'Dropout': lambda n: Dropout(0.4),

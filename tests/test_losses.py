@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan import losses
-from minigan.gradcheck import check
+from minigan.derivatives import check
 from minigan.ops import sigmoid
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan import ops
-from minigan.gradcheck import check
+from minigan.derivatives import check
 from minigan.selfcheck import plain_adam
 
 widths = st.integers(1, 6)

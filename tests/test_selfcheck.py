@@ -5,7 +5,8 @@ import pytest
 import minigan
 from minigan import RECIPES, Layer, losses, selfcheck
 from minigan.cli import main
-from minigan.gradcheck import Report, Row
+from minigan.derivatives import Report
+from minigan.differences import Row
 
 CASES = dict(selfcheck.cases())
 
