@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, losses,
+from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Sequential, Streams, Tanh, losses,
                      ops)
 from minigan.derivatives import check
 from minigan.ops import sigmoid
@@ -215,6 +215,13 @@ def test_a_batch_norm_in_D_is_refused():
     game = make()
     D = Net([Dense(N, 5), BatchNorm(5), Dense(5, 1)], rng=Streams(0).at('init', 0), name='D', dtype=np.float64)
     with pytest.raises(ValueError, match=r'D: BatchNorm\(5\) mixes data and samples'):
+        Game(game.G, D, game.optimizer_G, Adam(D, learning_rate=1), game.minibatch, game.streams, m=M, n_z=N_Z)
+
+
+def test_a_batch_norm_deep_inside_D_is_refused_too():
+    game = make()
+    D = Net([Sequential(Dense(N, 5), BatchNorm(5)), Dense(5, 1)], rng=Streams(0).at('init', 0), name='D', dtype=np.float64)
+    with pytest.raises(ValueError, match=r'D: Sequential\(.*BatchNorm\(5\)\) mixes data and samples'):
         Game(game.G, D, game.optimizer_G, Adam(D, learning_rate=1), game.minibatch, game.streams, m=M, n_z=N_Z)
 
 

@@ -9,7 +9,7 @@ from minigan.ops import sigmoid
 CASES = dict(selfcheck.cases())
 BATCH_NORM, DENSE = 'BatchNorm(6), training', 'Dense(6 -> 4), training'
 ADAM, SGD = (name for name in CASES if name.startswith(('Adam', 'SGD')))
-real_dropout, real_batch_norm = ops.dropout, ops.batch_norm_backward
+real_maxout, real_batch_norm = ops.maxout_backward, ops.batch_norm_backward
 
 
 def batch_norm_backward(dy, gamma, cache, *, mean=1, xhat_term=1, gamma_factor=True):
@@ -105,6 +105,18 @@ MUTANTS = [  # what is replaced, by what, and the case that has to notice
     ('maxout_backward', lambda dy, x, y, *, pieces: np.tile(dy, pieces) * (x == np.repeat(y, pieces, axis=1)),
      'Maxout(3), training'),
     ('scale_backward', lambda dy, *, a: dy, 'Scale(2, -1), training'),
+    # what passes a check whose directions coincide, with each other or with x
+    ('dense_backward_input', lambda dy, W: dy @ W, 'Dense(6 -> 6), training'),
+    ('dense_backward_input', lambda dy, W: np.roll(dy @ W.T, 1, axis=1), 'Dense(6 -> 6), training'),
+    ('leaky_relu_backward', lambda dy, x, *, slope: dy * np.where(dy > 0, 1, slope), 'LeakyReLU(0.2), training'),
+    ('leaky_relu_backward', lambda dy, x, *, slope: np.where(dy > 0, x, slope * x), 'LeakyReLU(0.2), training'),
+    ('tanh_backward', lambda dy, y: dy * (1 - np.tanh(dy)**2), 'Tanh(), training'),
+    ('sigmoid_backward', lambda dy, y: dy * sigmoid(dy) * (1 - sigmoid(dy)), 'Sigmoid(), training'),
+    ('dropout_backward', lambda dy, mask: dy[:, ::-1] * mask[:, ::-1], 'Dropout(0.3), training'),
+    ('batch_norm_backward', lambda dy, gamma, cache: real_batch_norm(cache[0], gamma, cache), BATCH_NORM),
+    ('maxout_backward', lambda dy, x, y, *, pieces: np.roll(real_maxout(dy, x, y, pieces=pieces), 2, axis=1),
+     'Maxout(3), training'),
+    ('softmax_cross_entropy_backward', lambda logits, labels: ops.softmax(logits) / len(labels), 'softmax_cross_entropy'),
     ('adam_', adam_with_a_constant_correction, ADAM),
     ('adam_', adam_with_eps_inside_the_root, ADAM),
     ('sgd_momentum_', uphill, SGD),

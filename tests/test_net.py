@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Sigmoid, Streams, Tanh, gradcheck
+from minigan import Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Sequential, Sigmoid, Streams, Tanh, gradcheck
+from minigan.net import parts
+from minigan.selfcheck import Embedding
 
 
 def make(dtype=np.float64, seed=0):
@@ -14,6 +16,7 @@ def make(dtype=np.float64, seed=0):
 
 
 X = np.random.default_rng(0).standard_normal((5, 3))
+X4 = np.random.default_rng(1).standard_normal((5, 4))
 
 
 def test_slots_tile_theta_in_order_and_the_layers_views_lie_there():
@@ -42,7 +45,7 @@ def test_backward_is_the_derivative_of_forward():
         report = gradcheck(make(), X, training=training)
         assert report.ok, report
         assert [row.name for row in report] == ['x', '1.Dense.W', '2.BatchNorm.gamma', '2.BatchNorm.beta',
-                                                '4.Dense.W', '4.Dense.b', 'x alone']
+                                                '4.Dense.W', '4.Dense.b']
 
 
 @st.composite
@@ -149,3 +152,77 @@ def test_the_norm_of_the_derivative():
 
 def test_repr_names_the_layers():
     assert repr(make()) == 'G: Dense(3 -> 4, no bias), BatchNorm(4), Tanh(), Dense(4 -> 2)'
+
+
+def nested():
+    inner = Sequential(Dense(3, 5), BatchNorm(5), Tanh())
+    return [Dense(4, 3), Sequential(inner, Dropout(0.2), Dense(5, 3, bias=False)), BatchNorm(3)]
+
+
+def test_the_parameters_of_layers_inside_layers_lie_in_the_nets_buffers():
+    net = Net(nested(), rng=Streams(0).at('init', 0), dtype=np.float64)
+    assert [name for name, *_ in net.slots] == [
+        '1.Dense.W', '1.Dense.b', '2.Sequential.1.Sequential.1.Dense.W', '2.Sequential.1.Sequential.1.Dense.b',
+        '2.Sequential.1.Sequential.2.BatchNorm.gamma', '2.Sequential.1.Sequential.2.BatchNorm.beta',
+        '2.Sequential.3.Dense.W', '3.BatchNorm.gamma', '3.BatchNorm.beta']
+    assert [name for name, *_ in net.state_slots] == [
+        f'{place}.{name}' for place in ('2.Sequential.1.Sequential.2.BatchNorm', '3.BatchNorm')
+        for name in ('moving_mean', 'moving_var')]
+    assert net.theta.size == sum(np.prod(shape) for *_, shape in net.slots)
+    flat = Net([Dense(4, 3), Dense(3, 5), BatchNorm(5), Tanh(), Dropout(0.2), Dense(5, 3, bias=False), BatchNorm(3)],
+               rng=Streams(0).at('init', 0), dtype=np.float64)
+    np.testing.assert_array_equal(net.theta, flat.theta)  # the same draws, in the same order
+    x, results = X4, []
+    for one in (net, flat):
+        y = one.forward(x, rng=Streams(1).at('dropout', 0))
+        results.append((y, one.backward(np.cos(y)), one.dtheta, one.state, one(x)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_caches_inside_layers_are_dropped_too():
+    net = Net(nested(), rng=Streams(0).at('init', 0), dtype=np.float64)
+    inside = [layer for layer in dict(parts(net.layers)).values() if not layer.layers]
+    assert len(inside) == 7
+    net.forward(X4, rng=Streams(1).at('dropout', 0))
+    assert all(layer.cache is not None for layer in inside), inside
+    net.backward(np.ones((5, 3)))
+    assert all(layer.cache is None for layer in inside)
+    net.forward(X4, rng=Streams(1).at('dropout', 0), keep_cache=False)
+    assert all(layer.cache is None for layer in inside)
+
+
+def test_gradients_inside_layers_that_nobody_reads_are_left_out():
+    net = Net([Sequential(Dense(4, 3), Tanh(), Dense(3, 2))], rng=Streams(0).at('init', 0), dtype=np.float64)
+    net.forward(X4)
+    net.dtheta[...] = np.nan
+    assert net.backward(np.ones((5, 2)), param_grads=False).shape == X4.shape and np.isnan(net.dtheta).all()
+    net.forward(X4)
+    assert net.backward(np.ones((5, 2)), input_grad=False) is None and not np.isnan(net.dtheta).any()
+    assert repr(net) == 'net: Sequential(Dense(4 -> 3), Tanh(), Dense(3 -> 2))'
+
+
+@pytest.mark.parametrize('layers, places', [
+    (lambda a, b: [a, b, a], '1.Tanh and at 3.Tanh'), (lambda a, b: [Sequential(b, a), a], '1.Sequential.2.Tanh and at 2.Tanh'),
+    (lambda a, b: [Sequential(Sequential(a)), Sequential(a)], '1.Sequential.1.Sequential.1.Tanh and at 2.Sequential.1.Tanh')])
+def test_a_layer_that_stands_at_two_places_is_refused(layers, places):
+    with pytest.raises(ValueError, match=rf'D: Tanh\(\) stands at {places}, but has one cache: make two layers'):
+        Net(layers(Tanh(), Dense(4, 4)), rng=Streams(0).at('init', 0), name='D')
+
+
+def test_mixing_rows_is_passed_on_unless_the_outer_layer_says_otherwise():
+    class Apart(Sequential):
+        mixes_rows = False
+
+    assert Sequential(Tanh(), Sequential(BatchNorm(3))).mixes_rows and not Sequential(Tanh()).mixes_rows
+    assert not Apart(BatchNorm(3)).mixes_rows and not Sequential(Apart(BatchNorm(3))).mixes_rows
+
+
+def test_integers_are_taken_by_a_first_layer_that_says_so():
+    net = Net([Embedding(4, 3), Tanh()], rng=Streams(0).at('init', 0))
+    y = net(np.array([3, 0]))
+    np.testing.assert_array_equal(y, np.tanh(net.layers[0].E[[3, 0]]))
+    assert y.dtype == np.float32
+    for layers, x in (([Embedding(4, 3)], np.array([0.0, 1])), ([Tanh()], np.array([0, 1]))):
+        with pytest.raises(ValueError, match='net: expected x of dtype float32, got (float64|int64)'):
+            Net(layers, rng=Streams(0).at('init', 0))(x)

@@ -31,7 +31,7 @@ def test_nothing_is_left_out():
     wanted += [f'{network} {player}, {mode}' for network in RECIPES for player in 'GD'
                for mode in ('training', 'evaluation')]
     wanted += ['L_D', 'Adam', 'SGDMomentum', *(f'{network} L_G' for network in RECIPES)]
-    assert len(layers) == 9
+    assert len(layers) == 10
     for start in wanted:
         assert any(name.startswith(start) for name in CASES), start
     assert len(CASES) == len(list(selfcheck.cases())), 'two cases of one name'
