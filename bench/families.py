@@ -399,12 +399,16 @@ def permutation(rng):
     return Linear(lambda x: x[:, order], lambda dy: dy[:, np.argsort(order)]), normal(rng, m, n, zeros=True)
 
 
+class Centering(Linear):
+    """y = x - the mean over the rows."""
+
+    mixes_rows = True
+
+
 @family(mean_path_missing=lambda self, dy: dy.copy(), mean_over_columns=lambda self, dy:
         dy - dy.mean(axis=1, keepdims=True), sum_for_mean=lambda self, dy: dy - dy.sum(axis=0))
 def centering(rng):
-    layer = Linear(lambda x: x - x.mean(axis=0), lambda dy: dy - dy.mean(axis=0))
-    layer.mixes_rows = True
-    return layer, normal(rng, *shape(rng), zeros=True, offset=True)
+    return Centering(lambda x: x - x.mean(axis=0), lambda dy: dy - dy.mean(axis=0)), normal(rng, *shape(rng), zeros=True, offset=True)
 
 
 @family(not_divided=lambda self, dy: self.apply_transposed(dy) * 2, tiled=lambda self, dy:
@@ -642,7 +646,7 @@ class Norm(Example):
     """
 
     def __init__(self, n, *, axis, eps):
-        self.axis, self.eps, self.mixes_rows = axis, eps, axis == 0
+        self.axis, self.eps = axis, eps
         self.shapes = {'gamma': (n,), 'beta': (n,)}
 
     def mean(self, a):
@@ -685,6 +689,8 @@ def layer_norm(rng):
 
 class BatchNorm(Norm):
     """Norm over the rows, with moving averages for evaluation."""
+
+    mixes_rows = True
 
     def __init__(self, n, *, eps):
         super().__init__(n, axis=0, eps=eps)

@@ -15,6 +15,8 @@ import numpy as np
 from minigan import Layer, Net, Streams
 
 REAL = 1e-4      # an error counts if it changes an array of derivatives by this fraction of its norm
+MOVE = 1e-5      # of an entry, and what that changes must be more than rounding
+INITS = 3        # seeds of init besides the one to be judged with
 ATTEMPTS = 20    # draws for one error before the next one is tried
 
 
@@ -289,7 +291,7 @@ def wrong(name, draw, seed):
         what, methods = errors[place % len(errors)]
         for attempt in range(ATTEMPTS):
             layer, x = planted(correct(name, draw, seed, attempt), methods)
-            if real(correct(name, draw, seed, attempt)[0], layer, x):
+            if real(correct(name, draw, seed, attempt)[0], layer, x, draw):
                 return *planted(correct(name, draw, seed, attempt), methods), what
     raise RuntimeError(f'{name}: no error makes a difference at draw {draw}')
 
@@ -302,47 +304,96 @@ def planted(pair, methods):
     return layer, x
 
 
-def real(right, wrong, x):
-    """Whether a wrong layer's derivatives differ from the right one's, for a random dy.
+def real(right, wrong, x, seed=0):
+    """Whether a wrong layer's derivatives visibly differ from the right one's, for a random dy.
 
-    So they must at the parameters that init sets, near them, and where gradcheck moves them, 0.1 N(0, 1) away.
+    So they must for the parameters that init sets with this seed and with others, near those, and where gradcheck
+    moves them, 0.1 N(0, 1) away.
     """
-    rng = np.random.default_rng(0)
     with warnings.catch_warnings(), np.errstate(all='ignore'):
         warnings.simplefilter('ignore')
-        nets = [Net([layer], rng=Streams(1).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
-        noise = rng.standard_normal(nets[0].theta.shape)
-        start, nudge = nets[0].theta.copy(), 1e-3 * rng.standard_normal(x.shape)
-        places = [(x, start), (x * (1 + nudge), start * (1 + 0.1 * noise)), (x, start + 0.1 * noise)]
         try:
-            return all(differ(*(outcome(net, at, theta) for net in nets)) for at, theta in places)
+            return all(differ(*nets, at.copy(), theta) for init in (seed, *range(1001, 1001 + INITS))
+                       for nets, at, theta in places(right, wrong, x, init))
         except (ValueError, IndexError):
             return False  # shapes that do not fit: nothing to find
 
 
+def places(right, wrong, x, seed):
+    """Yields (nets of the two layers, x, theta) at the places that real looks at."""
+    rng = np.random.default_rng(seed)
+    nets = [Net([layer], rng=Streams(seed).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
+    start, noise = nets[0].theta.copy(), rng.standard_normal(nets[0].theta.shape)
+    yield nets, x, start
+    yield nets, x * (1 + 1e-3 * rng.standard_normal(x.shape)), start * (1 + 0.1 * noise)
+    if len(noise):
+        yield nets, x, start + 0.1 * noise
+
+
+def views(net, flat):
+    """name -> the part of theta or dtheta that is one parameter's."""
+    return {name: flat[start:start + int(np.prod(shape))].reshape(shape) for name, start, shape in net.slots}
+
+
+def random_dy(y):
+    return np.random.default_rng(2).standard_normal(y.shape)
+
+
+def run(net, x, keep_cache=False):
+    return net.forward(x, rng=Streams(1).at('dropout', 0), keep_cache=keep_cache)
+
+
 def outcome(net, x, theta):
-    """name -> all that one pass leaves behind: derivatives, and what a layer must not change."""
-    net.theta[...], x, found = theta, x.copy(), {}
-    for how, param_grads in (('', True), (' alone', False)):
-        y = net.forward(x, rng=Streams(1).at('dropout', 0))
-        u = np.random.default_rng(2).standard_normal(y.shape)
+    """(derivatives, what a layer must not change), each name -> array, after backward with and without param_grads."""
+    net.theta[...], x, derivatives, kept = theta, x.copy(), {}, {}
+    for name, param_grads in (('x', True), ('x alone', False)):
+        u = random_dy(run(net, x, keep_cache=True))
         net.dtheta[...] = np.nan
-        found[f'dx{how}'] = net.backward(u, param_grads=param_grads)
-        found[f'dy{how}'] = u
+        derivatives[name] = net.backward(u, param_grads=param_grads)
+        kept[name] = u
         if param_grads:
-            found |= {name: net.dtheta[start:start + int(np.prod(shape))].copy() for name, start, shape in net.slots}
-    return {**found, 'x': x, 'theta': net.theta.copy()}
+            derivatives |= {key: part.copy() for key, part in views(net, net.dtheta).items()}
+    return derivatives, {**kept, 'input': x, 'theta': net.theta.copy()}
 
 
-def differ(right, wrong):
-    """Whether any array differs by REAL of its norm."""
-    for name, a in right.items():
-        b = wrong[name]
-        if b is None or b.shape != a.shape:
-            return False
-        gap, size = abs(b - a).max(initial=0), abs(a).max(initial=0)
-        if np.isnan(gap):
+def differ(net, wrong_net, x, theta):
+    """Whether the second net's derivatives are visibly wrong, or it changes what it must not."""
+    (right, kept), (wrong, changed) = outcome(net, x, theta), outcome(wrong_net, x, theta)
+    if any(not np.array_equal(kept[name], changed[name]) for name in kept):
+        return True
+    net.theta[...] = theta
+    arrays = {'x': x, 'x alone': x, **views(net, net.theta)}
+    for name, da in right.items():
+        if wrong[name].shape != da.shape:
+            raise ValueError(f'{name}: expected shape {da.shape}, got {wrong[name].shape}')
+        gap = wrong[name] - da
+        if np.isnan(gap).any():
             return True
-        if gap and np.linalg.norm((b - a) / gap) * gap > REAL * (np.linalg.norm(a / size) * size if size else 0):
+        if norm(gap) > REAL * norm(da) and visible(lambda: run(net, x), arrays[name], gap):
             return True
     return False
+
+
+def visible(forward, a, gap):
+    """Whether a derivative that is off by gap could be told from the right one by differences of float64 numbers.
+
+    Some entry, moved by MOVE of its size, must change <dy, y> by 32 roundings more than it would with the other
+    derivative: of the outputs that move with it, or of all if none does.
+    """
+    y = forward().copy()
+    u, found = random_dy(y), False
+    for i in {int(abs(gap).argmax()), int(abs(gap * a).argmax())}:
+        kept = a.flat[i]
+        step = MOVE * (abs(kept) or abs(a).max() or 1.0)
+        a.flat[i] = kept + step
+        moved = forward() != y
+        a.flat[i] = kept
+        rounding = np.finfo(float).eps * norm((u * y)[moved] if moved.any() else u * y)
+        found |= bool(abs(gap.flat[i]) * step > 32 * rounding)
+    return found
+
+
+def norm(a):
+    """The Euclidean norm, without underflow of the squares."""
+    size = abs(a).max(initial=0)
+    return np.linalg.norm(a / size) * size if size else 0.0
