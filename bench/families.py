@@ -95,7 +95,8 @@ def leaky_relu(rng):
     return leaky(rng.uniform(0.01, 0.9)), normal(rng, *shape(rng), zeros=True)
 
 
-@family(slope_on_the_wrong_side=lambda self, dy: dy * self.df(-self.cache), gate_of_dy=lambda self, dy: dy * self.df(dy))
+@family(slope_on_the_wrong_side=lambda self, dy: dy * self.df(-self.cache),
+        gate_of_dy=lambda self, dy: dy * self.df(dy))
 def leaky_relu_of_300_columns(rng):
     return leaky(rng.uniform(0.01, 0.9)), normal(rng, 300, 300)
 
@@ -339,7 +340,8 @@ class Affine(Example):
 
 
 @family(db_of_the_first_row={'derivatives': lambda self, dy: {'W': self.cache.T @ dy, 'b': dy[0]}},
-        dW_without_the_first_row={'derivatives': lambda self, dy: {'W': self.cache[1:].T @ dy[1:], 'b': dy.sum(axis=0)}},
+        dW_without_the_first_row={'derivatives': lambda self, dy: {
+            'W': self.cache[1:].T @ dy[1:], 'b': dy.sum(axis=0)}},
         W_read_in_another_order=lambda self, dy: dy @ self.W.reshape(self.W.shape[::-1]))
 def dense(rng):
     (m, n), n_out = shape(rng), int(rng.integers(1, 9))
@@ -408,7 +410,8 @@ class Centering(Linear):
 @family(mean_path_missing=lambda self, dy: dy.copy(), mean_over_columns=lambda self, dy:
         dy - dy.mean(axis=1, keepdims=True), sum_for_mean=lambda self, dy: dy - dy.sum(axis=0))
 def centering(rng):
-    return Centering(lambda x: x - x.mean(axis=0), lambda dy: dy - dy.mean(axis=0)), normal(rng, *shape(rng), zeros=True, offset=True)
+    layer = Centering(lambda x: x - x.mean(axis=0), lambda dy: dy - dy.mean(axis=0))
+    return layer, normal(rng, *shape(rng), zeros=True, offset=True)
 
 
 @family(not_divided=lambda self, dy: self.apply_transposed(dy) * 2, tiled=lambda self, dy:
@@ -456,7 +459,10 @@ def convolution(rng):
 
 
 class WeightNorm(Example):
-    """y = g x V / |V|, the norm of each column of V; dg = x V/|V| . dy, dV = g / |V| (D - V/|V| (V/|V| . D)), D = x^T dy."""
+    """y = g x U, U = V / |V| with the norm of each column of V.
+
+    With D = x^T dy: dg = <U, D> of each column, dV = g (D - U dg) / |V|, dx = (g dy) U^T.
+    """
 
     def __init__(self, n_in, n_out):
         self.shapes = {'V': (n_in, n_out), 'g': (n_out,)}
@@ -813,7 +819,8 @@ class GLU(Example):
 @family(halves_exchanged=lambda self, dy: np.roll(GLU.dx(self, dy), dy.shape[1], axis=1),
         slope_missing=lambda self, dy: np.concatenate([dy * self.cache[1], dy * self.cache[0]], axis=1),
         gate_as_a_constant=lambda self, dy: np.concatenate([dy * self.cache[1], 0 * dy], axis=1),
-        a_missing=lambda self, dy: np.concatenate([dy * self.cache[1], dy * self.cache[1] * (1 - self.cache[1])], axis=1))
+        a_missing=lambda self, dy: np.concatenate([dy * self.cache[1], dy * self.cache[1] * (1 - self.cache[1])],
+                                                  axis=1))
 def glu(rng):
     m, n = shape(rng)
     b_scale = size(rng, 1e-3, 10)

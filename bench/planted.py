@@ -325,7 +325,8 @@ def places(right, wrong, x, seed):
     nets = [Net([layer], rng=Streams(seed).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
     start, noise = nets[0].theta.copy(), rng.standard_normal(nets[0].theta.shape)
     yield nets, x, start
-    yield nets, x * (1 + 1e-3 * rng.standard_normal(x.shape)), start * (1 + 0.1 * noise)
+    sizes = np.where(x == 0, abs(x).max(), abs(x))  # off a kink, if it is on one
+    yield nets, x + 1e-3 * sizes * rng.uniform(0, 1, x.shape), start * (1 + 0.1 * noise)
     if len(noise):
         yield nets, x, start + 0.1 * noise
 
