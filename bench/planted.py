@@ -305,16 +305,16 @@ def planted(pair, methods):
 
 
 def real(right, wrong, x, seed=0):
-    """Whether a wrong layer's derivatives visibly differ from the right one's, for a random dy.
+    """Whether a wrong layer's derivatives visibly differ from the right one's.
 
-    So they must for the parameters that init sets with this seed and with others, near those, and where gradcheck
-    moves them, 0.1 N(0, 1) away.
+    So they must for the parameters, the layer's random numbers and the dy of this seed and of others, near those
+    parameters, and where gradcheck moves them, 0.1 N(0, 1) away.
     """
     with warnings.catch_warnings(), np.errstate(all='ignore'):
         warnings.simplefilter('ignore')
         try:
-            return all(differ(*nets, at.copy(), theta) for init in (seed, *range(1001, 1001 + INITS))
-                       for nets, at, theta in places(right, wrong, x, init))
+            return all(differ(*nets, at.copy(), theta, of) for of in (seed, *range(1001, 1001 + INITS))
+                       for nets, at, theta in places(right, wrong, x, of))
         except (ValueError, IndexError):
             return False  # shapes that do not fit: nothing to find
 
@@ -336,19 +336,19 @@ def views(net, flat):
     return {name: flat[start:start + int(np.prod(shape))].reshape(shape) for name, start, shape in net.slots}
 
 
-def random_dy(y):
-    return np.random.default_rng(2).standard_normal(y.shape)
+def random_dy(y, seed):
+    return np.random.default_rng([seed, 1]).standard_normal(y.shape)
 
 
-def run(net, x, keep_cache=False):
-    return net.forward(x, rng=Streams(1).at('dropout', 0), keep_cache=keep_cache)
+def run(net, x, seed, keep_cache=False):
+    return net.forward(x, rng=Streams(seed).at('dropout', 0), keep_cache=keep_cache)
 
 
-def outcome(net, x, theta):
+def outcome(net, x, theta, seed):
     """(derivatives, what a layer must not change), each name -> array, after backward with and without param_grads."""
     net.theta[...], x, derivatives, kept = theta, x.copy(), {}, {}
     for name, param_grads in (('x', True), ('x alone', False)):
-        u = random_dy(run(net, x, keep_cache=True))
+        u = random_dy(run(net, x, seed, keep_cache=True), seed)
         net.dtheta[...] = np.nan
         derivatives[name] = net.backward(u, param_grads=param_grads)
         kept[name] = u
@@ -357,9 +357,9 @@ def outcome(net, x, theta):
     return derivatives, {**kept, 'input': x, 'theta': net.theta.copy()}
 
 
-def differ(net, wrong_net, x, theta):
+def differ(net, wrong_net, x, theta, seed):
     """Whether the second net's derivatives are visibly wrong, or it changes what it must not."""
-    (right, kept), (wrong, changed) = outcome(net, x, theta), outcome(wrong_net, x, theta)
+    (right, kept), (wrong, changed) = outcome(net, x, theta, seed), outcome(wrong_net, x, theta, seed)
     if any(not np.array_equal(kept[name], changed[name]) for name in kept):
         return True
     net.theta[...] = theta
@@ -370,19 +370,19 @@ def differ(net, wrong_net, x, theta):
         gap = wrong[name] - da
         if np.isnan(gap).any():
             return True
-        if norm(gap) > REAL * norm(da) and visible(lambda: run(net, x), arrays[name], gap):
+        if norm(gap) > REAL * norm(da) and visible(lambda: run(net, x, seed), arrays[name], gap, seed):
             return True
     return False
 
 
-def visible(forward, a, gap):
+def visible(forward, a, gap, seed):
     """Whether a derivative that is off by gap could be told from the right one by differences of float64 numbers.
 
     Some entry, moved by MOVE of its size, must change <dy, y> by 32 roundings more than it would with the other
     derivative: of the outputs that move with it, or of all if none does.
     """
     y = forward().copy()
-    u, found = random_dy(y), False
+    u, found = random_dy(y, seed), False
     for i in {int(abs(gap).argmax()), int(abs(gap * a).argmax())}:
         kept = a.flat[i]
         step = MOVE * (abs(kept) or abs(a).max() or 1.0)
