@@ -85,7 +85,7 @@ def softmax(x):
 # Elementwise functions.
 
 def leaky(slope):
-    return Elementwise(lambda x: np.where(x.real > 0, x, slope * x), lambda x: np.where(x > 0, 1, slope))
+    return Elementwise(lambda x: np.where(x.real > 0, x, slope * x), lambda x: np.where(x > 0, 1, slope).astype(x.dtype))
 
 
 @family(slope_on_the_wrong_side=lambda self, dy: dy * self.df(-self.cache),
@@ -192,9 +192,10 @@ def logistic(rng):
 def clip(rng):
     m, n = shape(rng)
     scale, (low, high) = size(rng, 1e-6, 1e6), np.sort(rng.uniform(-1.5, 1.5, 2))
-    layer = Elementwise(lambda x: np.where(x.real < scale * low, scale * low, np.where(x.real > scale * high,
-                                           scale * high, x)), lambda x: (x > scale * low) & (x < scale * high))
-    layer.high = scale * high
+    low, high = float(scale * low), float(scale * high)
+    layer = Elementwise(lambda x: np.where(x.real < low, low, np.where(x.real > high, high, x)).astype(x.dtype),
+                        lambda x: (x > low) & (x < high))
+    layer.high = high
     return layer, scale * rng.standard_normal((m, n))
 
 
@@ -203,7 +204,7 @@ def clip(rng):
 def hard_tanh(rng):
     x = normal(rng, *shape(rng), low=0.1, high=100)
     return Elementwise(lambda x: np.where(abs(x.real) < 1, x, np.sign(x.real)) * 0.5,
-                       lambda x: 0.5 * (abs(x) < 1)), x
+                       lambda x: (abs(x) < 1) * x.dtype.type(0.5)), x
 
 
 @family(inverse_squared=lambda self, dy: dy / self.cache ** 2, not_inverted=lambda self, dy: dy * self.cache,
@@ -715,6 +716,10 @@ class BatchNorm(Norm):
         self.moving_var[...] = 0.9 * self.moving_var + 0.1 * x.var(axis=0)
         return super().forward(x, training=True, rng=rng)
 
+    def dx(self, dy):
+        rstd = self.cache[1]  # (n,) in evaluation, (1, n) in training
+        return dy * self.gamma * rstd if rstd.ndim == 1 else super().dx(dy)
+
 
 @family(**NORM, evaluation_for_training=lambda self, dy: dy * self.gamma / np.sqrt(self.moving_var + self.eps))
 def batch_norm(rng):
@@ -1031,7 +1036,8 @@ class RandomMask(Example):
         self.rate = rate
 
     def forward(self, x, *, training, rng):
-        self.cache = (rng.uniform(x.shape) >= self.rate) / (1 - self.rate) if training else np.ones(x.shape)
+        mask = (rng.uniform(x.shape) >= self.rate) / (1 - self.rate) if training else np.ones(x.shape)
+        self.cache = mask.astype(x.real.dtype)
         return x * self.cache
 
     def dx(self, dy):
@@ -1046,13 +1052,13 @@ def dropout(rng):
 
 
 class AddNoise(Example):
-    """y = x + sigma eps, eps ~ N(0, 1)."""
+    """y = x + sigma eps, eps ~ N(0, 1); y = x in evaluation."""
 
     def __init__(self, sigma):
         self.sigma = sigma
 
     def forward(self, x, *, training, rng):
-        self.cache = rng.normal(x.shape, x.dtype).real
+        self.cache = rng.normal(x.shape, x.real.dtype) if training else np.zeros_like(x.real)
         return x + self.sigma * self.cache
 
     def dx(self, dy):
@@ -1068,7 +1074,7 @@ class MultiplyNoise(AddNoise):
     """y = x (1 + sigma eps)."""
 
     def forward(self, x, *, training, rng):
-        self.cache = 1 + self.sigma * rng.normal(x.shape, x.dtype).real
+        self.cache = 1 + (self.sigma * rng.normal(x.shape, x.real.dtype) if training else np.zeros_like(x.real))
         return x * self.cache
 
     def dx(self, dy):

@@ -13,7 +13,7 @@ import inspect
 
 import numpy as np
 
-from minigan.differences import STEPS, ZERO, Line, broken, compare
+from minigan.differences import NO_DERIVATIVE, STEPS, ZERO, Line, broken, compare
 from minigan.streams import Streams
 
 TOLERANCE = {     # relative. float64: a derivative against differences; float32: a float32 result against float64
@@ -156,14 +156,19 @@ def spread(a):
 
 
 def _outcomes(u, lines, backward, inputs, tolerance, steps):
-    """(name, (row, u, derivative)) for each line. Outputs with a kink at this point are left out if most have none."""
-    for attempt in range(2):
+    """(name, (row, u, derivative, line)) for each line. Outputs with a kink here are left out, if most have none.
+
+    Where others then seem wrong, a kink that bends nothing may be the cause, as of the median of three equal numbers.
+    """
+    for masked in (False, True):
         derivatives, rows, kinked = _derivatives(backward, u, inputs), [], np.zeros(u.shape, bool)
         for name, a in inputs.items():
             da = derivatives[name]
             wrong = _unusable(a, da)
             for line in lines[name]:
                 row = broken(name, wrong) if wrong else compare(name, line, u, da, tolerance=tolerance, steps=steps)
+                if masked and row.verdict == 'wrong':
+                    row.verdict, row.why = 'kink', NO_DERIVATIVE
                 rows.append((name, (row, u, da, line)))
                 if row.verdict == 'kink':
                     kinked |= line.kinked()
@@ -204,8 +209,11 @@ def _summary(name, outcomes):
         row, u, da, line = max(wrong, key=lambda outcome: outcome[0].error)
         row.why = row.why or factor(rows) + worst(line, da, u, row.step)
         return row
-    told = [row for row in rows if row.verdict == 'ok' and row.why != ZERO] or [row for row in rows if row.why != ZERO]
-    return max(told or rows, key=lambda row: (not row.why, row.error))
+    for verdict, whys in (('kink', (NO_DERIVATIVE,)), ('ok', ('',)), ('ok', None), ('kink', None)):
+        found = [row for row in rows if row.verdict == verdict and (row.why in whys if whys else row.why != ZERO)]
+        if found:
+            return max(found, key=lambda row: row.error)
+    return rows[0]
 
 
 def factor(rows):

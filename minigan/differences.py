@@ -11,9 +11,11 @@ import numpy as np
 
 STEPS = tuple(10.0**-k for k in (5, 4, 3, 2, 6, 7, 8, 9))  # the most useful first; in units of the direction v
 ROUNDING = 4 * np.finfo(np.float64).eps
+NOISE = 1e-6       # more than this fraction of f is no rounding
 ROUGH = 0.1        # differences that settle no better than this say nothing
 ZERO = '0 within rounding'
 NO_DERIVATIVE = 'no derivative here or nearby'
+UNSETTLED = 'differences over shorter steps do not settle'
 
 
 @dataclass
@@ -100,16 +102,18 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
                if np.isfinite(pair[0]) and line.moves(t) >= line.moves(max(steps)) / 2}
     if len(trusted) < 2:
         return Row(name, np.nan, got, np.inf, 'kink', 'forward is not finite, or does not change, near this point')
-    t, doubt = settled(trusted, ROUNDING * np.linalg.norm(u * line.at(0)))
+    moving = line.at(max(steps)) != line.at(-max(steps))
+    y_size = np.linalg.norm((u * line.at(0))[moving])
+    t, doubt = settled(trusted, y_size)
     (expected, got), size = trusted[t], max(map(abs, trusted[t]))
     row = Row(name, expected, got, relative(expected, got), 'wrong', step=t)
-    gap, y_size = abs(expected - got), np.linalg.norm(u * line.at(0))
+    gap = abs(expected - got)
     unseen = ROUNDING / max(steps) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small to be seen
     if abs(expected) <= doubt <= 1e-6 * y_size + unseen and abs(got) <= doubt + unseen:
         row.verdict, row.why = 'ok', ZERO
     elif gap <= tolerance * size + doubt:
-        row.verdict, row.why = ('ok', f'to {doubt / size:.0e}') if doubt <= ROUGH * size else ('kink', NO_DERIVATIVE)
-    elif gap <= doubt + 1.001 * min(np.sum(abs(u) * line.bends(t)) for t in trusted):
+        row.verdict, row.why = ('ok', f'to {doubt / size:.0e}') if doubt <= ROUGH * size else ('kink', UNSETTLED)
+    elif line.kinked().any() or gap <= doubt + 1.001 * min(np.sum(abs(u) * line.bends(t)) for t in trusted):
         row.verdict, row.why = 'kink', NO_DERIVATIVE
     return row
 
@@ -120,16 +124,21 @@ def relative(expected, got):
     return abs(expected - got) / size if size else 0.0
 
 
-def settled(numbers, rounding):
+def settled(numbers, size):
     """The step whose gap between the two numbers can be trusted most, and by how much it may still be off.
 
-    numbers: step -> (expected, got); rounding: of <u, f>. From one step to the next, ten times shorter, the gap changes
-    by the truncation error of the longer and the rounding of the shorter, which grows as the steps shrink: changes
-    between still shorter steps, scaled back, count too, so that no chance agreement of two is believed.
+    numbers: step -> (expected, got); size: of <u, f>. From one step to the next, ten times shorter, the gap changes by
+    the truncation error of the longer and the rounding of the shorter. Later changes count too: rounding grows as the
+    steps shrink, so scaled back to this step, or whole if they are too large for rounding. So no chance agreement of two
+    differences is believed.
     """
     steps = sorted(numbers, reverse=True)
     gaps = [numbers[t][0] - numbers[t][1] for t in steps]
     changes = [abs(a - b) for a, b in zip(gaps, gaps[1:])]
-    doubts = [max(changes[j] * steps[j + 1] / steps[k + 1] for j in range(k, len(changes))) for k in range(len(changes))]
-    k = int(np.argmin(doubts))
-    return steps[k], 2 * doubts[k] + rounding / steps[k]
+
+    def doubt(k):
+        return max(change * (t / steps[k + 1] if change * t <= NOISE * size else 1)
+                   for change, t in zip(changes[k:], steps[k + 1:]))
+
+    k = min(range(len(changes)), key=doubt)
+    return steps[k], 2 * doubt(k) + ROUNDING * size / steps[k]

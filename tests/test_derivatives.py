@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minigan import Streams
 from minigan.derivatives import LARGEST, check, spread
-from minigan.differences import Line, relative, settled
+from minigan.differences import ROUNDING, Line, relative, settled
 
 X = np.random.default_rng(0).standard_normal((6, 4))
 TINY = float(np.finfo(np.float64).tiny)
@@ -370,9 +370,11 @@ def test_a_relative_gap(a, b, gap):
 
 def test_the_step_that_settles_best_is_believed_and_no_chance_agreement_is():
     exact = {t: (1 + t**2 + 1e-13 / t, 1.0) for t in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)}
-    t, doubt = settled(exact, 0)
+    t, doubt = settled(exact, 1)
     assert t in (1e-4, 1e-5) and abs(exact[t][0] - 1) <= doubt < 1e-7
     chance = {1e-2: (2.0, 1), 1e-3: (2.0, 1), 1e-4: (1.0, 1), 1e-5: (5.0, 1)}  # the first two agree by chance
-    t, doubt = settled(chance, 0)
-    assert doubt > 0.05
-    assert settled({1e-2: (1, 1), 1e-3: (1, 1)}, 1e-9)[1] == pytest.approx(1e-7)
+    assert settled(chance, 1)[1] > 0.5 and settled(chance, 1e6)[1] > 0.05
+    assert settled({1e-2: (1, 1), 1e-3: (1, 1)}, 1)[1] == pytest.approx(100 * ROUNDING)
+    steep = {t: (1 / (t + 1e-8), 1e8) for t in (1e-2, 1e-4, 1e-6, 1e-8, 1e-9)}  # not settled yet
+    t, doubt = settled(steep, 1)
+    assert doubt > abs(steep[t][0] - 1e8)
