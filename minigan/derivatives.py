@@ -131,7 +131,7 @@ def _random_trials(forward, inputs, y, directions, tangents, cotangents):
         u = cotangents.normal(y.shape, np.float64)
         if kind % 4 in (1, 2):
             size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0))
-            u /= np.where(size, size, 1)
+            u /= np.where(size > 1e-200, size, 1)
         yield u, {name: [Line(forward, a, tangents[name].normal(a.shape, np.float64) * (spread(a) if kind % 2 else abs(a)),
                               y)] for name, a in inputs.items()}
 

@@ -11,11 +11,13 @@ import numpy as np
 
 STEPS = tuple(10.0**-k for k in (5, 4, 3, 2, 6, 7, 8, 9))  # the most useful first; in units of the direction v
 ROUNDING = 4 * np.finfo(np.float64).eps
+UNDERFLOW = 1e-290  # below which numbers lose digits
+NEGLIGIBLE = 1e-9  # a fraction of f
 NOISE = 1e-6       # more than this fraction of f is no rounding
 ROUGH = 0.1        # differences that settle no better than this say nothing
 ZERO = '0 within rounding'
 NO_DERIVATIVE = 'no derivative here or nearby'
-UNSETTLED = 'differences over shorter steps do not settle'
+UNSETTLED = 'differences do not settle as the steps shrink, or are not finite'
 
 
 @dataclass
@@ -72,9 +74,17 @@ class Line:
         change = np.sum(u * (self.at(t) - self.at(-t)), where=u != 0)
         return change / (2 * t), np.sum(da * moved) / (2 * t)
 
+    def steps(self):
+        """The steps tried so far, the shortest first."""
+        return sorted(t for t in self.values if t > 0)
+
     def moves(self, t):
         """How many outputs change over a step: few, where it is shorter than what forward resolves."""
         return np.count_nonzero(self.at(t) != self.at(-t))
+
+    def moved(self):
+        """Which outputs have changed in any step."""
+        return np.any([value != self.at(0) for value in self.values.values()], axis=0)
 
     def bends(self, t):
         """|f(a + t v) - 2 f(a) + f(a - t v)| / 2t of each output: shrinks with t, unless there is a kink at a."""
@@ -83,7 +93,7 @@ class Line:
     def kinked(self):
         """Which outputs have a kink at a, or so near that the shortest steps still meet it."""
         found = np.ones(self.at(0).shape, bool)
-        for t in sorted(t for t in self.values if t > 0)[:4]:
+        for t in self.steps()[:4]:
             slope, rounding = abs(self.at(t) - self.at(-t)) / (2 * t), ROUNDING * abs(self.at(0)) / t
             found &= self.bends(t) > 1e-4 * slope + rounding
         return found
@@ -94,28 +104,39 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
     numbers = {}
     for t in steps:
         numbers[t] = expected, got = line.numbers(u, da, t)
-        row = Row(name, expected, got, relative(expected, got), 'ok', step=t)
-        if row.error <= tolerance:
-            row.why = '' if expected or got else ZERO
-            return row
+        error = relative(expected, got)
+        if error <= tolerance:
+            return Row(name, expected, got, error, 'ok', '' if expected or got else ZERO, t)
+    longest = max(steps)
     trusted = {t: pair for t, pair in numbers.items()
-               if np.isfinite(pair[0]) and line.moves(t) >= line.moves(max(steps)) / 2}
+               if np.isfinite(pair[0]) and line.moves(t) >= line.moves(longest) / 2}
     if len(trusted) < 2:
-        return Row(name, np.nan, got, np.inf, 'kink', 'forward is not finite, or does not change, near this point')
-    moving = line.at(max(steps)) != line.at(-max(steps))
-    y_size = np.linalg.norm((u * line.at(0))[moving])
-    t, doubt = settled(trusted, y_size)
-    (expected, got), size = trusted[t], max(map(abs, trusted[t]))
+        (expected, got), t, doubt, moving = numbers[longest], longest, np.inf, 0
+    else:
+        moving = np.linalg.norm((u * line.at(0))[line.moved()])  # what rounding is relative to
+        t, doubt = settled(trusted, moving)
+        expected, got = trusted[t]
     row = Row(name, expected, got, relative(expected, got), 'wrong', step=t)
-    gap = abs(expected - got)
-    unseen = ROUNDING / max(steps) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small to be seen
-    if abs(expected) <= doubt <= 1e-6 * y_size + unseen and abs(got) <= doubt + unseen:
-        row.verdict, row.why = 'ok', ZERO
-    elif gap <= tolerance * size + doubt:
-        row.verdict, row.why = ('ok', f'to {doubt / size:.0e}') if doubt <= ROUGH * size else ('kink', UNSETTLED)
-    elif line.kinked().any() or gap <= doubt + 1.001 * min(np.sum(abs(u) * line.bends(t)) for t in trusted):
-        row.verdict, row.why = 'kink', NO_DERIVATIVE
+    row.verdict, row.why = judge(line, u, row, doubt, moving, tolerance)
     return row
+
+
+def judge(line, u, row, doubt, moving, tolerance):
+    """(verdict, why) for two numbers that differ, where the expected one may be off by doubt."""
+    expected, got, y = abs(row.expected), abs(row.got), np.linalg.norm(u * line.at(0))
+    gap, size = abs(row.expected - row.got), max(expected, got)
+    if not np.isfinite(gap):
+        return 'kink', UNSETTLED
+    unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step
+    if size <= 16 * ROUNDING * y + UNDERFLOW or expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen:
+        return 'ok', ZERO
+    if gap <= tolerance * size + doubt:
+        if doubt <= ROUGH * size:
+            return 'ok', f'to {doubt / size:.0e}'
+        return ('ok', ZERO) if size <= NEGLIGIBLE * y else ('kink', UNSETTLED)
+    if line.kinked().any() or gap <= doubt + 1.001 * min(np.sum(abs(u) * line.bends(t)) for t in line.steps()):
+        return 'kink', NO_DERIVATIVE
+    return 'wrong', ''
 
 
 def relative(expected, got):
