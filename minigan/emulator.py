@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +101,24 @@ def compiled(code, names, more):
         f'{{ static std::string s = host::Kernel<decltype(&{name})>::signature(); return s.c_str(); }}\n'
         for name in names)
     key = hashlib.sha256((source + HEADER.read_text() + ' '.join(FLAGS + more)).encode()).hexdigest()[:24]
-    library = CACHE / f'{key}.so'
+    try:
+        return _library(CACHE, key, source, more)
+    except OSError:  # the folder of an installed package may be read-only
+        return _library(Path(private_folder().name), key, source, more)
+
+
+@cache
+def private_folder():
+    """A folder that only this user may enter (mode 0700); it is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix='minigan-')
+
+
+def _library(place, key, source, more):
+    """The library of that key in a folder, compiled unless it is there."""
+    library = place / f'{key}.so'
     if not library.exists():
-        CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        place.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             path = Path(folder) / 'kernels.cpp'
             path.write_text(source)
             command = [COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.so']

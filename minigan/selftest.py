@@ -1,6 +1,7 @@
 """Every kernel against its specification, and training on a GPU against a CPU: `minigan selftest`, and the tests."""
 
 from dataclasses import dataclass, replace
+from inspect import signature
 
 import numpy as np
 
@@ -92,23 +93,50 @@ def draws(seed, xp=np):
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):
     """A twin with its specification, on the same arguments; what they write into is compared too."""
-    (theirs, keywords), (ours, _) = arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name]
-    function, theirs = name.split(',')[0], move(theirs, xp)
-    got = getattr(twins, function)(*theirs, **keywords), theirs[:4] if function == 'adam_' else theirs  # not scratch
-    expected = getattr(ops, function)(*ours, **keywords), ours[:4] if function == 'adam_' else ours
-    kind = 'BatchNorm' if name.startswith('batch_norm') else 'Dense' if name.startswith('dense') else 'any'
-    return Row(name, difference(got, expected), TOLERANCE['float32'][kind])
+    function, given = name.split(',')[0], (arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name])
+    return compare(name, getattr(twins, function), getattr(ops, function), *given, allowed(function), xp=xp)
 
 
 def compare_draws(twins, name, size, *, xp=np):
     """A kernel's random numbers with Streams' own: bits and uniforms must be the same, normals up to rounding."""
-    draw, substep, step, seed, stream = PLACE
-    specified = Streams(seed).at(STREAMS[stream], step, substep)
-    specified._draw = draw
-    expected = getattr(specified, name)((size,))
-    out = xp.zeros(size, expected.dtype)
-    getattr(twins, name)(out, *PLACE)
-    return Row(name, difference(out, expected), TOLERANCE['float32']['any'] if name == 'normal' else 0)
+    given = drawn_into(name, size)
+    return compare(name, getattr(twins, name), specified_draws(name), given, drawn_into(name, size), allowed(name),
+                   xp=xp)
+
+
+def compare(name, twin, specification, theirs, ours, tolerance, *, xp=np):
+    """A twin, on its arguments and keywords, with a specification, on an equal copy of them: the Row.
+
+    What they return is compared, and so is every argument afterwards, unless the specification calls it scratch.
+    """
+    theirs = move(theirs, xp)
+    returned = [function(*given, **keywords) for function, (given, keywords) in ((twin, theirs), (specification, ours))]
+    kept = [tuple(one for parameter, one in zip(signature(specification).parameters, given) if parameter != 'scratch')
+            for given, _ in (theirs, ours)]
+    return Row(name, difference((returned[0], kept[0]), (returned[1], kept[1])), tolerance)
+
+
+def allowed(name):
+    """How far a twin of the package may be from its specification."""
+    if name in ('bits', 'uniform'):
+        return 0
+    kind = 'BatchNorm' if name.startswith('batch_norm') else 'Dense' if name.startswith('dense') else 'any'
+    return TOLERANCE['float32'][kind]
+
+
+def specified_draws(name):
+    """Draws.bits, uniform or normal as a function with its twin's signature: it fills out from a place."""
+    def fill(out, *place):
+        draw, substep, step, seed, stream = place
+        specified = Streams(seed).at(STREAMS[stream], step, substep)
+        specified._draw = draw
+        out[...] = getattr(specified, name)(out.shape)
+    return fill
+
+
+def drawn_into(name, size):
+    """The arguments and keywords of a kernel of random numbers."""
+    return (np.zeros(size, np.uint16 if name == 'bits' else np.float32), *PLACE), {}
 
 
 def compare_training(xp, steps, **choices):
