@@ -6,6 +6,7 @@ says how fast a GPU could be.
 
 import inspect
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -33,7 +34,7 @@ NO_COMPILER = 'no C++ compiler, or not Linux'
 NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
 
 
-def check(kernels, *, only=None, gpu='A100', say=print):
+def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     """Say all that is missing or wrong in a KernelSet, and what each kernel takes. Returns the number of problems.
 
     only: the name of one kernel; gpu: of GPUS. Raises ValueError for another name.
@@ -46,12 +47,18 @@ def check(kernels, *, only=None, gpu='A100', say=print):
     problems += missing(kernels, parts, names)
     for line in problems:
         say(line)
-    say(f'{len(kernels.gradients)} gradient checks run; {len(problems)} problems so far\n')
+    if not problems:
+        say(f'{", ".join(EXPECTED)}: all there. Gradient checks: {len(kernels.gradients)}, all right.')
+    say('')
     measured, more = compiled(kernels)
     problems += [*_compare(kernels, parts, names, say), *_weigh(kernels, measured, more, names, say)]
     say('')
     for line in table(kernels, [name for name in names if name in parts['kernel']], measured, gpu):
         say(line)
+    skipped = [reason for reason, there in ((NO_COMPILER, COMPILER), (NO_NVRTC, nvrtc.library())) if not there]
+    unless = f' as far as it was checked ({"; ".join(skipped)})' if skipped else ''
+    say(f'\nWRONG: {len(problems)} problem{"s" * (len(problems) > 1)}, named above.' if problems else
+        f'\nAll is there, and right{unless}.')
     return len(problems)
 
 
@@ -179,8 +186,9 @@ def compare_case(kernels, twins, case, m, n, seed):
 def comparisons(kernels, cases):
     """Each case at awkward shapes, in several orders of threads and sizes of blocks, with and without fused
     multiply-add: yields the Row and where it is from, as text. What the emulator refuses is raised."""
+    built = {}
     for fma, order, block, (m, n) in PLACES:
-        twins = emulated(kernels, fma=fma)
+        twins = built[fma] = built.get(fma) or emulated(kernels, fma=fma)
         twins.module.seed, twins.block = order, block
         for case in cases:
             where = f'{m} x {n}, order {order}, blocks of {block}{", fused multiply-add" * fma}'

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from minigan import kernels, ops, roofline, selfcheck, selftest
 from minigan.gradcheck import TOLERANCE
+from minigan.networks import RECIPES
 
 EXEMPT = {  # of the package's operations
     'kernel': {'dense_backward_input': 'cuBLAS multiplies'},
@@ -64,11 +65,13 @@ class KernelSet:
 
 def own():
     """The package's kernels."""
+    gradients = {name: case for name, case in selfcheck.cases()  # whole networks layer by layer add nothing to these
+                 if name.endswith('fused') or not name.startswith(tuple(RECIPES))}
     decorated = {name: f for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
     return KernelSet(
         code=kernels.SOURCE.read_text(), twins=kernels.Kernels, arguments=_own_arguments,
         specifications=decorated | {name: selftest.specified_draws(name) for name in selftest.DRAWS},
-        resources=roofline.RESOURCES, traffic=roofline.TRAFFIC, gradients=dict(selfcheck.cases()),
+        resources=roofline.RESOURCES, traffic=roofline.TRAFFIC, gradients=gradients,
         tolerance=selftest.allowed, places=PLACES, exempt=EXEMPT)
 
 
@@ -80,7 +83,7 @@ def _own_arguments(m, n, seed):
     return found
 
 
-def load(path):
+def of_module(path):
     """The kernels that a Python module describes. It is run: it is the author's own.
 
     Raises ValueError when it is no .py file, when it or its .cu file is missing, and for two classes of twins.

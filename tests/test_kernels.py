@@ -2,48 +2,34 @@
 specification in four orders of threads and more; planted bugs are caught."""
 
 import functools
-import inspect
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minigan import backend, kernels, nvrtc, ops
-from minigan.emulator import COMPILER, CompileError, HostModule
+from minigan.emulator import COMPILER, CompileError
+from minigan.kernelcheck import NO_COMPILER, NO_NVRTC, comparisons, compiled, emulated
 from minigan.kernels import SOURCE, Kernels, fit, parameters, twin
+from minigan.kernelset import own
+from minigan.nvrtc import ARCHITECTURES
+from minigan.roofline import RESOURCES
 from minigan.selftest import DRAWS, arguments, compare_draws, compare_twin
 
-ORDERS = (0, 1, 2, 3)  # as they stand, from the last to the first, two shuffles
 CODE = SOURCE.read_text()
-ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
-RESOURCES = {  # registers of a thread at most, given out in eights; bytes of shared memory of a block
-    'bits': (40, 0), 'uniform': (40, 0), 'normal': (56, 0), 'gather_images': (16, 0), 'stack': (16, 0),
-    'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
-    'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
-    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
-    'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
-}
-LOCAL = {'normal': 32}  # bytes in local memory at most: sinf and cosf have a slow way for angles that never come here
 NVRTC = nvrtc.library()
-needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason='no NVRTC: pip install nvidia-cuda-nvrtc-cu12')
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason='no C++ compiler, or not Linux')
+needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason=NO_NVRTC)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 CASES = list(arguments(2, 2, 0))
-
-
-@pytest.fixture(autouse=True)
-def undefined_outputs(monkeypatch):
-    """What a twin allocates starts as NaN, so that an element left out shows."""
-    undefined = SimpleNamespace(empty=lambda shape, dtype: np.full(shape, np.nan, dtype),
-                                empty_like=lambda a: np.full_like(a, np.nan))
-    monkeypatch.setattr(kernels, 'array_module', lambda x: undefined)
 
 
 @functools.cache
 def built(code, fma=False):
-    return Kernels(HostModule(code, fma=fma), code)
+    return emulated(replace(own(), code=code), fma=fma)
 
 
 def assert_ok(row, where):
@@ -54,7 +40,7 @@ def assert_ok(row, where):
 @pytest.mark.parametrize('name', CASES)
 @given(m=st.integers(3, 40), n=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), order=st.integers(0, 9),
        block=st.sampled_from([32, 96, 256, 1024]), fma=st.booleans())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @example(m=90, n=784, seed=0, order=0, block=256, fma=True)
 def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
     """m >= 3: for two rows, batch norm's dx is all cancellation, in NumPy too."""
@@ -66,32 +52,18 @@ def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
 @needs_compiler
 @pytest.mark.parametrize('name', DRAWS)
 @given(size=st.integers(1, 3000), order=st.integers(0, 9), block=st.sampled_from([32, 96, 256, 1024]))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @example(size=70_000, order=0, block=256)
 def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
     built(CODE).module.seed, built(CODE).block = order, block
     assert_ok(compare_draws(built(CODE), name, size), (size, order, block))
 
 
-def test_every_kernel_is_a_twin_with_a_case_and_the_signature_of_its_specification():
-    cased = {case.split(',')[0] for case in CASES}
-    decorated = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
-    assert decorated == cased == set(parameters(CODE)) - set(DRAWS) | {'dense_backward_input'}
-    for name in decorated:
-        ours = inspect.signature(getattr(Kernels, name)).parameters
-        assert list(ours)[1:] == list(inspect.signature(getattr(ops, name)).parameters), name
-
-
 def check_all(code):
     """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
-    twins = built(code)
-    for twins.module.seed, twins.block in zip(ORDERS, (256, 96, 1024, 32), strict=True):
-        for name in CASES:
-            for m, n in ((9, 33), (32, 64), (90, 784) if twins.module.seed == 0 else (300, 2)):
-                assert_ok(compare_twin(twins, name, m, n, m), (m, n, twins.module.seed))
-        for name in DRAWS:
-            for size in (1, 15, 16, 17, 3000):
-                assert_ok(compare_draws(twins, name, size), (size, twins.module.seed))
+    kernels = replace(own(), code=code)
+    for row, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
+        assert_ok(row, where)
 
 
 BARRIERS = CODE.count('__syncthreads();')
@@ -250,13 +222,11 @@ def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
 
 
 @needs_nvrtc
-@pytest.mark.parametrize('architecture', ARCHITECTURES)
-def test_nvidias_compiler_takes_every_kernel_and_spills_nothing(architecture):
-    found = nvrtc.resources(NVRTC, CODE, architecture)
-    assert set(found) == set(parameters(CODE)) == set(RESOURCES)
-    for name, (registers, shared, local) in found.items():
-        assert registers <= RESOURCES[name][0] and shared == RESOURCES[name][1], name
-        assert local <= LOCAL.get(name, 0), name
+def test_nvidias_compiler_takes_every_kernel_for_every_architecture_and_spills_nothing():
+    found, wrong = compiled(own())
+    assert list(found) == list(ARCHITECTURES) and not wrong
+    assert all(set(one) == set(parameters(CODE)) == set(RESOURCES) for one in found.values())
+    assert [name for name, stated in RESOURCES.items() if len(stated) > 2] == ['normal']
 
 
 @needs_nvrtc
