@@ -8,10 +8,11 @@ reports; the second is counted by hand from the source.
 
 from typing import NamedTuple
 
-RESOURCES = {  # registers of a thread at most, given out in eights; bytes of shared memory of a block; bytes of local
-    # memory of a thread at most, 0 where none are named. normal: sinf and cosf have a slow way for large angles, which
-    # never come here.
-    'bits': (40, 0), 'uniform': (40, 0), 'normal': (56, 0, 32), 'gather_images': (16, 0), 'stack': (16, 0),
+# Registers of a thread at most, which are given out in eights; bytes of shared memory of a block; bytes of local memory
+# of a thread at most, 0 where none are named.
+RESOURCES = {
+    'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
+    'normal': (56, 0, 32),  # sinf and cosf have a slow way for large angles, which never come here
     'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
     'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
