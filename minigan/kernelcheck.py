@@ -55,11 +55,16 @@ def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     say('')
     for line in table(kernels, [name for name in names if name in parts['kernel']], measured, gpu):
         say(line)
+    say(_summary(len(problems)))
+    return len(problems)
+
+
+def _summary(count):
+    if count:
+        return f'\nWRONG: {count} problem{"s" * (count > 1)}, named above.'
     skipped = [reason for reason, there in ((NO_COMPILER, COMPILER), (NO_NVRTC, nvrtc.library())) if not there]
     unless = f' as far as it was checked ({"; ".join(skipped)})' if skipped else ''
-    say(f'\nWRONG: {len(problems)} problem{"s" * (len(problems) > 1)}, named above.' if problems else
-        f'\nAll is there, and right{unless}.')
-    return len(problems)
+    return f'\nAll is there, and right{unless}.'
 
 
 def _compare(kernels, parts, names, say):
@@ -78,9 +83,9 @@ def _compare(kernels, parts, names, say):
         return ['compiler']
     wrong = []
     for case in cases:
-        row, where = worst(kernels, case)
-        say(row if isinstance(row, str) or row.ok else f'{row} at {where}')
-        wrong += [case] * (isinstance(row, str) or not row.ok)
+        ok, line = verdict(kernels, case)
+        say(line)
+        wrong += [case] * (not ok)
     return wrong
 
 
@@ -162,13 +167,16 @@ def _signature(function, skip=0):
 
 
 def emulated(kernels, *, fma=False):
-    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows.
+    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows; launched: which
+    kernels have run.
 
     Raises CompileError with what the C++ compiler said.
     """
     twins = kernels.twins(HostModule(kernels.code, fma=fma), kernels.code)
     twins.empty = lambda x, shape, dtype: _undefined(shape, np.dtype(dtype))
     twins.empty_like = lambda x: _undefined(x.shape, x.dtype)
+    twins.launched = set()
+    twins.functions = {name: partial(_run, twins.launched, name, kernel) for name, kernel in twins.functions.items()}
     return twins
 
 
@@ -176,36 +184,49 @@ def _undefined(shape, dtype):
     return np.full(shape, np.nan if dtype.kind == 'f' else np.iinfo(dtype).max, dtype)
 
 
+def _run(launched, name, kernel, *arguments):
+    launched.add(name)
+    kernel(*arguments)
+
+
 def compare_case(kernels, twins, case, m, n, seed):
-    """A twin with its specification, on the arguments of a case: a Row."""
+    """A twin with its specification, on the arguments of a case: a Row.
+
+    Raises RuntimeError for a twin that does not launch its kernel, and what the emulator refuses.
+    """
     name = case.split(',')[0]
     theirs, ours = (kernels.arguments(m, n, seed)[case] for _ in range(2))
-    return compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name))
+    twins.launched.clear()
+    row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name))
+    if name in twins.functions and name not in twins.launched:
+        raise RuntimeError(f'the twin does not launch a kernel {name}')
+    return row
 
 
 def comparisons(kernels, cases):
     """Each case at awkward shapes, in several orders of threads and sizes of blocks, with and without fused
-    multiply-add: yields the Row and where it is from, as text. What the emulator refuses is raised."""
+    multiply-add. Yields a function that gives the Row, to be called before the next, and where that is, as text."""
     built = {}
     for fma, order, block, (m, n) in PLACES:
         twins = built[fma] = built.get(fma) or emulated(kernels, fma=fma)
         twins.module.seed, twins.block = order, block
         for case in cases:
-            where = f'{m} x {n}, order {order}, blocks of {block}{", fused multiply-add" * fma}'
-            yield compare_case(kernels, twins, case, m, n, m), where
+            yield (partial(compare_case, kernels, twins, case, m, n, m),
+                   f'{m} x {n}, order {order}, blocks of {block}{", fused multiply-add" * fma}')
 
 
-def worst(kernels, case):
-    """The first Row of a case that is wrong, or else the largest, and where; what was raised, in words, for a Row."""
-    found = []
-    try:
-        for row, where in comparisons(kernels, [case]):
-            found.append((row, where))
-            if not row.ok:
-                return row, where
-    except Exception as error:  # the emulator's, or whatever a twin or a specification under work may raise
-        return f'{case}: {type(error).__name__}: {error}', ''
-    return max(found, key=lambda pair: pair[0].error)
+def verdict(kernels, case):
+    """Whether a case is right everywhere; and, as a line, its largest Row, or the first that is wrong, and where."""
+    largest = None
+    for row_of, where in comparisons(kernels, [case]):
+        try:
+            row = row_of()
+        except Exception as error:  # the emulator's, or whatever a twin or a specification under work may raise
+            return False, f'{case}: {type(error).__name__}: {error}, at {where}'
+        if not row.ok:
+            return False, f'{row} at {where}'
+        largest = row if largest is None or row.error > largest.error else largest
+    return True, str(largest)
 
 
 def compiled(kernels):

@@ -17,7 +17,7 @@ from minigan.nvrtc import ARCHITECTURES
 from minigan.roofline import GPUS
 
 SUPPORT = Path(__file__).parent / 'support'
-PARTS = list(kernelcheck.EXPECTED)
+PARTS = ['specification', 'twin', 'kernel', 'arguments', 'resources', 'traffic', 'gradient check']
 BOUNDS = '  memory', '  FLOPs'
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=NO_NVRTC)
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
@@ -211,7 +211,9 @@ WRONG = {  # changes to the example, and what must be said
     'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
     'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: '),
     'a launch with too few': ([("x.size, x, y, x.size)", "x.size, x, y)")],
-                              'softsign: TypeError: softsign: expected 3 arguments, got 2\n'),
+                              'softsign: TypeError: softsign: expected 3 arguments, got 2, at 9 x 33'),
+    'a twin without its kernel': ([("self.by_element('softsign', x.size, x, y, x.size)", 'y[...] = softsign(x)')],
+                                  'softsign: RuntimeError: the twin does not launch a kernel softsign, at 9 x 33'),
     'a kernel that does not compile': ([('if (i < size) y[i]', 'if (i < size) z[i]')], 'softsign.cu:5:'),
     'a wrong derivative': ([('return dy / (1 + abs(x))**2', 'return dy / (1 + abs(x))**3')],
                            'gradient check softsign: wrong\n'),

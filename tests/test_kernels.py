@@ -62,8 +62,8 @@ def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
 def check_all(code):
     """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
     kernels = replace(own(), code=code)
-    for row, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
-        assert_ok(row, where)
+    for row_of, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
+        assert_ok(row_of(), where)
 
 
 BARRIERS = CODE.count('__syncthreads();')
