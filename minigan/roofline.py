@@ -2,6 +2,8 @@
 
     time >= max(bytes / bandwidth, FLOPs / peak)
 
+for arrays that come from memory. Those that a kernel has just left in the L2 cache may be read faster; a launch, and a
+GPU that has too few threads to be busy, cost more.
 Two tables say what the kernels of kernels.cu take. `minigan kernelcheck` holds the first to what NVIDIA's compiler
 reports; the second is counted by hand from the source.
 """
@@ -23,8 +25,8 @@ RESOURCES = {
 # as is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or cosine;
 # the special function unit gives 16 results a clock where the others give 128 multiply-adds, 256 FLOPs (CUDA C++
 # Programming Guide, throughput of arithmetic instructions, compute capability 8.6 to 9.0). PHILOX: a block of random
-# numbers is integer work, but takes the same slots: a round has two products of 64 bits, each of four multiply-adds of
-# 32, four exclusive ors and two sums of two words each. Indices are not counted.
+# numbers is integer work, but takes the same slots: a round has two products of 64 bits, each of at least four
+# multiply-adds of 32, four exclusive ors and two sums of two words each. Indices are not counted.
 FUNCTION = 16
 PHILOX = 10 * (2 * 4 * 2 + 4 * 2 + 2 * 2)
 UNIFORM = 3  # shift, convert, multiply

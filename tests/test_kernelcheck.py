@@ -172,6 +172,17 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, tmp_p
     assert f'bias_tanh: no {part}: expected {wanted}' in said and len(said) == 1 + (part == 'specification')
 
 
+def test_a_new_specification_in_the_package_asks_for_all_the_rest(quick, monkeypatch, capsys):
+    def softsign(x):
+        return x / (1 + abs(x))
+
+    monkeypatch.setattr(ops, 'softsign', kernels.twin(softsign), raising=False)
+    assert main(['kernelcheck', '--kernel', 'softsign']) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS[1:]]
+    assert lines[0] == 'softsign: no twin: expected a method Kernels.softsign(x) in kernels.py'
+
+
 def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
     monkeypatch.setattr(selftest, 'DRAWS', ('bits', 'uniform'))
     assert main(['kernelcheck']) == 1
@@ -227,6 +238,22 @@ def test_what_is_wrong_is_named(name, example, monkeypatch, capsys):
     changes, said = WRONG[name]
     assert main(['kernelcheck', example(*changes)]) == 1
     assert said in capsys.readouterr().out
+
+
+@needs_compiler
+def test_a_case_runs_at_every_shape_in_every_order_with_fused_multiply_add_too():
+    where = [where for _, where in kernelcheck.comparisons(kernelset.of_module(SUPPORT / 'softsign.py'), ['softsign'])]
+    assert len(set(where)) == len(where) == 15 and sum('fused multiply-add' in one for one in where) == 3
+    for text in ('9 x 33', '32 x 64', '90 x 784', '300 x 2', *(f'order {i}' for i in range(4)),
+                 *(f'blocks of {block}' for block in (32, 96, 256, 1024))):
+        assert any(text in one for one in where), text
+
+
+def test_the_twins_of_an_author_run_on_a_gpu_too(cupy):
+    mine = kernelset.of_module(SUPPORT / 'softsign.py')
+    twins = mine.twins(cupy.RawModule(code=mine.code, options=('--std=c++17',)), mine.code)
+    y = twins.softsign(cupy.asarray(np.float32([[1, -3]])))
+    assert y.get().tolist() == [[0.5, -0.75]] and cupy.counts['launches'] == 1
 
 
 @needs_nvrtc
