@@ -225,6 +225,10 @@ WRONG = {  # changes to the example, and what must be said
                               'softsign: TypeError: softsign: expected 3 arguments, got 2, at 9 x 33'),
     'a twin without its kernel': ([("self.by_element('softsign', x.size, x, y, x.size)", 'y[...] = softsign(x)')],
                                   'softsign: RuntimeError: the twin does not launch a kernel softsign, at 9 x 33'),
+    'a twin that does without its kernel at some shape': (
+        [("self.by_element('softsign', x.size, x, y, x.size)",
+          "self.by_element('softsign', x.size, x, y, x.size) if len(x) == 9 else np.copyto(y, softsign(x))")],
+        'softsign: RuntimeError: the twin does not launch a kernel softsign, at 32 x 64'),
     'a kernel that does not compile': ([('if (i < size) y[i]', 'if (i < size) z[i]')], 'softsign.cu:5:'),
     'a wrong derivative': ([('return dy / (1 + abs(x))**2', 'return dy / (1 + abs(x))**3')],
                            'gradient check softsign: wrong\n'),
