@@ -23,7 +23,8 @@
 #define __global__
 #define __device__
 #define __restrict__ __restrict
-#define __shared__ static __attribute__((section("cuda_shared")))  // one section: it can be made undefined as a whole
+// One section: it can be made undefined as a whole. Used: the compiler may not leave out what no thread reads.
+#define __shared__ static __attribute__((section("cuda_shared"), used))
 extern "C" char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
 

@@ -1,7 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
-Every access to memory is watched for races (emulator_races.h), which makes a launch a third to a half slower. Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
-first byte beyond an array is noticed; what lies behind a const pointer must come back unchanged.
+Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
+first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), which makes a launch take
+about half as long again. What lies behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 COMPILER = sys.platform == 'linux' and (shutil.which('c++') or shutil.which('g++') or shutil.which('clang++')) or None
+ADDR2LINE = shutil.which('addr2line') or shutil.which('llvm-addr2line')
 FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
@@ -70,42 +72,48 @@ class HostKernel:
     def __call__(self, grid, block, args):
         if len(args) != len(self.signature):
             raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
-        kept, arrays, pointers = [], [Array()], (ctypes.c_void_p * len(args))()
-        for i, (argument, wanted) in enumerate(zip(args, self.signature)):
-            got = f'{argument.dtype.kind}{argument.dtype.itemsize}'
-            if '*' not in wanted or isinstance(argument, np.uintp) and argument == 0:  # a number, or a null pointer
-                wanted = wanted if '*' not in wanted else got
-                if not isinstance(argument, np.generic) or got != wanted:
-                    raise TypeError(f'{self.name}: argument {i}: expected a scalar {wanted}, got {argument!r}')
-                value = np.array(argument)
-                kept.append(value)
-                pointers[i] = value.ctypes.data
+        values, copies, watched = [], [], [Array()]  # the first stands for shared memory
+        for name, argument, wanted in zip(self.parameters, args, self.signature):
+            self._check(name, argument, wanted)
+            if not isinstance(argument, np.ndarray):
+                values.append(np.array(argument))
                 continue
-            if got != wanted.strip('c*') or not argument.flags.c_contiguous:
-                raise TypeError(f'{self.name}: argument {i}: expected {wanted}, contiguous, got {argument.dtype} of '
-                                f'strides {argument.strides}')
-            copy = guarded(argument, at_end=self.module.seed % 2 == 0)
-            pointer = ctypes.c_void_p(copy.ctypes.data)
-            kept.append((argument, copy, pointer, wanted))
-            arrays.append(Array(copy.ctypes.data, copy.nbytes, copy.itemsize, not wanted.startswith('c'), self.parameters[i].encode()))
-            pointers[i] = ctypes.addressof(pointer)
-        shape = [(ctypes.c_uint * 2)(*(tuple(n) + (1,))[:2]) for n in (grid, block)]
-        error = self._launch(*shape, pointers, ctypes.c_uint(self.module.seed),
-                             (Array * len(arrays))(*arrays), len(arrays))
-        if error:
-            raise RuntimeError(f'{self.name}: {with_lines(error.decode(), self.module.path)}')
-        for argument, copy, _, wanted in (entry for entry in kept if isinstance(entry, tuple)):
-            if not wanted.startswith('c'):
+            copy, const = guarded(argument, at_end=self.module.seed % 2 == 0), wanted.startswith('c')
+            values.append(np.array(copy.ctypes.data, np.uintp))
+            copies.append((name, argument, copy, const))
+            watched.append(Array(copy.ctypes.data, copy.nbytes, copy.itemsize, not const, name.encode()))
+        self._run(grid, block, values, watched)
+        for name, argument, copy, const in copies:
+            if not const:
                 argument[...] = copy
             elif copy.tobytes() != argument.tobytes():
-                raise RuntimeError(f'{self.name}: an input behind a const pointer is written')
+                raise RuntimeError(f'{self.name}: an input behind a const pointer is written, {name}')
+
+    def _check(self, name, argument, wanted):
+        """Raises TypeError for what CUDA would misread."""
+        got = f'{argument.dtype.kind}{argument.dtype.itemsize}'
+        if isinstance(argument, np.ndarray):
+            if got != wanted.strip('c*') or '*' not in wanted or not argument.flags.c_contiguous:
+                raise TypeError(f'{self.name}: {name}: expected {wanted}, contiguous, got {argument.dtype} of strides '
+                                f'{argument.strides}')
+        elif got != wanted and not ('*' in wanted and isinstance(argument, np.uintp) and argument == 0):
+            raise TypeError(f'{self.name}: {name}: expected {wanted}, got {argument!r}')
+
+    def _run(self, grid, block, values, watched):
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        shape = [(ctypes.c_uint * 2)(*(tuple(n) + (1,))[:2]) for n in (grid, block)]
+        error = self._launch(*shape, pointers, ctypes.c_uint(self.module.seed), (Array * len(watched))(*watched),
+                             ctypes.c_uint(len(watched)))
+        if error:
+            raise RuntimeError(f'{self.name}: {with_lines(error.decode(), self.module.path)}')
 
 
 def parameter_names(code):
     """kernel -> the names of its parameters."""
     head = r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
     code = re.sub(r'/\*.*?\*/|//[^\n]*', ' ', code, flags=re.DOTALL)
-    return {name: re.findall(r'(\w+)\s*(?:,|$)', text.strip()) for name, text in re.findall(head, code)}
+    return {name: [re.findall(r'\w+', one)[-1] for one in text.split(',') if one.strip()]
+            for name, text in re.findall(head, code)}
 
 
 def with_lines(text, library):
@@ -114,7 +122,9 @@ def with_lines(text, library):
     For a function that the compiler has put in place of its call, the line of the call follows.
     """
     def line(found):
-        where = ['addr2line', '-i', '-e', str(library), hex(int(found[1], 16) - 1)]  # the end of the instruction before
+        if ADDR2LINE is None:
+            return '?'
+        where = [ADDR2LINE, '-i', '-e', str(library), hex(int(found[1], 16) - 1)]  # in the instruction before
         lines = re.findall(r'kernels\.cu:(\d+)', subprocess.run(where, capture_output=True, text=True).stdout)
         return ' called from '.join(lines) or '?'
 
@@ -125,12 +135,14 @@ def compiled(code, names, more):
     """The shared library of a source, compiled unless it has been before."""
     source = f'#include "{HEADERS[0]}"\n#line 1 "kernels.cu"\n{code}\n' + ''.join(
         f'static void run_{name}(void** a) {{ host::Kernel<decltype(&{name})>::run<&{name}>(a); }}\n'
-        f'extern "C" const char* launch_{name}(unsigned* g, unsigned* b, void** a, unsigned seed, races::Array* r, unsigned n)\n'
-        f'{{ return host::launch(run_{name}, g, b, a, seed, r, n); }}\n'
+        f'extern "C" const char* launch_{name}(unsigned* grid, unsigned* block, void** a, unsigned seed, '
+        f'races::Array* watched, unsigned count)\n'
+        f'{{ return host::launch(run_{name}, grid, block, a, seed, watched, count); }}\n'
         f'extern "C" const char* signature_{name}()\n'
         f'{{ static std::string s = host::Kernel<decltype(&{name})>::signature(); return s.c_str(); }}\n'
         for name in names)
-    key = hashlib.sha256((source + ''.join(header.read_text() for header in HEADERS) + ' '.join(FLAGS + more)).encode()).hexdigest()[:24]
+    headers = ''.join(header.read_text() for header in HEADERS)
+    key = hashlib.sha256((source + headers + ' '.join(FLAGS + more)).encode()).hexdigest()[:24]
     library = CACHE / f'{key}.so'
     if not library.exists():
         CACHE.mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ extern "C" const char __ehdr_start[] __attribute__((visibility("hidden")));  // 
 
 namespace races {
 
-// A thread in one of its stretches from barrier to barrier. Stretches are counted from 1 on through all blocks, so those
+// A thread in one of its stretches from barrier to barrier. Stretches are counted from 1 through all blocks, so those
 // of the same number belong to the same block, whose threads all pass it before any begins the next.
 struct Access {
     unsigned stretch, block, thread;  // stretch 0: none yet
