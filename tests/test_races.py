@@ -1,5 +1,6 @@
 """The emulator reports every race: both threads, both lines and the place, in every order; and nothing else."""
 
+import functools
 import itertools
 import re
 
@@ -16,15 +17,14 @@ from minigan.selftest import arguments, compare_draws, compare_twin
 pytestmark = pytest.mark.skipif(COMPILER is None, reason='no C++ compiler, or not Linux')
 ORDERS = (0, 1, 2, 3)
 CODE = SOURCE.read_text()
-HEAD = '''typedef unsigned short u16;
-__device__ float neighbour(float* s, float value) {
+HEAD = '''__device__ float neighbour(float* s, float value) {
     s[threadIdx.x] = value;                                // put
     BARRIER
     float found = s[(threadIdx.x + 1) % blockDim.x];       // got
     SECOND
     return found;
 }
-extern "C" __global__ void f(float* y, const float* x, u16* h, int n) {
+extern "C" __global__ void f(float* y, const float* x, unsigned short* h, int n) {
     int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;
     __shared__ float s[32];
 '''.replace('SECOND', '__syncthreads();  // before the next call')
@@ -72,53 +72,62 @@ PLANTED = {  # what is planted: (grid, block, body without it, what is replaced,
     'a loop runs over its part': (1, 8, 'for (int j = 0; j < 4; ++j) y[4 * t + j] = x[0];  // part', 'j < 4', 'j < 5',
                                   'y[', 'part'),
 }
-REPORT = re.compile(r'f: a race on (?P<place>.*): block (?P<block>\S+) thread (?P<thread>\S+) (?P<did>reads|writes) it '
-                    r'\(line (?P<line>.*?)\), block (?P<block2>\S+) thread (?P<thread2>\S+) (?P<did2>read|wrote) it '
+REPORT = re.compile(r'f\d+: a race on (?P<place>.*): block (?P<block>\S+) thread (?P<thread>\S+) (?P<did>reads|writes) '
+                    r'it \(line (?P<line>.*?)\), block (?P<block2>\S+) thread (?P<thread2>\S+) (?P<did2>read|wrote) it '
                     r'\(line (?P<line2>.*?)\), and (?P<why>no barrier is between them|blocks have no order)')
 
 
-def launch(code, grid, block, order, fma):
+def source(body, text='', replacement='', number=''):
+    """A kernel with its own function neighbour."""
+    code = f'{HEAD}    {body}\n}}\n'.replace('neighbour(', f'neighbour{number}(').replace(' f(', f' f{number}(')
+    assert text in code
+    return code.replace(text, replacement).replace('BARRIER', '__syncthreads();')
+
+
+def line_of(code, marker, number=''):
+    """The number of the line that ends with the marker, in that kernel."""
+    lines = code.splitlines()
+    first = next(i for i, line in enumerate(lines) if f'neighbour{number}(float* s' in line)
+    return next(str(i + 1) for i in range(first, len(lines)) if lines[i].endswith(f'// {marker}'))
+
+
+@functools.cache
+def planted(wrong, fma):
+    """All of PLANTED in one source, since compiling takes most of the time; and its module."""
+    code = ''.join(source(body, *(pair if wrong else ('', '')), number)
+                   for number, (_, _, body, *pair, _, _) in enumerate(PLANTED.values()))
+    return code, HostModule(code, fma=fma)
+
+
+def launch(module, grid, block, order=0, number=''):
     y, x, h = np.ones(33, np.float32), np.ones(33, np.float32), np.ones(33, np.uint16)
-    module = HostModule(code, fma=fma)
     module.seed = order
-    module.get_function('f')((grid,), block if isinstance(block, tuple) else (block,), (y, x, h, np.int32(32)))
+    block = block if isinstance(block, tuple) else (block,)
+    module.get_function(f'f{number}')((grid,), block, (y, x, h, np.int32(32)))
     return y
 
 
-def source(body, wrong='', right=''):
-    code = f'{HEAD}    {body}\n}}\n'
-    assert wrong in code
-    return code.replace(wrong, right).replace('BARRIER', '__syncthreads();')
-
-
-def line_of(code, marker):
-    return next(str(i) for i, line in enumerate(code.splitlines(), 1) if line.rstrip().endswith(f'// {marker}'))
-
-
 @pytest.mark.parametrize('fma', [False, True])
+@pytest.mark.parametrize('order', ORDERS)
 @pytest.mark.parametrize('name', PLANTED)
-def test_a_race_is_reported_with_its_place_both_lines_and_both_threads(name, fma):
-    grid, block, body, right, wrong, place, markers = PLANTED[name]
-    code = source(body, right, wrong)
-    for order in ORDERS:
-        with pytest.raises(RuntimeError) as raised:
-            launch(code, grid, block, order, fma)
-        found = REPORT.fullmatch(str(raised.value))
-        assert found, raised.value
-        assert place in found['place']
-        lines = {found['line'].split()[0], found['line2'].split()[0]}
-        assert lines == {line_of(code, marker) for marker in markers.split()}
-        assert (found['block'], found['thread']) != (found['block2'], found['thread2'])
-        assert (found['block'] == found['block2']) == ('barrier' in found['why'])
-        assert 'writes' in found['did'] or 'wrote' in found['did2']
+def test_a_race_is_reported_with_its_place_both_lines_and_both_threads(name, order, fma):
+    grid, block, *_, place, markers = PLANTED[name]
+    number, (code, module) = list(PLANTED).index(name), planted(True, fma)
+    with pytest.raises(RuntimeError) as raised:
+        launch(module, grid, block, order, number)
+    found = REPORT.fullmatch(str(raised.value))
+    assert found and place in found['place'], raised.value
+    assert {found['line'], found['line2']} == {line_of(code, marker, number) for marker in markers.split()}
+    assert (found['block'], found['thread']) != (found['block2'], found['thread2'])
+    assert (found['block'] == found['block2']) == ('barrier' in found['why'])
+    assert found['did'] == 'writes' or found['did2'] == 'wrote'
 
 
 @pytest.mark.parametrize('fma', [False, True])
 @pytest.mark.parametrize('name', PLANTED)
 def test_without_the_race_it_passes(name, fma):
-    grid, block, body, *_ = PLANTED[name]
     for order in ORDERS:
-        launch(source(body), grid, block, order, fma)
+        launch(planted(False, fma)[1], *PLANTED[name][:2], order, list(PLANTED).index(name))
 
 
 IN_THE_KERNELS = {  # what is planted: (case, text, replacement, where, the text of one of the lines that meet)
@@ -164,13 +173,13 @@ def test_a_function_that_was_inlined_is_named_with_its_call():
     code = source('y[t] = neighbour(s, x[t]);  // call', 'BARRIER', '').replace(
         '__device__', '__device__ __attribute__((always_inline)) inline')
     with pytest.raises(RuntimeError, match=f'line {line_of(code, "got")} called from {line_of(code, "call")}'):
-        launch(code, 1, 8, 0, False)
+        launch(HostModule(code), 1, 8)
 
 
 def test_without_debug_information_the_rest_of_the_report_stands(monkeypatch):
     monkeypatch.setattr(emulator, 'ADDR2LINE', None)
     with pytest.raises(RuntimeError, match=r'y\[0\]: block 0,0 thread 1,0 reads it \(line \?\)'):
-        launch(source('y[0] += x[t];'), 1, 8, 0, False)
+        launch(HostModule(source('y[0] += x[t];')), 1, 8)
 
 
 @pytest.mark.parametrize('body, message', [
@@ -179,12 +188,10 @@ def test_without_debug_information_the_rest_of_the_report_stands(monkeypatch):
     ('y[t + 30] = 1;  // here', 'memory outside an array is touched'),
     ('s[t] = x[0]; s[t + 30 * n] = 2;  // here', 'memory outside an array is touched'),
     ('((float*)x)[t] = 2;  // here', r'an input behind a const pointer is written, x\[0\]')])
-def test_a_failed_launch_names_its_line_and_the_next_one_runs(body, message):
+def test_other_mistakes_are_reported_with_their_line(body, message):
     code = source(body)
     with pytest.raises(RuntimeError, match=f'{message}.*line {line_of(code, "here")}'):
-        launch(code, 1, 8, 0, False)
-    for _ in range(2):
-        assert launch(source('y[t] = 2 * x[t];'), 1, 8, 0, False)[7] == 2
+        launch(HostModule(code), 1, 8)
 
 
 def test_after_each_kind_of_failure_the_same_module_runs_again():
@@ -222,6 +229,9 @@ extern "C" __global__ void f(const int* kinds, const int* places, float* y, floa
 '''
 
 
+built = functools.cache(lambda code, fma: HostModule(code, fma=fma))
+
+
 def meet(kinds, places):
     """Whether any two accesses are a race. kinds, places: (blocks, stretches, threads, steps)."""
     accesses = [(*index[:3], kinds[index], places[index]) for index in np.ndindex(kinds.shape) if kinds[index]]
@@ -242,7 +252,7 @@ def test_random_programs_race_when_two_of_their_accesses_do(shape, density, kind
     rng = np.random.default_rng(seed)
     places = rng.integers(0, 3, shape).astype(np.int32)
     kinds = np.where(rng.random(shape) < density, rng.choice(kinds, shape), 0).astype(np.int32)
-    module = HostModule(PROGRAM, fma=fma)
+    module = built(PROGRAM, fma)
     module.seed = order
     blocks, stretches, threads, steps = shape
     run = module.get_function('f')
