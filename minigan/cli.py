@@ -153,7 +153,7 @@ def _count(rows):
     """Print each row; the names of those that are wrong, and how many there are."""
     wrong, count = [], 0
     for row in rows:
-        print(row, flush=True)
+        print(row, *[f'    {row.why}'] * (not row.ok and row.why != ''), sep='\n', flush=True)
         count += 1
         wrong += [row.name.strip()] * (not row.ok)
     return wrong, count

@@ -197,7 +197,8 @@ def compare_case(kernels, twins, case, m, n, seed):
     name = case.split(',')[0]
     theirs, ours = (kernels.arguments(m, n, seed)[case] for _ in range(2))
     twins.launched.clear()
-    row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name))
+    row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name),
+                  settings=f'{m=} {n=} {seed=}')
     if name in twins.functions and name not in twins.launched:
         raise RuntimeError(f'the twin does not launch a kernel {name}')
     return row
@@ -224,7 +225,7 @@ def verdict(kernels, case):
         except Exception as error:  # the emulator's, or whatever a twin or a specification under work may raise
             return False, f'{case}: {type(error).__name__}: {error}, at {where}'
         if not row.ok:
-            return False, f'{row} at {where}'
+            return False, f'{row} at {where}\n    {row.why}'
         largest = row if largest is None or row.error > largest.error else largest
     return True, str(largest)
 

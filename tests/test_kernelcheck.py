@@ -217,7 +217,7 @@ def test_the_example_is_complete_and_right(example, capsys):
 
 
 WRONG = {  # changes to the example, and what must be said
-    'another number': ([('x[i] / (1 +', 'x[i] / (2 +')], ' WRONG at 9 x 33, order 0, blocks of 256\n'),
+    'another number': ([('x[i] / (1 +', 'x[i] / (2 +')], ' WRONG at 9 x 33, order 0, blocks of 256\n    result['),
     'an element left out': ([('if (i < size) y', 'if (i < size - 1) y')], 'nan   1.0e-06   WRONG at 9 x 33'),
     'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
     'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: '),

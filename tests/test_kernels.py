@@ -32,8 +32,8 @@ def built(code, fma=False):
     return emulated(replace(own(), code=code), fma=fma)
 
 
-def assert_ok(row, where):
-    assert row.ok, f'{row} {where}'
+def assert_ok(row, **settings):
+    assert row.ok, f'{row}; {row.why} {" ".join(f"{name}={value}" for name, value in settings.items())}'
 
 
 @needs_compiler
@@ -46,7 +46,7 @@ def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
     """m >= 3: for two rows, batch norm's dx is all cancellation, in NumPy too."""
     twins = built(CODE, fma)
     twins.module.seed, twins.block = order, block
-    assert_ok(compare_twin(twins, name, m, n, seed), (m, n, seed, order, block, fma))
+    assert_ok(compare_twin(twins, name, m, n, seed), order=order, block=block, fma=fma)
 
 
 @needs_compiler
@@ -56,14 +56,14 @@ def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
 @example(size=70_000, order=0, block=256)
 def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
     built(CODE).module.seed, built(CODE).block = order, block
-    assert_ok(compare_draws(built(CODE), name, size), (size, order, block))
+    assert_ok(compare_draws(built(CODE), name, size), order=order, block=block)
 
 
 def check_all(code):
     """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
     kernels = replace(own(), code=code)
     for row_of, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
-        assert_ok(row_of(), where)
+        assert_ok(row_of(), where=where)
 
 
 BARRIERS = CODE.count('__syncthreads();')
@@ -79,6 +79,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'one element too few': ('if (i < m * n) y[i] = tanhf', 'if (i < m * n - 1) y[i] = tanhf'),
     'the bias of another column': ('tanhf(x[i] + b[i % n])', 'tanhf(x[i] + b[i / n])'),
     'the right slope at the kink': ('factor = h > 0 ?', 'factor = h >= 0 ?'),
+    'the right slope at the kink, after batch norm': ('h > 0 ? dy', 'h >= 0 ? dy'),
     'slope forgotten': ('1.0f : slope;', '1.0f : 1.0f;'),
     'a unit more is dropped': ('i % 16) >= dropped', 'i % 16) > dropped'),
     'mask not scaled': ('? scale : 0.0f', '? 1.0f : 0.0f'),
@@ -163,6 +164,50 @@ def test_a_planted_bug_is_caught(bug):
     assert code != CODE
     with pytest.raises((AssertionError, RuntimeError)):
         check_all(code)
+
+
+@needs_compiler
+@pytest.mark.parametrize('name, text, replacement', [
+    ('bias_leaky_relu_dropout', 'factor = h > 0', 'factor = h >= 0'),
+    ('bias_leaky_relu_dropout, none dropped', 'factor = h > 0', 'factor = h >= 0'),
+    ('bias_leaky_relu_dropout, hardly any', 'factor = h > 0', 'factor = h >= 0'),
+    ('batch_norm_leaky_relu_backward_', 'h > 0 ? dy', 'h >= 0 ? dy'),
+    ('batch_norm_leaky_relu_backward_, no dgamma', 'h > 0 ? dy', 'h >= 0 ? dy')])
+@pytest.mark.parametrize('fma', [False, True])
+def test_at_a_kink_the_wrong_side_is_seen_in_each_case_that_has_one(name, text, replacement, fma):
+    assert text in CODE
+    twins = built(CODE.replace(text, replacement), fma)
+    assert all(not compare_twin(twins, name, m, n, seed).ok for m, n in ((9, 33), (32, 64)) for seed in range(5))
+
+
+@needs_compiler
+@pytest.mark.parametrize('name, text, replacement', [
+    ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? 1 : e)', '(x[i] >= 0 ? 1 : e)'),  # e = exp(0) = 1
+    ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? e : 1)', '(x[i] >= 0 ? e : 1)'),
+    ('cross_entropy, target 0.7', 'fmaxf(-x[i], 0)', '(-x[i] >= 0 ? -x[i] : 0)'),  # 0 either way
+    ('cross_entropy, target 0.7', 'fmaxf(x[i], 0)', '(x[i] >= 0 ? x[i] : 0)'),
+    ('batch_norm_leaky_relu_', 'fmaxf(h, slope * h)', '(h >= 0 ? h : slope * h)')])
+def test_at_these_kinks_both_sides_give_the_same(name, text, replacement):
+    assert text in CODE
+    twins, changed = built(CODE), built(CODE.replace(text, replacement))
+    for seed in range(5):
+        row = compare_twin(twins, name, 9, 33, seed)
+        assert row == compare_twin(changed, name, 9, 33, seed) and row.ok
+
+
+@needs_compiler
+def test_a_difference_is_reported_with_its_place_both_numbers_and_the_settings():
+    twins = built(CODE.replace('dbeta[column] = sum;', 'dbeta[column] = sum + (column == 7);'))
+    row = compare_twin(twins, 'batch_norm_leaky_relu_backward_', 9, 33, 5)
+    found = re.fullmatch(r'dbeta\[7\]: expected (\S+), got (\S+); m=9 n=33 seed=5', row.why)
+    assert float(found[2]) == pytest.approx(float(found[1]) + 1)
+    with pytest.raises(AssertionError, match=r'WRONG; dbeta\[7\].* m=9 n=33 seed=5 order=2 block=96 fma=False'):
+        assert_ok(row, order=2, block=96, fma=False)
+    twins = built(CODE.replace('xhat[i] = (x[i] - mu) * r;', 'xhat[i] = i == n + 2 ? 0 : (x[i] - mu) * r;'))
+    row = compare_twin(twins, 'batch_norm_leaky_relu_', 9, 33, 5)
+    assert row.why.startswith(('result[1][0][1, 2]: expected ', 'result[0][1, 2]: expected '))
+    row = compare_draws(built(CODE.replace('i < 8 && 8', 'i < 8 - (block == 2) && 8')), 'uniform', 30)
+    assert re.fullmatch(r'out\[23\]: expected 0\.\d+, got 0; size=30', row.why)
 
 
 @needs_compiler
