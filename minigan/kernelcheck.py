@@ -124,10 +124,13 @@ def run_gradients(kernels):
         sys.setprofile(note)
         try:
             report = case(0)
+            fault = '' if report.ok else f'wrong\n{report}'
+        except Exception as error:  # whatever a specification under work may raise
+            fault = f'{type(error).__name__}: {error}'
         finally:
             sys.setprofile(before)
-        if not report.ok:
-            wrong.append(f'gradient check {name}: wrong\n{report}')
+        if fault:
+            wrong.append(f'gradient check {name}: {fault}')
     return [name for name, f in kernels.specifications.items() if inspect.unwrap(f).__code__ in called], wrong
 
 

@@ -232,6 +232,8 @@ WRONG = {  # changes to the example, and what must be said
     'a kernel that does not compile': ([('if (i < size) y[i]', 'if (i < size) z[i]')], 'softsign.cu:5:'),
     'a wrong derivative': ([('return dy / (1 + abs(x))**2', 'return dy / (1 + abs(x))**3')],
                            'gradient check softsign: wrong\n'),
+    'a gradient check that raises': ([("{'x': softsign_backward(dy, x)}", "{'y': softsign_backward(dy, x)}")],
+                                     "gradient check softsign: KeyError: 'x'\n"),
 }
 
 
