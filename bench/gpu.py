@@ -9,16 +9,12 @@ import numpy as np
 from candidates import REFERENCES, Floor, game
 from harness import Entrant, Worker, describe, machine, quartiles, race, save, spread
 
-from minigan import kernels, ops, selftest
+from minigan import kernels, ops, roofline, selftest
 from minigan.backend import select_device
 from minigan.streams import Streams
 
 WIDTH = 512
-TRAFFIC = {  # bytes an element that must come from or go to memory, each once
-    'tanh_backward': 12, 'cross_entropy': 4, 'cross_entropy_backward': 8, 'stack': 16, 'gather_images': 5, 'adam_': 28,
-    'bias_leaky_relu_dropout': 12, 'bias_leaky_relu_dropout_backward_': 12, 'bias_tanh': 8, 'bias_tanh_backward_': 12,
-    'batch_norm_leaky_relu_': 12, 'batch_norm_leaky_relu_backward_': 12, 'bits': 2, 'uniform': 4, 'normal': 4,
-}
+TRAFFIC = {name: bytes_ for name, (bytes_, _) in roofline.TRAFFIC.items()}
 BLOCKS, LANES = (64, 128, 256, 512, 1024), (4, 8, 16, 32)
 VARIATIONS = ' 0', 'few', 'dropped', 'any', 'no db', 'no dgamma'  # of selftest's cases, not timed by themselves
 LAUNCHES = 55  # of minigan's step, counted on the stand-in (tests/test_device.py)

@@ -12,6 +12,7 @@ from minigan import losses
 from minigan.config import SCHEDULES, Config
 from minigan.diagnosis import NotFinite
 from minigan.networks import RECIPES
+from minigan.roofline import GPUS
 
 SETTING = "default: the network's own"
 RESUMABLE = ('epochs', 'device', 'data', 'save_every', 'tensorboard')  # what may change when a run goes on
@@ -133,6 +134,12 @@ def _selftest():
     return 1 if wrong else 0
 
 
+def _kernelcheck(file, kernel, gpu):
+    from minigan import kernelcheck, kernelset
+    kernels = kernelset.of_module(file) if file else kernelset.own()
+    return 1 if kernelcheck.check(kernels, only=kernel, gpu=gpu) else 0
+
+
 def _theory(out, seed):
     from minigan import theory
     print(f'{"":54} {"got":>9} {"allowed":>9}')
@@ -146,7 +153,7 @@ def _count(rows):
     """Print each row; the names of those that are wrong, and how many there are."""
     wrong, count = [], 0
     for row in rows:
-        print(row, flush=True)
+        print(row, *[f'    {row.why}'] * (not row.ok and row.why != ''), sep='\n', flush=True)
         count += 1
         wrong += [row.name.strip()] * (not row.ok)
     return wrong, count
@@ -181,6 +188,10 @@ def _parser():
     add('--seed', type=int, default=0, help='where the random numbers start')
     add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png, ring.png and figure1.gif')
     command('selftest', _selftest, 'check every CUDA kernel, and training, on this GPU')
+    add = command('kernelcheck', _kernelcheck, 'check without a GPU that CUDA kernels are complete and right')
+    add('file', nargs='?', metavar='FILE.py', help="a module that describes kernels of your own (default: minigan's)")
+    add('--kernel', metavar='NAME', help='only this one')
+    add('--gpu', choices=list(GPUS), default='A100', help='whose bandwidth and peak the times are for')
     return parser
 
 

@@ -1,12 +1,13 @@
 // Runs CUDA C on a CPU, for tests: every thread of a block for real, one at a time, in an order that the caller picks,
-// each until it ends or waits at a barrier; a thread that waits keeps its stack. So a missing barrier changes the
-// answer in some order, and a barrier that not every thread reaches is reported, as is a kernel that does not end.
+// each until it ends or waits at a barrier; a thread that waits keeps its stack. Three mistakes are reported that might
+// leave the answer as it is: a race (emulator_races.h), a barrier that not every thread reaches, and a place outside an
+// array, beyond which emulator.py puts pages that fault. A kernel that does not end is reported, too.
 //
-// What it does not have: flush-to-zero (hence tolerances), two threads at the same moment (a += of all threads in one
-// place looks right), warp exchanges, atomics, dynamic shared memory, a third dimension. Needs ucontext and signals:
-// Linux, most likely other Unix systems too.
+// What it does not have: flush-to-zero (hence tolerances), the threads of a warp in step, warp exchanges, atomics,
+// dynamic shared memory, a third dimension. Needs ucontext and signals: Linux, most likely other Unix systems too.
 #pragma once
 #include <cmath>
+#include <cstdarg>
 #include <csetjmp>
 #include <csignal>
 #include <cstdio>
@@ -22,12 +23,15 @@
 #define __global__
 #define __device__
 #define __restrict__ __restrict
-#define __shared__ static __attribute__((section("cuda_shared")))  // one section: it can be made undefined as a whole
+// One section: it can be made undefined as a whole. Used: the compiler may not leave out what no thread reads.
+#define __shared__ static __attribute__((section("cuda_shared"), used))
 extern "C" char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
 
 struct uint3 { unsigned x, y, z; };
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
+
+#include "emulator_races.h"
 
 namespace host {
 
@@ -58,9 +62,9 @@ static void** arguments;
 static std::string error;
 static sigjmp_buf fault;
 
-static void become(unsigned t) { current = t; threadIdx = threads[t].index; }
+UNWATCHED static void become(unsigned t) { current = races::now.thread = t; threadIdx = threads[t].index; }
 
-static void run_threads() {
+UNWATCHED static void run_threads() {
     while (started < order.size()) {
         become(order[started++]);
         kernel(arguments);
@@ -69,12 +73,12 @@ static void run_threads() {
     _longjmp(scheduler, 1);
 }
 
-static void wait(int line) {
+UNWATCHED static void wait(int line) {
     threads[current].line = line; threads[current].context = running;
     if (!_setjmp(running->here)) _longjmp(scheduler, 1);
 }
 
-static void start(Context& fresh) {
+UNWATCHED static void start(Context& fresh) {
     getcontext(&fresh.start);
     fresh.start.uc_stack.ss_sp = fresh.stack.data();
     fresh.start.uc_stack.ss_size = fresh.stack.size();
@@ -84,23 +88,30 @@ static void start(Context& fresh) {
     if (!_setjmp(scheduler)) setcontext(&fresh.start);
 }
 
-static void resume(unsigned t) {
+UNWATCHED static void resume(unsigned t) {
     become(t);
     running = threads[t].context;
     if (!_setjmp(scheduler)) _longjmp(running->here, 1);
 }
 
-static bool fail(const char* what, unsigned t) {
-    char text[256];
-    snprintf(text, sizeof text, "%s (block %u,%u, thread %u,%u, line %d)", what, blockIdx.x, blockIdx.y,
-             threads[t].index.x, threads[t].index.y, threads[t].line);
-    error = text;
+static bool fail_at_barrier(const char* what, unsigned t) {
+    error = std::string(what) + ", " + races::who(races::now.block, t) + races::text(" (line %d)", threads[t].line);
     return false;
 }
 
-static bool run_block() {
+// reason: a signal's number, or a races::Stop.
+static bool fail(int reason) {
+    using races::now;
+    if (reason == races::RACE || reason == races::CONST) error = races::explanation(races::Stop(reason));
+    else error = (reason == SIGALRM ? "it does not end, " : "memory outside an array is touched, ") +
+                 races::who(now.block, now.thread) + races::text(" (line @%x)", now.code);
+    return false;
+}
+
+UNWATCHED static bool run_block() {
     memset(__start_cuda_shared, 0xFF, __stop_cuda_shared - __start_cuda_shared);  // NaN: it starts undefined
     for (Thread& t : threads) { t.done = false; t.line = 0; }
+    ++races::now.stretch;
     started = 0;
     for (unsigned used = 0; started < order.size(); ++used) {
         if (used == contexts.size()) contexts.emplace_back();
@@ -111,9 +122,10 @@ static bool run_block() {
         for (unsigned t = 0; t < threads.size(); ++t)
             if (threads[t].done) ++done; else waiting = t;
         if (done == threads.size()) return true;
-        if (done) return fail("a barrier is not reached by every thread", waiting);
+        if (done) return fail_at_barrier("a barrier is not reached by every thread", waiting);
         for (unsigned t = 0; t < threads.size(); ++t)
-            if (threads[t].line != threads[0].line) return fail("threads wait at different barriers", t);
+            if (threads[t].line != threads[0].line) return fail_at_barrier("threads wait at different barriers", t);
+        ++races::now.stretch;
         for (unsigned t : order) resume(t);
     }
 }
@@ -129,31 +141,41 @@ static std::vector<unsigned> permutation(unsigned n, unsigned seed) {
     return order;
 }
 
-static void on_signal(int signal) { siglongjmp(fault, signal); }
+UNWATCHED static void on_signal(int signal, siginfo_t* info, void*) {
+    if (signal == SIGILL) races::now.code = (const char*)info->si_addr + 1 - __ehdr_start;  // behind the instruction
+    siglongjmp(fault, signal);
+}
 
-// Runs the whole grid. Returns nullptr, or what went wrong.
-static const char* launch(void (*k)(void**), const unsigned* grid, const unsigned* block, void** args, unsigned seed) {
+// Runs the whole grid. watched: the arrays among the arguments, behind one that is left free for shared memory.
+// Returns nullptr, or what went wrong, where @ and a place in the library's code stand for a line.
+UNWATCHED static const char* launch(void (*k)(void**), const unsigned* grid, const unsigned* block, void** args,
+                                    unsigned seed, races::Array* watched, unsigned count) {
     kernel = k; arguments = args; error.clear();
     gridDim = {grid[0], grid[1], 1}; blockDim = {block[0], block[1], 1};
     unsigned n = block[0] * block[1];
     threads.resize(n);
     for (unsigned t = 0; t < n; ++t) threads[t].index = {t % block[0], t / block[0], 0};
     order = permutation(n, seed);
+    watched[0] = {__start_cuda_shared, size_t(__stop_cuda_shared - __start_cuda_shared), 1, true};
+    races::watch(watched, count);
     static char signal_stack[1 << 16];
     stack_t stack = {}, old_stack; stack.ss_sp = signal_stack; stack.ss_size = sizeof signal_stack;
     struct sigaction action = {}, old_segv, old_bus, old_ill, old_alarm;
-    action.sa_handler = on_signal; action.sa_flags = SA_ONSTACK;
+    action.sa_sigaction = on_signal; action.sa_flags = SA_ONSTACK | SA_SIGINFO;
     sigaltstack(&stack, &old_stack); sigaction(SIGSEGV, &action, &old_segv); sigaction(SIGBUS, &action, &old_bus);
     sigaction(SIGILL, &action, &old_ill);  // what -fsanitize=bounds stops with
     sigaction(SIGALRM, &action, &old_alarm); alarm(SECONDS);
     bool right = true;
-    if (int signal = sigsetjmp(fault, 1)) {
-        right = fail(signal == SIGALRM ? "it does not end" : "memory outside an array is touched", current);
+    if (int reason = sigsetjmp(fault, 1)) {
+        races::count = 0;
+        right = fail(reason);
     } else {
         for (unsigned b : permutation(grid[0] * grid[1], seed)) {
+            races::now.block = b;
             blockIdx = {b % grid[0], b / grid[0], 0};
             if (!(right = run_block())) break;
         }
+        races::count = 0;
     }
     sigaction(SIGSEGV, &old_segv, nullptr); sigaction(SIGBUS, &old_bus, nullptr);
     sigaction(SIGILL, &old_ill, nullptr); sigaltstack(&old_stack, nullptr);
@@ -185,6 +207,8 @@ template <class... A> struct Kernel<void (*)(A...)> {
 };
 
 }  // namespace host
+
+UNWATCHED static void races::stop(races::Stop reason) { siglongjmp(host::fault, reason); }
 
 #define __syncthreads() host::wait(__LINE__)
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {

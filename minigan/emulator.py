@@ -1,7 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
 Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
-first byte beyond an array is noticed; what lies behind a const pointer must come back unchanged.
+first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), which makes a launch take
+about half as long again. What lies behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -14,22 +15,32 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 COMPILER = sys.platform == 'linux' and (shutil.which('c++') or shutil.which('g++') or shutil.which('clang++')) or None
-FLAGS = ['-O1', '-std=c++17', '-fPIC', '-shared', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
+ADDR2LINE = shutil.which('addr2line') or shutil.which('llvm-addr2line')
+FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
-         '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error']  # an index beyond a shared array
+         '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
+         '-fsanitize=thread', '-fno-threadsafe-statics', '-g1']  # calls the functions of emulator_races.h
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
-HEADER = Path(__file__).with_name('emulator.h')
+HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
 
 
 class CompileError(Exception):
     """What the C++ compiler said."""
+
+
+class Array(ctypes.Structure):
+    """races::Array of emulator_races.h."""
+
+    _fields_ = [('begin', ctypes.c_void_p), ('bytes', ctypes.c_size_t), ('item', ctypes.c_uint),
+                ('written', ctypes.c_uint), ('name', ctypes.c_char_p), ('cells', ctypes.c_void_p)]
 
 
 class HostModule:
@@ -39,8 +50,9 @@ class HostModule:
     """
 
     def __init__(self, code, *, fma=False):
-        self.names = re.findall(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)', code)
-        self.library, self.seed = ctypes.CDLL(str(compiled(code, self.names, FMA if fma else []))), 0
+        self.parameters = parameter_names(code)
+        self.path = compiled(code, self.parameters, FMA if fma else [])
+        self.library, self.seed = ctypes.CDLL(str(self.path)), 0
 
     def get_function(self, name):
         """The kernel of that name."""
@@ -51,7 +63,7 @@ class HostKernel:
     """One kernel; called as CuPy's are."""
 
     def __init__(self, module, name):
-        self.module, self.name = module, name
+        self.module, self.name, self.parameters = module, name, module.parameters[name]
         self._launch = getattr(module.library, f'launch_{name}')
         self._launch.restype = ctypes.c_char_p
         signature = getattr(module.library, f'signature_{name}')
@@ -61,55 +73,102 @@ class HostKernel:
     def __call__(self, grid, block, args):
         if len(args) != len(self.signature):
             raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
-        kept, pointers = [], (ctypes.c_void_p * len(args))()
-        for i, (argument, wanted) in enumerate(zip(args, self.signature)):
-            got = f'{argument.dtype.kind}{argument.dtype.itemsize}'
-            if '*' not in wanted or isinstance(argument, np.uintp) and argument == 0:  # a number, or a null pointer
-                wanted = wanted if '*' not in wanted else got
-                if not isinstance(argument, np.generic) or got != wanted:
-                    raise TypeError(f'{self.name}: argument {i}: expected a scalar {wanted}, got {argument!r}')
-                value = np.array(argument)
-                kept.append(value)
-                pointers[i] = value.ctypes.data
+        values, copies, watched = [], [], [Array()]  # the first stands for shared memory
+        for name, argument, wanted in zip(self.parameters, args, self.signature):
+            self._check(name, argument, wanted)
+            if not isinstance(argument, np.ndarray):
+                values.append(np.array(argument))
                 continue
-            if got != wanted.strip('c*') or not argument.flags.c_contiguous:
-                raise TypeError(f'{self.name}: argument {i}: expected {wanted}, contiguous, got {argument.dtype} of '
-                                f'strides {argument.strides}')
-            copy = guarded(argument, at_end=self.module.seed % 2 == 0)
-            pointer = ctypes.c_void_p(copy.ctypes.data)
-            kept.append((argument, copy, pointer, wanted))
-            pointers[i] = ctypes.addressof(pointer)
-        shape = [(ctypes.c_uint * 2)(*(tuple(n) + (1,))[:2]) for n in (grid, block)]
-        error = self._launch(*shape, pointers, ctypes.c_uint(self.module.seed))
-        if error:
-            raise RuntimeError(f'{self.name}: {error.decode()}')
-        for argument, copy, _, wanted in (entry for entry in kept if isinstance(entry, tuple)):
-            if not wanted.startswith('c'):
+            copy, const = guarded(argument, at_end=self.module.seed % 2 == 0), wanted.startswith('c')
+            values.append(np.array(copy.ctypes.data, np.uintp))
+            copies.append((name, argument, copy, const))
+            watched.append(Array(copy.ctypes.data, copy.nbytes, copy.itemsize, not const, name.encode()))
+        self._run(grid, block, values, watched)
+        for name, argument, copy, const in copies:
+            if not const:
                 argument[...] = copy
             elif copy.tobytes() != argument.tobytes():
-                raise RuntimeError(f'{self.name}: an input behind a const pointer is written')
+                raise RuntimeError(f'{self.name}: an input behind a const pointer is written, {name}')
+
+    def _check(self, name, argument, wanted):
+        """Raises TypeError for what CUDA would misread."""
+        got = f'{argument.dtype.kind}{argument.dtype.itemsize}'
+        if isinstance(argument, np.ndarray):
+            if got != wanted.strip('c*') or '*' not in wanted or not argument.flags.c_contiguous:
+                raise TypeError(f'{self.name}: {name}: expected {wanted}, contiguous, got {argument.dtype} of strides '
+                                f'{argument.strides}')
+        elif got != wanted and not ('*' in wanted and isinstance(argument, np.uintp) and argument == 0):
+            raise TypeError(f'{self.name}: {name}: expected {wanted}, got {argument!r}')
+
+    def _run(self, grid, block, values, watched):
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        shape = [(ctypes.c_uint * 2)(*(tuple(n) + (1,))[:2]) for n in (grid, block)]
+        error = self._launch(*shape, pointers, ctypes.c_uint(self.module.seed), (Array * len(watched))(*watched),
+                             ctypes.c_uint(len(watched)))
+        if error:
+            raise RuntimeError(f'{self.name}: {with_lines(error.decode(), self.module.path)}')
+
+
+def parameter_names(code):
+    """kernel -> the names of its parameters."""
+    head = r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
+    code = re.sub(r'/\*.*?\*/|//[^\n]*', ' ', code, flags=re.DOTALL)
+    return {name: [re.findall(r'\w+', one)[-1] for one in text.split(',') if one.strip()]
+            for name, text in re.findall(head, code)}
+
+
+def with_lines(text, library):
+    """text, each place in the library's code (@ and a hexadecimal number) as its line in the source.
+
+    For a function that the compiler has put in place of its call, the line of the call follows.
+    """
+    def line(found):
+        if ADDR2LINE is None:
+            return '?'
+        where = [ADDR2LINE, '-i', '-e', str(library), hex(int(found[1], 16) - 1)]  # in the instruction before
+        lines = re.findall(r'kernels\.cu:(\d+)', subprocess.run(where, capture_output=True, text=True).stdout)
+        return ' called from '.join(lines) or '?'
+
+    return re.sub('@([0-9a-f]+)', line, text)
 
 
 def compiled(code, names, more):
     """The shared library of a source, compiled unless it has been before."""
-    source = f'#include "{HEADER}"\n#line 1 "kernels.cu"\n{code}\n' + ''.join(
+    source = f'#include "{HEADERS[0]}"\n#line 1 "kernels.cu"\n{code}\n' + ''.join(
         f'static void run_{name}(void** a) {{ host::Kernel<decltype(&{name})>::run<&{name}>(a); }}\n'
-        f'extern "C" const char* launch_{name}(unsigned* g, unsigned* b, void** a, unsigned seed)\n'
-        f'{{ return host::launch(run_{name}, g, b, a, seed); }}\n'
+        f'extern "C" const char* launch_{name}(unsigned* grid, unsigned* block, void** a, unsigned seed, '
+        f'races::Array* watched, unsigned count)\n'
+        f'{{ return host::launch(run_{name}, grid, block, a, seed, watched, count); }}\n'
         f'extern "C" const char* signature_{name}()\n'
         f'{{ static std::string s = host::Kernel<decltype(&{name})>::signature(); return s.c_str(); }}\n'
         for name in names)
-    key = hashlib.sha256((source + HEADER.read_text() + ' '.join(FLAGS + more)).encode()).hexdigest()[:24]
-    library = CACHE / f'{key}.so'
+    headers = ''.join(header.read_text() for header in HEADERS)
+    key = hashlib.sha256((source + headers + ' '.join(FLAGS + more)).encode()).hexdigest()[:24]
+    try:
+        return _library(CACHE, key, source, more)
+    except OSError:  # the folder of an installed package may be read-only
+        return _library(Path(private_folder().name), key, source, more)
+
+
+@cache
+def private_folder():
+    """A folder that only this user may enter (mode 0700); it is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix='minigan-')
+
+
+def _library(place, key, source, more):
+    """The library of that key in a folder, compiled unless it is there."""
+    library = place / f'{key}.so'
     if not library.exists():
-        CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        place.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             path = Path(folder) / 'kernels.cpp'
             path.write_text(source)
-            command = [COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.so']
-            run = subprocess.run(command, capture_output=True, text=True)
-            if run.returncode:
-                raise CompileError(run.stderr)
+            for command in ([COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.o'],
+                            [COMPILER, '-shared', f'{folder}/kernels.o', '-o', f'{folder}/kernels.so']):
+                run = subprocess.run(command, capture_output=True, text=True)
+                if run.returncode:
+                    raise CompileError(run.stderr)
             os.replace(f'{folder}/kernels.so', library)
     return library
 

@@ -93,17 +93,26 @@ def loaded(xp):
     return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code)
 
 
-class Kernels:
-    """The twins. module: the compiled source, as cupy.RawModule gives it.
+class Launcher:
+    """What every set of twins inherits. module: the compiled source, as cupy.RawModule gives it.
 
-    block: threads of a block that goes element by element; tile: those of a block that goes down the columns.
+    block: threads of a block that goes element by element. A source defines THREADS, of a block that makes one number,
+    and COLUMNS and LANES, of a block that goes down the columns, if it has such kernels.
     """
 
     def __init__(self, module, source, *, block=256):
         self.module, self.parameters, self.block = module, parameters(source), block
         self.functions = {name: module.get_function(name) for name in self.parameters}
-        self.threads, *self.tile = (int(re.search(rf'#define {name} (\d+)', source)[1])
-                                    for name in ('THREADS', 'COLUMNS', 'LANES'))
+        defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
+        self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
+
+    def empty(self, x, shape, dtype):
+        """A new array where x lies."""
+        return array_module(x).empty(shape, dtype)
+
+    def empty_like(self, x):
+        """A new array like x."""
+        return array_module(x).empty_like(x)
 
     def launch(self, name, grid, block, *arguments):
         """Run a kernel. Numbers are cast to what it takes; None is a null pointer.
@@ -135,9 +144,15 @@ class Kernels:
             self.launch(name, (-(-count // self.block),), (self.block,), *arguments)
 
     def by_column(self, name, n, *arguments):
-        """Launch a tile for each so many of n columns."""
+        """Launch a tile for each COLUMNS of n columns."""
+        if not all(self.tile):
+            raise ValueError(f'{name}: expected "#define COLUMNS" and "#define LANES" with numbers in the source')
         if n:
             self.launch(name, (-(-n // self.tile[0]),), tuple(self.tile), *arguments)
+
+
+class Kernels(Launcher):
+    """The twins of kernels.cu."""
 
     def bits(self, out, *place):
         """Fill out with Draws.bits; place: draw, substep, step, seed, stream."""
@@ -157,31 +172,31 @@ class Kernels:
 
     def gather_images(self, images, rows, dtype):
         """See ops."""
-        x = array_module(images).empty((len(rows), images.shape[1]), dtype)
+        x = self.empty(images, (len(rows), images.shape[1]), dtype)
         self.by_element('gather_images', x.size, images, rows, x, *x.shape)
         return x
 
     def stack(self, a, b):
         """See ops."""
-        out = array_module(a).empty((len(a) + len(b), *a.shape[1:]), a.dtype)
+        out = self.empty(a, (len(a) + len(b), *a.shape[1:]), a.dtype)
         self.by_element('stack', out.size, a, b, out, a.size, b.size)
         return out
 
     def tanh_backward(self, dy, y):
         """See ops."""
-        dx = array_module(y).empty_like(y)
+        dx = self.empty_like(y)
         self.by_element('tanh_backward', y.size, dy, y, dx, y.size)
         return dx
 
     def cross_entropy(self, logit, *, target):
         """See ops."""
-        mean = array_module(logit).empty((), logit.dtype)
+        mean = self.empty(logit, (), logit.dtype)
         self.launch('cross_entropy', (1,), (self.threads,), logit, mean, logit.size, target)
         return mean
 
     def cross_entropy_backward(self, logit, *, target):
         """See ops."""
-        dlogit = array_module(logit).empty_like(logit)
+        dlogit = self.empty_like(logit)
         self.by_element('cross_entropy_backward', logit.size, logit, dlogit, logit.size, target, 1 / len(logit))
         return dlogit
 
@@ -193,7 +208,7 @@ class Kernels:
 
     def bias_leaky_relu_dropout(self, x, b, rng, *, slope, rate):
         """See ops; draws the bits itself."""
-        y, s, dropped = array_module(x).empty_like(x), array_module(x).empty_like(x), int(rate * 2**16)
+        y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
         place = rng.next_place() if rate else [0] * 5
         self.by_element('bias_leaky_relu_dropout', x.size, x, b, y, s, *x.shape, slope, dropped,
                         2**16 / (2**16 - dropped), *place)
@@ -201,33 +216,32 @@ class Kernels:
 
     def bias_leaky_relu_dropout_backward_(self, dy, s, db):
         """See ops."""
-        dx = array_module(dy).empty_like(dy)
+        dx = self.empty_like(dy)
         self.by_column('bias_leaky_relu_dropout_backward_', dy.shape[1], dy, s, dx, db, *dy.shape)
         return dx
 
     def bias_tanh(self, x, b):
         """See ops."""
-        y = array_module(x).empty_like(x)
+        y = self.empty_like(x)
         self.by_element('bias_tanh', x.size, x, b, y, *x.shape)
         return y
 
     def bias_tanh_backward_(self, dy, y, db):
         """See ops."""
-        dx = array_module(dy).empty_like(dy)
+        dx = self.empty_like(dy)
         self.by_column('bias_tanh_backward_', dy.shape[1], dy, y, dx, db, *dy.shape)
         return dx
 
     def batch_norm_leaky_relu_(self, x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
         """See ops."""
-        xp = array_module(x)
-        y, xhat, rstd = xp.empty_like(x), xp.empty_like(x), xp.empty_like(gamma)
+        y, xhat, rstd = self.empty_like(x), self.empty_like(x), self.empty_like(gamma)
         self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, moving_mean, moving_var, y, xhat, rstd,
                        *x.shape, eps, momentum, slope)
         return y, (xhat, rstd)
 
     def batch_norm_leaky_relu_backward_(self, dy, gamma, beta, cache, dgamma, dbeta, *, slope):
         """See ops."""
-        dx = array_module(dy).empty_like(dy)
+        dx = self.empty_like(dy)
         self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, dx, dgamma, dbeta,
                        *dy.shape, slope)
         return dx

@@ -5,6 +5,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
+
 
 def library():
     """The compiler, or None where its wheel is not installed."""

@@ -1,6 +1,8 @@
 """Every kernel against its specification, and training on a GPU against a CPU: `minigan selftest`, and the tests."""
 
+import inspect
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,11 +25,15 @@ DRIFT = 1e-3  # how far two float32 runs may part in that many steps
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: the largest difference, relative to the largest entry of its array, and what is allowed."""
+    """One comparison: the largest difference, relative to the largest entry of its array, and what is allowed.
+
+    why: where that difference is, and with which arguments.
+    """
 
     name: str
     error: float
     allowed: float
+    why: str = ''
 
     @property
     def ok(self):
@@ -37,6 +43,13 @@ class Row:
         return f'{self.name:54} {self.error:9.1e} {self.allowed:9.1e}   {"ok" if self.ok else "WRONG"}'
 
 
+class Difference(NamedTuple):
+    """The largest difference of two arrays over the largest entry of the one expected; and where it is, in words."""
+
+    error: float
+    where: str = ''
+
+
 def arguments(m, n, seed, xp=np):
     """name -> (arguments, keywords) of each operation that has a twin: float32, on the CPU; xp: for random numbers."""
     rng = np.random.default_rng(seed)
@@ -44,6 +57,8 @@ def arguments(m, n, seed, xp=np):
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
     x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
     cache, far = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # a mean beside which the spread is small
+    gamma[::3] = np.exp2(np.round(gamma[::3]))  # gamma * xhat is exact, so that with these beta and a row of xhat
+    beta[::3] = -gamma[::3] * cache[0][seed % m, ::3]  # h = gamma * xhat + beta is 0, in one rounding or in two
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
     images = rng.integers(0, 256, (2**20 // n, n), np.uint8)
     rows = rng.integers(0, len(images), m)
@@ -51,6 +66,7 @@ def arguments(m, n, seed, xp=np):
     logit += sure
     if not sure:
         logit[::5] *= 40  # beyond the range of exp; never all of them, since a GPU takes the least numbers for 0
+        logit[2::7] = 0
     rate = int(draws(seed).bits((m, n)).flat[0]) / 2**16  # that unit is the first that stays
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
     eps = float(rng.choice([1e-3, 0.1]))
@@ -92,23 +108,53 @@ def draws(seed, xp=np):
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):
     """A twin with its specification, on the same arguments; what they write into is compared too."""
-    (theirs, keywords), (ours, _) = arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name]
-    function, theirs = name.split(',')[0], move(theirs, xp)
-    got = getattr(twins, function)(*theirs, **keywords), theirs[:4] if function == 'adam_' else theirs  # not scratch
-    expected = getattr(ops, function)(*ours, **keywords), ours[:4] if function == 'adam_' else ours
-    kind = 'BatchNorm' if name.startswith('batch_norm') else 'Dense' if name.startswith('dense') else 'any'
-    return Row(name, difference(got, expected), TOLERANCE['float32'][kind])
+    function, given = name.split(',')[0], (arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name])
+    return compare(name, getattr(twins, function), getattr(ops, function), *given, allowed(function), xp=xp,
+                   settings=f'{m=} {n=} {seed=}')
 
 
 def compare_draws(twins, name, size, *, xp=np):
     """A kernel's random numbers with Streams' own: bits and uniforms must be the same, normals up to rounding."""
-    draw, substep, step, seed, stream = PLACE
-    specified = Streams(seed).at(STREAMS[stream], step, substep)
-    specified._draw = draw
-    expected = getattr(specified, name)((size,))
-    out = xp.zeros(size, expected.dtype)
-    getattr(twins, name)(out, *PLACE)
-    return Row(name, difference(out, expected), TOLERANCE['float32']['any'] if name == 'normal' else 0)
+    given = drawn_into(name, size)
+    return compare(name, getattr(twins, name), specified_draws(name), given, drawn_into(name, size), allowed(name),
+                   xp=xp, settings=f'{size=}')
+
+
+def compare(name, twin, specification, theirs, ours, tolerance, *, xp=np, settings=''):
+    """A twin, on its arguments and keywords, with a specification, on an equal copy of them: the Row.
+
+    What they return is compared, and so is every argument afterwards, unless the specification calls it scratch.
+    settings: what the arguments came from, for the Row's why.
+    """
+    theirs = move(theirs, xp)
+    returned = [function(*given, **keywords) for function, (given, keywords) in ((twin, theirs), (specification, ours))]
+    written = [worst(*triple) for triple in zip(theirs[0], ours[0], inspect.signature(specification).parameters)
+               if triple[2] != 'scratch']
+    found = max(worst(*returned, 'result'), *written, key=_badness)
+    return Row(name, found.error, tolerance, f'{found.where}; {settings}')
+
+
+def allowed(name):
+    """How far a twin of the package may be from its specification."""
+    if name in ('bits', 'uniform'):
+        return 0
+    kind = 'BatchNorm' if name.startswith('batch_norm') else 'Dense' if name.startswith('dense') else 'any'
+    return TOLERANCE['float32'][kind]
+
+
+def specified_draws(name):
+    """Draws.bits, uniform or normal as a function with its twin's signature: it fills out from a place."""
+    def fill(out, *place):
+        draw, substep, step, seed, stream = place
+        specified = Streams(seed).at(STREAMS[stream], step, substep)
+        specified._draw = draw
+        out[...] = getattr(specified, name)(out.shape)
+    return fill
+
+
+def drawn_into(name, size):
+    """The arguments and keywords of a kernel of random numbers."""
+    return (np.zeros(size, np.uint16 if name == 'bits' else np.float32), *PLACE), {}
 
 
 def compare_training(xp, steps, **choices):
@@ -125,10 +171,16 @@ def compare_training(xp, steps, **choices):
     for t in range(steps):
         for game in games:
             game.step(t)
-    got, expected = ([buffer for net, optimizer in ((game.G, game.optimizer_G), (game.D, game.optimizer_D))
-                      for buffer in (net.theta, net.state, *(getattr(optimizer, name) for name in optimizer.buffers))]
-                     for game in games)
-    return Row(f'{steps} steps of {config.network}, against the CPU', difference(got, expected), DRIFT)
+    ours, theirs = (trained(game) for game in reversed(games))
+    found = max((worst(theirs[name], ours[name], name) for name in ours), key=_badness)
+    return Row(f'{steps} steps of {config.network}, against the CPU', found.error, DRIFT, found.where)
+
+
+def trained(game):
+    """name -> each array that training changes."""
+    players = ('G', game.G, game.optimizer_G), ('D', game.D, game.optimizer_D)
+    return {f'{player} {name}': getattr(owner, name) for player, net, optimizer in players
+            for owner, names in ((net, ('theta', 'state')), (optimizer, optimizer.buffers)) for name in names}
 
 
 def smooth(build):
@@ -159,17 +211,29 @@ def move(value, xp):
 
 def difference(got, expected):
     """The largest difference of two arrays, or tuples of them, over the largest entry of the array expected."""
+    return worst(got, expected).error
+
+
+def worst(got, expected, name='result'):
+    """The Difference of two arrays, or the largest of tuples of them. name: of what is compared, for its words."""
     if isinstance(expected, (tuple, list)):
-        return float(np.max([difference(*pair) for pair in zip(got, expected, strict=True)], initial=0))
+        return max((worst(*pair, f'{name}[{i}]') for i, pair in enumerate(zip(got, expected, strict=True))),
+                   key=_badness, default=Difference(0))
     if isinstance(expected, Draws):  # both must have drawn as often
-        return 0 if got.next_place() == expected.next_place() else np.inf
+        got, expected = got.next_place(), expected.next_place()
+        return Difference(0 if got == expected else np.inf, f'{name}: expected next {expected}, got {got}')
     if not isinstance(expected, (np.ndarray, np.generic)):  # None, or a type
-        return 0
+        return Difference(0)
     got, expected = np.asarray(to_host(got), np.float64), np.asarray(expected, np.float64)
     if got.shape != expected.shape:
-        return np.inf
-    return float(abs(got - expected).max(initial=0) / (abs(expected).max(initial=0) or 1))
+        return Difference(np.inf, f'{name}: expected shape {expected.shape}, got {got.shape}')
+    if not expected.size:
+        return Difference(0)
+    gap = abs(got - expected)
+    index = tuple(map(int, np.unravel_index(np.argmax(gap), gap.shape)))  # of the first NaN, if there is one
+    return Difference(float(gap[index] / (abs(expected).max() or 1)),
+                      f'{name}{list(index) or ""}: expected {expected[index]:.9g}, got {got[index]:.9g}')
 
 
-def _badness(row):
-    return np.inf if np.isnan(row.error) else row.error
+def _badness(found):
+    return np.inf if np.isnan(found.error) else found.error

@@ -2,96 +2,68 @@
 specification in four orders of threads and more; planted bugs are caught."""
 
 import functools
-import inspect
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minigan import backend, kernels, nvrtc, ops
-from minigan.emulator import COMPILER, CompileError, HostModule
+from minigan.emulator import COMPILER, CompileError
+from minigan.kernelcheck import NO_COMPILER, NO_NVRTC, comparisons, compiled, emulated
 from minigan.kernels import SOURCE, Kernels, fit, parameters, twin
+from minigan.kernelset import own
+from minigan.nvrtc import ARCHITECTURES
+from minigan.roofline import RESOURCES
 from minigan.selftest import DRAWS, arguments, compare_draws, compare_twin
 
-ORDERS = (0, 1, 2, 3)  # as they stand, from the last to the first, two shuffles
 CODE = SOURCE.read_text()
-ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
-RESOURCES = {  # registers of a thread at most, given out in eights; bytes of shared memory of a block
-    'bits': (40, 0), 'uniform': (40, 0), 'normal': (56, 0), 'gather_images': (16, 0), 'stack': (16, 0),
-    'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
-    'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
-    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
-    'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
-}
-LOCAL = {'normal': 32}  # bytes in local memory at most: sinf and cosf have a slow way for angles that never come here
 NVRTC = nvrtc.library()
-needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason='no NVRTC: pip install nvidia-cuda-nvrtc-cu12')
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason='no C++ compiler, or not Linux')
+needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason=NO_NVRTC)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 CASES = list(arguments(2, 2, 0))
-
-
-@pytest.fixture(autouse=True)
-def undefined_outputs(monkeypatch):
-    """What a twin allocates starts as NaN, so that an element left out shows."""
-    undefined = SimpleNamespace(empty=lambda shape, dtype: np.full(shape, np.nan, dtype),
-                                empty_like=lambda a: np.full_like(a, np.nan))
-    monkeypatch.setattr(kernels, 'array_module', lambda x: undefined)
 
 
 @functools.cache
 def built(code, fma=False):
-    return Kernels(HostModule(code, fma=fma), code)
+    return emulated(replace(own(), code=code), fma=fma)
 
 
-def assert_ok(row, where):
-    assert row.ok, f'{row} {where}'
+def assert_ok(row, **settings):
+    assert row.ok, f'{row}; {row.why} {" ".join(f"{name}={value}" for name, value in settings.items())}'
 
 
 @needs_compiler
 @pytest.mark.parametrize('name', CASES)
 @given(m=st.integers(3, 40), n=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), order=st.integers(0, 9),
        block=st.sampled_from([32, 96, 256, 1024]), fma=st.booleans())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @example(m=90, n=784, seed=0, order=0, block=256, fma=True)
 def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
     """m >= 3: for two rows, batch norm's dx is all cancellation, in NumPy too."""
     twins = built(CODE, fma)
     twins.module.seed, twins.block = order, block
-    assert_ok(compare_twin(twins, name, m, n, seed), (m, n, seed, order, block, fma))
+    assert_ok(compare_twin(twins, name, m, n, seed), order=order, block=block, fma=fma)
 
 
 @needs_compiler
 @pytest.mark.parametrize('name', DRAWS)
 @given(size=st.integers(1, 3000), order=st.integers(0, 9), block=st.sampled_from([32, 96, 256, 1024]))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @example(size=70_000, order=0, block=256)
 def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
     built(CODE).module.seed, built(CODE).block = order, block
-    assert_ok(compare_draws(built(CODE), name, size), (size, order, block))
-
-
-def test_every_kernel_is_a_twin_with_a_case_and_the_signature_of_its_specification():
-    cased = {case.split(',')[0] for case in CASES}
-    decorated = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
-    assert decorated == cased == set(parameters(CODE)) - set(DRAWS) | {'dense_backward_input'}
-    for name in decorated:
-        ours = inspect.signature(getattr(Kernels, name)).parameters
-        assert list(ours)[1:] == list(inspect.signature(getattr(ops, name)).parameters), name
+    assert_ok(compare_draws(built(CODE), name, size), order=order, block=block)
 
 
 def check_all(code):
     """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
-    twins = built(code)
-    for twins.module.seed, twins.block in zip(ORDERS, (256, 96, 1024, 32), strict=True):
-        for name in CASES:
-            for m, n in ((9, 33), (32, 64), (90, 784) if twins.module.seed == 0 else (300, 2)):
-                assert_ok(compare_twin(twins, name, m, n, m), (m, n, twins.module.seed))
-        for name in DRAWS:
-            for size in (1, 15, 16, 17, 3000):
-                assert_ok(compare_draws(twins, name, size), (size, twins.module.seed))
+    kernels = replace(own(), code=code)
+    for row_of, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
+        assert_ok(row_of(), where=where)
 
 
 BARRIERS = CODE.count('__syncthreads();')
@@ -107,6 +79,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'one element too few': ('if (i < m * n) y[i] = tanhf', 'if (i < m * n - 1) y[i] = tanhf'),
     'the bias of another column': ('tanhf(x[i] + b[i % n])', 'tanhf(x[i] + b[i / n])'),
     'the right slope at the kink': ('factor = h > 0 ?', 'factor = h >= 0 ?'),
+    'the right slope at the kink, after batch norm': ('h > 0 ? dy', 'h >= 0 ? dy'),
     'slope forgotten': ('1.0f : slope;', '1.0f : 1.0f;'),
     'a unit more is dropped': ('i % 16) >= dropped', 'i % 16) > dropped'),
     'mask not scaled': ('? scale : 0.0f', '? 1.0f : 0.0f'),
@@ -194,6 +167,50 @@ def test_a_planted_bug_is_caught(bug):
 
 
 @needs_compiler
+@pytest.mark.parametrize('name, text, replacement', [
+    ('bias_leaky_relu_dropout', 'factor = h > 0', 'factor = h >= 0'),
+    ('bias_leaky_relu_dropout, none dropped', 'factor = h > 0', 'factor = h >= 0'),
+    ('bias_leaky_relu_dropout, hardly any', 'factor = h > 0', 'factor = h >= 0'),
+    ('batch_norm_leaky_relu_backward_', 'h > 0 ? dy', 'h >= 0 ? dy'),
+    ('batch_norm_leaky_relu_backward_, no dgamma', 'h > 0 ? dy', 'h >= 0 ? dy')])
+@pytest.mark.parametrize('fma', [False, True])
+def test_at_a_kink_the_wrong_side_is_seen_in_each_case_that_has_one(name, text, replacement, fma):
+    assert text in CODE
+    twins = built(CODE.replace(text, replacement), fma)
+    assert all(not compare_twin(twins, name, m, n, seed).ok for m, n in ((9, 33), (32, 64)) for seed in range(5))
+
+
+@needs_compiler
+@pytest.mark.parametrize('name, text, replacement', [
+    ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? 1 : e)', '(x[i] >= 0 ? 1 : e)'),  # e = exp(0) = 1
+    ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? e : 1)', '(x[i] >= 0 ? e : 1)'),
+    ('cross_entropy, target 0.7', 'fmaxf(-x[i], 0)', '(-x[i] >= 0 ? -x[i] : 0)'),  # 0 either way
+    ('cross_entropy, target 0.7', 'fmaxf(x[i], 0)', '(x[i] >= 0 ? x[i] : 0)'),
+    ('batch_norm_leaky_relu_', 'fmaxf(h, slope * h)', '(h >= 0 ? h : slope * h)')])
+def test_at_these_kinks_both_sides_give_the_same(name, text, replacement):
+    assert text in CODE
+    twins, changed = built(CODE), built(CODE.replace(text, replacement))
+    for seed in range(5):
+        row = compare_twin(twins, name, 9, 33, seed)
+        assert row == compare_twin(changed, name, 9, 33, seed) and row.ok
+
+
+@needs_compiler
+def test_a_difference_is_reported_with_its_place_both_numbers_and_the_settings():
+    twins = built(CODE.replace('dbeta[column] = sum;', 'dbeta[column] = sum + (column == 7);'))
+    row = compare_twin(twins, 'batch_norm_leaky_relu_backward_', 9, 33, 5)
+    found = re.fullmatch(r'dbeta\[7\]: expected (\S+), got (\S+); m=9 n=33 seed=5', row.why)
+    assert float(found[2]) == pytest.approx(float(found[1]) + 1)
+    with pytest.raises(AssertionError, match=r'WRONG; dbeta\[7\].* m=9 n=33 seed=5 order=2 block=96 fma=False'):
+        assert_ok(row, order=2, block=96, fma=False)
+    twins = built(CODE.replace('xhat[i] = (x[i] - mu) * r;', 'xhat[i] = i == n + 2 ? 0 : (x[i] - mu) * r;'))
+    row = compare_twin(twins, 'batch_norm_leaky_relu_', 9, 33, 5)
+    assert row.why.startswith(('result[1][0][1, 2]: expected ', 'result[0][1, 2]: expected '))
+    row = compare_draws(built(CODE.replace('i < 8 && 8', 'i < 8 - (block == 2) && 8')), 'uniform', 30)
+    assert re.fullmatch(r'out\[23\]: expected 0\.\d+, got 0; size=30', row.why)
+
+
+@needs_compiler
 def test_a_number_that_starts_undefined_does_not_compile():
     with pytest.raises(CompileError, match='uninitialized'):
         built(CODE.replace('float sum = 0, sum_xhat = 0;', 'float sum = 0, sum_xhat;'))
@@ -250,13 +267,11 @@ def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
 
 
 @needs_nvrtc
-@pytest.mark.parametrize('architecture', ARCHITECTURES)
-def test_nvidias_compiler_takes_every_kernel_and_spills_nothing(architecture):
-    found = nvrtc.resources(NVRTC, CODE, architecture)
-    assert set(found) == set(parameters(CODE)) == set(RESOURCES)
-    for name, (registers, shared, local) in found.items():
-        assert registers <= RESOURCES[name][0] and shared == RESOURCES[name][1], name
-        assert local <= LOCAL.get(name, 0), name
+def test_nvidias_compiler_takes_every_kernel_for_every_architecture_and_spills_nothing():
+    found, wrong = compiled(own())
+    assert list(found) == list(ARCHITECTURES) and not wrong
+    assert all(set(one) == set(parameters(CODE)) == set(RESOURCES) for one in found.values())
+    assert [name for name, stated in RESOURCES.items() if len(stated) > 2] == ['normal']
 
 
 @needs_nvrtc

@@ -1,5 +1,7 @@
 """`minigan selftest` passes where everything is right, and fails where one kernel is wrong; run on the stand-in."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,10 @@ def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys, tmp_path):
     said = capsys.readouterr().out
     assert 'WRONG: batch_norm_leaky_relu_backward_; batch_norm_leaky_relu_backward_, no dgamma; 2 steps' in said
     assert 'adam_' not in said.splitlines()[-1]
+    lines = said.splitlines()
+    whys = [lines[i + 1] for i, line in enumerate(lines) if line.endswith('WRONG')]
+    assert len(whys) == said.count('expected ') and all(re.fullmatch(
+        r'    \w+( \w+)?(\[[\d, ]+\])*: expected \S+, got \S+(; m=\d+ n=\d+ seed=0)?', why) for why in whys)
 
 
 @pytest.mark.parametrize('got, expected, difference', [
@@ -45,6 +51,15 @@ def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys, tmp_path):
     (np.array([1, np.nan]), np.array([1, 2.0]), np.nan), (np.array([]), np.array([]), 0)])
 def test_the_difference_is_relative_to_the_largest_entry(got, expected, difference):
     np.testing.assert_equal(selftest.difference(got, expected), difference)
+
+
+@pytest.mark.parametrize('got, expected, where', [
+    (np.array([[1, 2, 3.5]]), np.array([[1, 2, 4.0]]), 'result[0, 2]: expected 4, got 3.5'),
+    ((np.ones(3), (np.array(2.0),)), (np.ones(3), (np.array(1.0),)), 'result[1][0]: expected 1, got 2'),
+    (np.array([9, np.nan, 1]), np.ones(3), 'result[1]: expected 1, got nan'),
+    ((np.ones(2), np.ones((2, 1))), (np.zeros(2), np.ones(2)), 'result[1]: expected shape (2,), got (2, 1)')])
+def test_a_difference_says_where_it_is(got, expected, where):
+    assert selftest.worst(got, expected).where == where
 
 
 def test_one_wrong_shape_is_not_hidden_by_the_others(cupy, monkeypatch):

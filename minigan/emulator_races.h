@@ -1,0 +1,162 @@
+// Sees races while emulator.h runs a kernel: two threads touch the same place of shared or global memory, at least one
+// of them writes, and nothing says which comes first. A barrier orders the threads of a block; nothing orders blocks.
+// Two threads that write the same number are a race too: CUDA promises nothing there that a reader could rely on.
+//
+// The compiler does half of the work: -fsanitize=thread puts a call such as __tsan_read4(p) before each access to
+// memory. Its usual answer, ThreadSanitizer's library, is not linked; the functions at the end of this file are.
+//
+// Every place has a cell, which remembers its last write and up to two reads. That is enough: an access of the launch
+// that is in a race is caught whatever the order of threads, unless a race caught before changed the way they took.
+//   Writes: as long as no race is found, each write comes after all the earlier ones, so the last stands for them.
+//   Reads: `read` is the last one, `other` one that it is not ordered with. A write that comes after both of them comes
+//   after every read; see remember().
+// A place is a byte of shared memory, and an element of an array (two threads that write different bytes of the same
+// element are accused, too). What lies elsewhere, such as local variables, belongs to one thread and is not watched;
+// nor are variables that are __device__, and what functions of the C library read or write (memcpy of many bytes).
+#pragma once
+#include <cstdarg>
+#include <cstddef>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#define UNWATCHED __attribute__((no_sanitize("thread")))
+
+extern "C" const char __ehdr_start[] __attribute__((visibility("hidden")));  // where the library begins in memory
+
+namespace races {
+
+// A thread in one of its stretches from barrier to barrier. Stretches are counted from 1 through all blocks, so those
+// of the same number belong to the same block, whose threads all pass it before any begins the next.
+struct Access {
+    unsigned stretch, block, thread;  // stretch 0: none yet
+    unsigned code;                    // where in the library: emulator.py finds the line
+};
+
+struct Cell { Access write, read, other; };
+
+struct Array {
+    const char* begin;
+    size_t bytes;
+    unsigned item;     // bytes of a place
+    unsigned written;  // 0: behind a const pointer
+    const char* name;  // nullptr: shared memory
+    Cell* cells;       // one a place
+};
+
+struct Found {
+    const Array* array;
+    size_t place;
+    bool write, wrote;  // what the present access is, and what the earlier one was
+    Access past;
+};
+
+static Array* arrays;   // of this launch; the first is shared memory
+static unsigned count;  // 0: no launch
+static Access now;      // who runs; the scheduler keeps it up to date
+static Found found;
+
+enum Stop { RACE = 1000, CONST };           // beyond the numbers of signals
+[[noreturn]] static void stop(Stop reason);  // ends the launch
+
+// Whether an earlier access may on a GPU come before or after the present one.
+UNWATCHED static bool unordered(const Access& past, const Array& array) {
+    if (past.stretch == now.stretch) return past.thread != now.thread;
+    return past.stretch && past.block != now.block && array.name;  // each block has shared memory of its own
+}
+
+// `other` is replaced only when it is ordered with the present read, and so with all that follow.
+UNWATCHED static void remember(Cell& cell, const Array& array) {
+    if (unordered(cell.read, array) && !unordered(cell.other, array)) cell.other = cell.read;
+    cell.read = now;
+}
+
+UNWATCHED static void compare(const Access& past, bool wrote, bool write, const Array& array, size_t place) {
+    if (!unordered(past, array)) return;
+    found = {&array, place, write, wrote, past};
+    stop(RACE);
+}
+
+UNWATCHED static void touch_place(const Array& array, size_t place, bool write) {
+    Cell& cell = array.cells[place];
+    compare(cell.write, true, write, array, place);
+    if (!write) return remember(cell, array);
+    compare(cell.read, false, true, array, place);
+    compare(cell.other, false, true, array, place);
+    cell.write = now;
+}
+
+// An access to memory. code: the instruction after it.
+UNWATCHED static void touch(const void* pointer, size_t bytes, bool write, const void* code) {
+    if (!count) return;  // no kernel runs
+    now.code = (const char*)code - __ehdr_start;
+    for (unsigned i = 0; i < count; ++i) {
+        const Array& array = arrays[i];
+        size_t offset = (const char*)pointer - array.begin;  // huge where the pointer is lower
+        if (offset >= array.bytes) continue;
+        size_t place = offset / array.item, end = offset + bytes < array.bytes ? offset + bytes : array.bytes;
+        if (array.written) {
+            do touch_place(array, place, write); while (++place * array.item < end);
+        } else if (write) {
+            found = {&array, place, true, false, {}};
+            stop(CONST);
+        }
+        return;
+    }
+}
+
+// Begins to watch these arrays, none of which has been touched. count = 0 ends it.
+UNWATCHED static void watch(Array* watched, unsigned number) {
+    static std::vector<Cell> cells;
+    size_t places = 0;
+    for (unsigned i = 0; i < number; ++i) if (watched[i].written) places += watched[i].bytes / watched[i].item;
+    cells.assign(places, {});
+    Cell* next = cells.data();
+    for (unsigned i = 0; i < number; ++i) {
+        watched[i].cells = next;
+        if (watched[i].written) next += watched[i].bytes / watched[i].item;
+    }
+    arrays = watched; count = number; now = {};
+}
+
+static std::string text(const char* format, ...) {
+    char buffer[128];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(buffer, sizeof buffer, format, values);
+    va_end(values);
+    return buffer;
+}
+
+static std::string who(unsigned block, unsigned thread) {
+    return text("block %u,%u thread %u,%u", block % gridDim.x, block / gridDim.x, thread % blockDim.x,
+                thread / blockDim.x);
+}
+
+static std::string access(const Access& access, const char* did) {
+    return who(access.block, access.thread) + " " + did + text(" it (line @%x)", access.code);
+}
+
+static std::string explanation(Stop reason) {
+    std::string place = text(found.array->name ? "[%zu]" : "byte %zu of shared memory", found.place);
+    if (found.array->name) place = found.array->name + place;
+    std::string access_now = place + ": " + access(now, found.write ? "writes" : "reads");
+    if (reason == CONST) return "an input behind a const pointer is written, " + access_now;
+    return "a race on " + access_now + ", " + access(found.past, found.wrote ? "wrote" : "read") +
+           (now.block == found.past.block ? ", and no barrier is between them" : ", and blocks have no order");
+}
+
+}  // namespace races
+
+#define HOOK extern "C" __attribute__((visibility("hidden"))) UNWATCHED void
+#define HOOKS(bytes) \
+    HOOK __tsan_read##bytes(void* p) { races::touch(p, bytes, false, __builtin_return_address(0)); } \
+    HOOK __tsan_write##bytes(void* p) { races::touch(p, bytes, true, __builtin_return_address(0)); } \
+    HOOK __tsan_unaligned_read##bytes(void* p) { races::touch(p, bytes, false, __builtin_return_address(0)); } \
+    HOOK __tsan_unaligned_write##bytes(void* p) { races::touch(p, bytes, true, __builtin_return_address(0)); }
+HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+HOOK __tsan_read_range(void* p, size_t n) { races::touch(p, n, false, __builtin_return_address(0)); }
+HOOK __tsan_write_range(void* p, size_t n) { races::touch(p, n, true, __builtin_return_address(0)); }
+HOOK __tsan_func_entry(void*) {}
+HOOK __tsan_func_exit() {}
+HOOK __tsan_init() {}

@@ -1,0 +1,83 @@
+"""What each kernel takes from a GPU, and the least time that it needs there: the roofline of Williams et al. 2009.
+
+    time >= max(bytes / bandwidth, FLOPs / peak)
+
+for arrays that come from memory. Those that a kernel has just left in the L2 cache may be read faster; a launch, and a
+GPU that has too few threads to be busy, cost more.
+Two tables say what the kernels of kernels.cu take. `minigan kernelcheck` holds the first to what NVIDIA's compiler
+reports; the second is counted by hand from the source.
+"""
+
+from typing import NamedTuple
+
+# Registers of a thread at most, which are given out in eights; bytes of shared memory of a block; bytes of local memory
+# of a thread at most, 0 where none are named.
+RESOURCES = {
+    'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
+    'normal': (56, 0, 32),  # sinf and cosf have a slow way for large angles, which never come here
+    'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
+    'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
+    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
+    'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
+}
+
+# How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
+# as is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or cosine;
+# the special function unit gives 16 results a clock where the others give 128 multiply-adds, 256 FLOPs (CUDA C++
+# Programming Guide, throughput of arithmetic instructions, compute capability 8.6 to 9.0). PHILOX: a block of random
+# numbers is integer work, but takes the same slots: a round has two products of 64 bits, each of at least four
+# multiply-adds of 32, four exclusive ors and two sums of two words each. Indices are not counted.
+FUNCTION = 16
+PHILOX = 10 * (2 * 4 * 2 + 4 * 2 + 2 * 2)
+UNIFORM = 3  # shift, convert, multiply
+
+TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memory, each once; FLOPs
+    'tanh_backward': (12, 3),
+    'cross_entropy': (4, 7 + 2 * FUNCTION),
+    'cross_entropy_backward': (8, 7 + 2 * FUNCTION),
+    'stack': (16, 0),  # of two arrays of m x n
+    'gather_images': (5, 3),
+    'adam_': (28, 8 + 2 * FUNCTION),
+    'bias_leaky_relu_dropout': (12, PHILOX + 5),  # a Philox block of its own for each element
+    'bias_leaky_relu_dropout_backward_': (12, 2),
+    'bias_tanh': (8, 1 + FUNCTION),
+    'bias_tanh_backward_': (12, 4),
+    'batch_norm_leaky_relu_': (12, 10),
+    'batch_norm_leaky_relu_backward_': (12, 15),
+    'bits': (2, PHILOX / 16 + 2),
+    'uniform': (4, PHILOX / 8 + UNIFORM),
+    'normal': (4, PHILOX + UNIFORM + 2 * FUNCTION + 2),  # of a pair: two blocks, log, root, sine, cosine, four products
+}
+
+
+class Gpu(NamedTuple):
+    """bytes/s of its memory, FLOP/s in float32, architecture, and how many threads a multiprocessor can hold."""
+
+    bandwidth: float
+    peak: float
+    architecture: str
+    threads: int
+
+
+GPUS = {  # bandwidth and float32 peak as in NVIDIA's data sheets of the A100 80GB SXM, H100 SXM, L4 and T4 and in the
+    # Ada architecture's white paper (RTX 4090); threads: CUDA C++ Programming Guide, table of compute capabilities
+    'A100': Gpu(2039e9, 19.5e12, 'sm_80', 2048),
+    'H100': Gpu(3.35e12, 67e12, 'sm_90', 2048),
+    'RTX4090': Gpu(1008e9, 82.6e12, 'sm_89', 1536),
+    'L4': Gpu(300e9, 30.3e12, 'sm_89', 1536),
+    'T4': Gpu(320e9, 8.1e12, 'sm_75', 1024),
+}
+REGISTERS = 65_536  # of a multiprocessor, on all of these
+
+
+def least_time(gpu, traffic, elements):
+    """The least seconds for so many elements, and what bounds them: 'memory' or 'FLOPs'. traffic: bytes, FLOPs."""
+    bytes_, flops = traffic
+    moving, computing = elements * bytes_ / gpu.bandwidth, elements * flops / gpu.peak
+    return max(moving, computing), 'memory' if moving >= computing else 'FLOPs'
+
+
+def occupancy(gpu, registers, *, block=256):
+    """The fraction of a multiprocessor's threads for which there are registers, in whole blocks."""
+    registers = -(-registers // 8) * 8  # given out in eights
+    return min(gpu.threads // block, REGISTERS // (registers * block)) * block / gpu.threads

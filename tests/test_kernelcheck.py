@@ -1,0 +1,355 @@
+"""`minigan kernelcheck`: whatever is left out of a kernel, or wrong in it, is named, for the package's kernels and for
+those of an author (support/softsign.py)."""
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigan import emulator, kernelcheck, kernels, kernelset, nvrtc, ops, roofline, selfcheck, selftest
+from minigan.cli import main
+from minigan.emulator import COMPILER
+from minigan.kernelcheck import NO_COMPILER, NO_NVRTC
+from minigan.nvrtc import ARCHITECTURES
+from minigan.roofline import GPUS
+
+SUPPORT = Path(__file__).parent / 'support'
+PARTS = ['specification', 'twin', 'kernel', 'arguments', 'resources', 'traffic', 'gradient check']
+BOUNDS = '  memory', '  FLOPs'
+needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=NO_NVRTC)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without compilers, and with two gradient checks alone."""
+    monkeypatch.setattr(kernelcheck, 'COMPILER', None)
+    monkeypatch.setattr(nvrtc, 'library', lambda: None)
+    cases = {name: case for name, case in selfcheck.cases() if name in ('Tanh(), training', 'default G, fused',
+                                                                        'default D, fused', 'L_D')}
+    monkeypatch.setattr(selfcheck, 'cases', lambda: cases.items())
+
+
+@pytest.fixture
+def example(tmp_path):
+    """A function that copies the example, with (text, replacement) pairs, each of which must stand there, and returns
+    the module's path."""
+    def copy(*changes):
+        python, cuda = ((SUPPORT / f'softsign.{kind}').read_text() for kind in ('py', 'cu'))
+        for text, replacement in changes:
+            assert text in python + cuda
+            python, cuda = python.replace(text, replacement), cuda.replace(text, replacement)
+        (tmp_path / 'softsign.py').write_text(python)
+        (tmp_path / 'softsign.cu').write_text(cuda)
+        return str(tmp_path / 'softsign.py')
+    return copy
+
+
+LEFT_OUT = {  # of the example: changes, and the lines that must be said
+    'specification': ([('def softsign(x)', 'def _softsign(x)'), ('lambda: softsign(x)', 'lambda: _softsign(x)')],
+                      ['softsign: no specification: expected a function softsign(x) in softsign.py',
+                       'softsign: no gradient check: expected a case in GRADIENTS of softsign.py that calls softsign, '
+                       'or a reason in EXEMPT of softsign.py']),
+    'twin': ([('def softsign(self', 'def _softsign(self')],
+             ['softsign: no twin: expected a method Softsign.softsign(x) in softsign.py']),
+    'kernel': ([('void softsign(', 'void softsine(')],
+               ['softsign: no kernel: expected extern "C" __global__ void softsign(...) in softsign.cu',
+                'softsine: no specification: expected a function softsine(...) in softsign.py',
+                'softsine: no twin: expected a method Softsign.softsine(...) in softsign.py',
+                "softsine: no arguments: expected an entry 'softsine' in arguments of softsign.py",
+                "softsine: no resources: expected an entry 'softsine': (registers, bytes of shared memory) in "
+                'RESOURCES of softsign.py',
+                "softsine: no traffic: expected an entry 'softsine': (bytes, FLOPs) in TRAFFIC of softsign.py",
+                'softsine: no gradient check: expected a case in GRADIENTS of softsign.py that calls softsine, '
+                'or a reason in EXEMPT of softsign.py']),
+    'arguments': ([("'softsign_backward': ((dy, x), {})", '')],
+                  ["softsign_backward: no arguments: expected an entry 'softsign_backward' in arguments of "
+                   'softsign.py']),
+    'resources': ([(", 'softsign_backward': (16, 0)", '')],
+                  ["softsign_backward: no resources: expected an entry 'softsign_backward': (registers, bytes of "
+                   'shared memory) in RESOURCES of softsign.py']),
+    'traffic': ([("'softsign': (8, 17), ", '')],
+                ["softsign: no traffic: expected an entry 'softsign': (bytes, FLOPs) in TRAFFIC of softsign.py"]),
+    'gradient check': ([("{'x': softsign_backward(dy, x)}", "{'x': dy / (1 + abs(x))**2}")],
+                       ['softsign_backward: no gradient check: expected a case in GRADIENTS of softsign.py that calls '
+                        'softsign_backward, or a reason in EXEMPT of softsign.py']),
+}
+
+
+def problems(said):
+    """The lines of the first paragraph."""
+    return said.split('\n\n')[0].splitlines()
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_a_part_left_out_of_the_example_is_named(part, example, quick, capsys):
+    changes, lines = LEFT_OUT[part]
+    assert main(['kernelcheck', example(*changes)]) == 1
+    said = capsys.readouterr().out
+    assert sorted(problems(said)) == sorted(lines) and f'WRONG: {len(lines)} problem' in said
+
+
+@pytest.mark.parametrize('table, change', [
+    ('TRAFFIC', ("TRAFFIC = {", "TRAFFIC = {'softsine': (8, 17), ")),
+    ('RESOURCES', ("RESOURCES = {", "RESOURCES = {'softsine': (8, 17), ")),
+    ('arguments', ("return {'softsign'", "return {'softsine': ((), {}), 'softsign'"))])
+def test_an_entry_for_nothing_is_named(table, change, example, quick, capsys):
+    assert main(['kernelcheck', example(change)]) == 1
+    assert problems(capsys.readouterr().out) == [
+        f'softsine: an entry in {table} of softsign.py, but no specification, twin or kernel of that name']
+
+
+def test_a_specification_or_a_twin_alone_lacks_all_the_rest(example, quick, capsys):
+    path = example(('class Softsign', 'def relu(x):\n    return x\n\n\nclass Softsign'))
+    assert main(['kernelcheck', path]) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS[1:]]
+    assert lines[0] == 'relu: no twin: expected a method Softsign.relu(x) in softsign.py'
+    path = example(('class Softsign(Launcher):', 'class Softsign(Launcher):\n'
+                    '    def relu(self, x, *, slope):\n        return x\n'))
+    assert main(['kernelcheck', path]) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS if part != 'twin']
+    assert lines[0] == 'relu: no specification: expected a function relu(x, *, slope) in softsign.py'
+
+
+def test_all_that_is_missing_is_said_at_once(example, quick, capsys):
+    path = example(("TRAFFIC = {'softsign': (8, 17), ", 'TRAFFIC = {'), ('def softsign(self', 'def _softsign(self'),
+                   ('softsign_backward(self, dy, x)', 'softsign_backward(self, dx, x)'))
+    assert main(['kernelcheck', path]) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line[:24] for line in lines] == ['softsign: no twin: expec', 'softsign: no traffic: ex',
+                                             'softsign_backward: anoth']
+    assert lines[2] == ('softsign_backward: another signature: expected a twin softsign_backward(dy, x), as its '
+                        'specification, got softsign_backward(dx, x)')
+
+
+def test_a_reason_exempts_and_a_reason_for_nothing_is_named(example, quick, capsys):
+    changes, _ = LEFT_OUT['gradient check']
+    exempt = ('GRADIENTS = {', "EXEMPT = {'gradient check': {'softsign_backward': 'none'}}\nGRADIENTS = {")
+    assert main(['kernelcheck', example(*changes, exempt)]) == 0
+    assert main(['kernelcheck', example(exempt, ("'softsign_backward': 'none'", "'softsine': 'none'"))]) == 1
+    assert ('softsine: an entry in EXEMPT of softsign.py, but nothing of that name\n') in capsys.readouterr().out
+
+
+def without(table, name):
+    """A function that leaves the cases of one name out of what another gives."""
+    return lambda *arguments: {case: value for case, value in table(*arguments).items()
+                               if case.split(',')[0] != name}
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, tmp_path, capsys):
+    name = 'bias_tanh'
+    code = kernels.SOURCE.read_text()
+    if part == 'specification':
+        monkeypatch.setattr(ops, name, ops.bias_tanh.__wrapped__)
+    elif part == 'twin':
+        monkeypatch.delattr(kernels.Kernels, name)
+    elif part == 'kernel':
+        (tmp_path / 'kernels.cu').write_text(code.replace('extern "C" __global__ void bias_tanh(', 'void f('))
+        monkeypatch.setattr(kernels, 'SOURCE', tmp_path / 'kernels.cu')
+    elif part == 'arguments':
+        monkeypatch.setattr(selftest, 'arguments', without(selftest.arguments, name))
+    elif part == 'gradient check':
+        cases = dict(selfcheck.cases())
+        monkeypatch.setattr(selfcheck, 'cases', lambda: {'D': cases['default D, fused']}.items())
+    else:
+        monkeypatch.delitem(getattr(roofline, part.upper()), name)
+    assert main(['kernelcheck', '--kernel', name]) == 1
+    said = problems(capsys.readouterr().out)
+    wanted = {'specification': 'a function bias_tanh(...) in ops.py, with @twin',
+              'twin': 'a method Kernels.bias_tanh(x, b) in kernels.py',
+              'kernel': 'extern "C" __global__ void bias_tanh(...) in kernels.cu',
+              'arguments': "an entry 'bias_tanh' in selftest.arguments",
+              'resources': "an entry 'bias_tanh': (registers, bytes of shared memory) in roofline.RESOURCES",
+              'traffic': "an entry 'bias_tanh': (bytes, FLOPs) in roofline.TRAFFIC",
+              'gradient check': 'a case in selfcheck.cases that calls bias_tanh, or a reason in kernelset.EXEMPT'}[part]
+    wanted = wanted.replace('(...) in ops', '(x, b) in ops')
+    assert f'bias_tanh: no {part}: expected {wanted}' in said and len(said) == 1 + (part == 'specification')
+
+
+def test_a_new_specification_in_the_package_asks_for_all_the_rest(quick, monkeypatch, capsys):
+    def softsign(x):
+        return x / (1 + abs(x))
+
+    monkeypatch.setattr(ops, 'softsign', kernels.twin(softsign), raising=False)
+    assert main(['kernelcheck', '--kernel', 'softsign']) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS[1:]]
+    assert lines[0] == 'softsign: no twin: expected a method Kernels.softsign(x) in kernels.py'
+
+
+def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
+    monkeypatch.setattr(selftest, 'DRAWS', ('bits', 'uniform'))
+    assert main(['kernelcheck']) == 1
+    assert problems(capsys.readouterr().out) == [
+        'normal: no specification: expected a function normal(out, *place) in ops.py, with @twin',
+        "normal: no arguments: expected an entry 'normal' in selftest.arguments"]
+
+
+@needs_compiler
+def test_the_packages_kernels_are_complete_and_right(capsys):
+    assert main(['kernelcheck', '--gpu', 'T4']) == 0
+    said = capsys.readouterr().out
+    own = kernelset.own()
+    for case in own.arguments(2, 2, 0):
+        assert f'\n{case} ' in said
+    table = [line.split()[0] for line in said[said.index('on one T4'):].splitlines() if line.endswith(BOUNDS)]
+    assert set(table) == set(own.specifications) - set(own.exempt['kernel'])
+    assert 'on one T4 at best' in said and said.endswith('All is there, and right.\n')
+
+
+@needs_compiler
+@needs_nvrtc
+def test_the_example_is_complete_and_right(example, capsys):
+    assert main(['kernelcheck', example()]) == 0
+    said = capsys.readouterr().out
+    assert said.count(' ok\n') == 3 and f'NVRTC, for {", ".join(ARCHITECTURES)}: 0 problems' in said
+    row = next(line for line in said.splitlines() if line.startswith('softsign ') and 'memory' in line).split()
+    assert row[2:] == ['100%', '0', '0', '8', '17', '0.129', '8.228', 'memory'] and 8 <= int(row[1]) <= 16
+    assert main(['kernelcheck', example(), '--kernel', 'softsign_backward', '--gpu', 'L4']) == 0
+    said = capsys.readouterr().out
+    assert 'softsign_backward' in said and '\nsoftsign ' not in said and 'on one L4 at best' in said
+
+
+WRONG = {  # changes to the example, and what must be said
+    'another number': ([('x[i] / (1 +', 'x[i] / (2 +')], ' WRONG at 9 x 33, order 0, blocks of 256\n    result['),
+    'an element left out': ([('if (i < size) y', 'if (i < size - 1) y')], 'nan   1.0e-06   WRONG at 9 x 33'),
+    'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
+    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: '),
+    'a launch with too few': ([("x.size, x, y, x.size)", "x.size, x, y)")],
+                              'softsign: TypeError: softsign: expected 3 arguments, got 2, at 9 x 33'),
+    'a twin without its kernel': ([("self.by_element('softsign', x.size, x, y, x.size)", 'y[...] = softsign(x)')],
+                                  'softsign: RuntimeError: the twin does not launch a kernel softsign, at 9 x 33'),
+    'a twin that does without its kernel at some shape': (
+        [("self.by_element('softsign', x.size, x, y, x.size)",
+          "self.by_element('softsign', x.size, x, y, x.size) if len(x) == 9 else np.copyto(y, softsign(x))")],
+        'softsign: RuntimeError: the twin does not launch a kernel softsign, at 32 x 64'),
+    'a kernel that does not compile': ([('if (i < size) y[i]', 'if (i < size) z[i]')], 'softsign.cu:5:'),
+    'a wrong derivative': ([('return dy / (1 + abs(x))**2', 'return dy / (1 + abs(x))**3')],
+                           'gradient check softsign: wrong\n'),
+    'a gradient check that raises': ([("{'x': softsign_backward(dy, x)}", "{'y': softsign_backward(dy, x)}")],
+                                     "gradient check softsign: KeyError: 'x'\n"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize('name', WRONG)
+def test_what_is_wrong_is_named(name, example, monkeypatch, capsys):
+    monkeypatch.setattr(nvrtc, 'library', lambda: None)
+    changes, said = WRONG[name]
+    assert main(['kernelcheck', example(*changes)]) == 1
+    assert said in capsys.readouterr().out
+
+
+@needs_compiler
+def test_a_case_runs_at_every_shape_in_every_order_with_fused_multiply_add_too():
+    where = [where for _, where in kernelcheck.comparisons(kernelset.of_module(SUPPORT / 'softsign.py'), ['softsign'])]
+    assert len(set(where)) == len(where) == 15 and sum('fused multiply-add' in one for one in where) == 3
+    for text in ('9 x 33', '32 x 64', '90 x 784', '300 x 2', *(f'order {i}' for i in range(4)),
+                 *(f'blocks of {block}' for block in (32, 96, 256, 1024))):
+        assert any(text in one for one in where), text
+
+
+def test_the_twins_of_an_author_run_on_a_gpu_too(cupy):
+    mine = kernelset.of_module(SUPPORT / 'softsign.py')
+    twins = mine.twins(cupy.RawModule(code=mine.code, options=('--std=c++17',)), mine.code)
+    y = twins.softsign(cupy.asarray(np.float32([[1, -3]])))
+    assert y.get().tolist() == [[0.5, -0.75]] and cupy.counts['launches'] == 1
+
+
+@needs_nvrtc
+@pytest.mark.parametrize('stated, said', [
+    ("(8, 0)", 'softsign: registers: expected at most 8, as in RESOURCES of softsign.py, got 1'),
+    ("(16, 64)", 'softsign: bytes of shared memory: expected 64, as in RESOURCES of softsign.py, got 0 for ')])
+def test_a_kernel_that_takes_more_than_its_table_says_is_named(stated, said, example, monkeypatch, capsys):
+    monkeypatch.setattr(kernelcheck, 'COMPILER', None)
+    assert main(['kernelcheck', example(("'softsign': (16, 0)", f"'softsign': {stated}"))]) == 1
+    assert said in capsys.readouterr().out
+
+
+@needs_nvrtc
+def test_local_memory_must_be_stated_and_a_refusal_is_said(example, monkeypatch, capsys):
+    monkeypatch.setitem(roofline.RESOURCES, 'normal', (56, 0))
+    _, lines = kernelcheck.compiled(kernelset.own())
+    assert len(lines) == 1 and lines[0].startswith('normal: bytes of local memory: expected at most 0, as in roofline')
+    monkeypatch.setattr(kernelcheck, 'COMPILER', None)
+    assert main(['kernelcheck', example(('if (i < size) y[i]', 'if (i < size) z[i]'))]) == 1
+    assert 'softsign.cu: sm_75: softsign.cu(5): error: identifier "z" is undefined' in capsys.readouterr().out
+
+
+def test_what_cannot_be_done_is_said_and_is_no_failure(example, quick, capsys):
+    assert main(['kernelcheck', example()]) == 0
+    said = capsys.readouterr().out
+    assert f'3 comparisons: skipped, {NO_COMPILER}' in said and f'compiling with NVRTC: skipped, {NO_NVRTC}' in said
+    assert 'registers: of a thread, as stated;' in said and said.endswith(
+        f'All is there, and right as far as it was checked ({NO_COMPILER}; {NO_NVRTC}).\n')
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['nowhere.py'], 'nowhere.py: expected a .py file that describes kernels, got no such file'),
+    (['alone.py'], 'alone.cu: no such file; expected the kernels of alone.py, or SOURCE there'),
+    (['two.py'], 'two.py: expected one subclass of Launcher, got 2'),
+    (['--kernel', 'softsign'], 'kernel: expected one of bits, uniform, ')])
+def test_what_is_no_kernel_gives_one_line(arguments, said, quick, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'alone.py').write_text('')
+    (tmp_path / 'two.py').write_text('from minigan.kernels import Launcher\nSOURCE = "alone.py"\n'
+                                     'class A(Launcher): pass\nclass B(Launcher): pass\n')
+    assert main(['kernelcheck', *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count('\n') == 1
+
+
+def test_an_empty_module_lacks_everything_but_its_kernels(tmp_path, quick, capsys):
+    (tmp_path / 'mine.py').write_text('')
+    (tmp_path / 'mine.cu').write_text((SUPPORT / 'softsign.cu').read_text())
+    assert main(['kernelcheck', str(tmp_path / 'mine.py'), '--kernel', 'softsign']) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS if part != 'kernel']
+
+
+def test_the_tolerance_and_the_source_may_be_named(example, tmp_path):
+    path = example(('GRADIENTS = {', "SOURCE, TOLERANCE = 'other.cu', {'softsign': 1e-3}\nGRADIENTS = {"))
+    (tmp_path / 'softsign.cu').rename(tmp_path / 'other.cu')
+    mine = kernelset.of_module(path)
+    assert (mine.tolerance('softsign'), mine.tolerance('softsign_backward')) == (1e-3, 1e-6)
+    assert mine.places['kernel'] == 'other.cu' and 'softsign_backward' in mine.code
+
+
+def test_the_roofline_is_the_larger_of_two_times():
+    card = roofline.Gpu(1e9, 1e12, 'sm_80', 2048)
+    seconds, bound = roofline.least_time(card, (8, 17), 1000)
+    assert seconds == pytest.approx(8e-6) and bound == 'memory'
+    seconds, bound = roofline.least_time(card, (8, 17_000), 1000)
+    assert seconds == pytest.approx(17e-6) and bound == 'FLOPs'
+    assert set(roofline.TRAFFIC) == set(roofline.RESOURCES)
+    assert all(gpu.architecture in ARCHITECTURES for gpu in GPUS.values())
+
+
+@pytest.mark.parametrize('name, registers, fraction', [
+    ('A100', 32, 1), ('A100', 33, 0.75), ('A100', 56, 0.5), ('A100', 255, 0.125), ('L4', 40, 1), ('T4', 64, 1)])
+def test_registers_limit_how_many_threads_fit(name, registers, fraction):
+    assert roofline.occupancy(GPUS[name], registers) == pytest.approx(fraction)
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_private_folder(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setattr(emulator, 'CACHE', tmp_path / 'file' / '__pycache__')
+    mine = kernelset.of_module(SUPPORT / 'softsign.py')
+    twins = kernelcheck.emulated(replace(mine, code=mine.code + '\n// compiled anew\n'))
+    x = np.float32([[1, -3]])
+    assert twins.softsign(x).tolist() == [[0.5, -0.75]]
+    folder = emulator.private_folder().name
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700 and len(list(Path(folder).glob('*.so'))) == 1
+
+
+def test_the_readme_shows_the_example():
+    readme = (SUPPORT.parents[1] / 'README.md').read_text()
+    for kind in ('py', 'cu'):
+        assert (SUPPORT / f'softsign.{kind}').read_text().strip() in readme
