@@ -7,7 +7,6 @@
 // dynamic shared memory, a third dimension. Needs ucontext and signals: Linux, most likely other Unix systems too.
 #pragma once
 #include <cmath>
-#include <cstdarg>
 #include <csetjmp>
 #include <csignal>
 #include <cstdio>

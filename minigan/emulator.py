@@ -1,8 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
 Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
-first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), which makes a launch take
-about half as long again. What lies behind a const pointer must come back unchanged.
+first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), with which a launch takes
+about twice as long. What lies behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -134,7 +134,7 @@ def with_lines(text, library):
 
 def compiled(code, names, more):
     """The shared library of a source, compiled unless it has been before."""
-    source = f'#include "{HEADERS[0]}"\n#line 1 "kernels.cu"\n{code}\n' + ''.join(
+    source = f'#include "{HEADERS[0]}"\n#line 1 "kernels.cu"\n{code}\n#line 1 "launchers"\n' + ''.join(
         f'static void run_{name}(void** a) {{ host::Kernel<decltype(&{name})>::run<&{name}>(a); }}\n'
         f'extern "C" const char* launch_{name}(unsigned* grid, unsigned* block, void** a, unsigned seed, '
         f'races::Array* watched, unsigned count)\n'

@@ -5,18 +5,20 @@
 // The compiler does half of the work: -fsanitize=thread puts a call such as __tsan_read4(p) before each access to
 // memory. Its usual answer, ThreadSanitizer's library, is not linked; the functions at the end of this file are.
 //
-// Every place has a cell, which remembers its last write and up to two reads. That is enough: an access of the launch
-// that is in a race is caught whatever the order of threads, unless a race caught before changed the way they took.
-//   Writes: as long as no race is found, each write comes after all the earlier ones, so the last stands for them.
-//   Reads: `read` is the last one, `other` one that it is not ordered with. A write that comes after both of them comes
-//   after every read; see remember().
-// A place is a byte of shared memory, and an element of an array (two threads that write different bytes of the same
-// element are accused, too). What lies elsewhere, such as local variables, belongs to one thread and is not watched;
-// nor are variables that are __device__, and what functions of the C library read or write (memcpy of many bytes).
+// Every place has a cell, which remembers its last write and up to two reads. That is enough: a launch with a race is
+// stopped in any order of threads, since until the first race the order changes nothing.
+//   Writes: until then, each write comes after all the earlier ones, so the last stands for them.
+//   Reads: `read` is the last one, `other` one that is not ordered with it. A write that comes after both comes after
+//   every read; see remember().
+// A place is a byte of shared memory, or an element of an array: two threads that write different bytes of one element
+// are accused, too. All other memory, such as local variables, belongs to one thread and is not watched. Nor are
+// __device__ variables, what functions of the C library touch (with g++, memcpy of many bytes), and accesses that the
+// compiler leaves out, as it may (x[i] = x[i]).
 #pragma once
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -56,8 +58,8 @@ static unsigned count;  // 0: no launch
 static Access now;      // who runs; the scheduler keeps it up to date
 static Found found;
 
-enum Stop { RACE = 1000, CONST };           // beyond the numbers of signals
-[[noreturn]] static void stop(Stop reason);  // ends the launch
+enum Stop { RACE = 1000, CONST };  // beyond the numbers of signals
+[[noreturn]] static void stop(Stop reason);
 
 // Whether an earlier access may on a GPU come before or after the present one.
 UNWATCHED static bool unordered(const Access& past, const Array& array) {
@@ -149,14 +151,25 @@ static std::string explanation(Stop reason) {
 }  // namespace races
 
 #define HOOK extern "C" __attribute__((visibility("hidden"))) UNWATCHED void
+#define HERE __builtin_return_address(0)
 #define HOOKS(bytes) \
-    HOOK __tsan_read##bytes(void* p) { races::touch(p, bytes, false, __builtin_return_address(0)); } \
-    HOOK __tsan_write##bytes(void* p) { races::touch(p, bytes, true, __builtin_return_address(0)); } \
-    HOOK __tsan_unaligned_read##bytes(void* p) { races::touch(p, bytes, false, __builtin_return_address(0)); } \
-    HOOK __tsan_unaligned_write##bytes(void* p) { races::touch(p, bytes, true, __builtin_return_address(0)); }
+    HOOK __tsan_read##bytes(void* p) { races::touch(p, bytes, false, HERE); } \
+    HOOK __tsan_write##bytes(void* p) { races::touch(p, bytes, true, HERE); } \
+    HOOK __tsan_unaligned_read##bytes(void* p) { races::touch(p, bytes, false, HERE); } \
+    HOOK __tsan_unaligned_write##bytes(void* p) { races::touch(p, bytes, true, HERE); }
 HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
-HOOK __tsan_read_range(void* p, size_t n) { races::touch(p, n, false, __builtin_return_address(0)); }
-HOOK __tsan_write_range(void* p, size_t n) { races::touch(p, n, true, __builtin_return_address(0)); }
+HOOK __tsan_read_range(void* p, size_t n) { races::touch(p, n, false, HERE); }
+HOOK __tsan_write_range(void* p, size_t n) { races::touch(p, n, true, HERE); }
 HOOK __tsan_func_entry(void*) {}
 HOOK __tsan_func_exit() {}
 HOOK __tsan_init() {}
+// Clang alone calls these:
+HOOK __tsan_vptr_read(void*) {}
+HOOK __tsan_vptr_update(void*, void*) {}
+HOOK* __tsan_memset(void* p, int byte, size_t n) { races::touch(p, n, true, HERE); return memset(p, byte, n); }
+#define COPY(name) HOOK* name(void* to, const void* from, size_t n) { \
+    races::touch(from, n, false, HERE); \
+    races::touch(to, n, true, HERE); \
+    return memmove(to, from, n); \
+}
+COPY(__tsan_memcpy) COPY(__tsan_memmove)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigan import kernels, ops, roofline, selfcheck, selftest
-from minigan.gradcheck import TOLERANCE
+from minigan.derivatives import TOLERANCE
 from minigan.networks import RECIPES
 
 EXEMPT = {  # of the package's operations

@@ -377,12 +377,14 @@ def test_the_limits_are_measured(cupy):
 def test_pytorchs_functions_for_a_gpu_compute_the_same():
     pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
     from references import pytorch_cuda
-    arguments = selftest.arguments(9, 33, 0)
+    arguments, fresh = selftest.arguments(9, 33, 0), selftest.arguments(9, 33, 0)
+    for one in (arguments, fresh):  # off batch norm's kinks: PyTorch finds xhat again, by other roundings
+        one['batch_norm_leaky_relu_'][0][2][...] += 0.01
     for name, f in pytorch_cuda.operations(arguments, 'cpu').items():
         if name in ('adam_', 'bias_leaky_relu_dropout'):  # in place, random
             f()
             continue
-        given, keywords = selftest.arguments(9, 33, 0)[name]
+        given, keywords = fresh[name]
         result, expected = f(), getattr(ops, name.split(',')[0])(*given, **keywords)
         result, expected = (one[0] if isinstance(one, tuple) else one for one in (result, expected))
         assert selftest.difference(result.numpy(), expected) < 1e-5, name

@@ -117,7 +117,8 @@ def test_a_race_is_reported_with_its_place_both_lines_and_both_threads(name, ord
         launch(module, grid, block, order, number)
     found = REPORT.fullmatch(str(raised.value))
     assert found and place in found['place'], raised.value
-    assert {found['line'], found['line2']} == {line_of(code, marker, number) for marker in markers.split()}
+    lines = {found['line'].split()[0], found['line2'].split()[0]}  # a call may follow, where one is inlined
+    assert lines == {line_of(code, marker, number) for marker in markers.split()}
     assert (found['block'], found['thread']) != (found['block2'], found['thread2'])
     assert (found['block'] == found['block2']) == ('barrier' in found['why'])
     assert found['did'] == 'writes' or found['did2'] == 'wrote'
@@ -178,7 +179,7 @@ def test_a_function_that_was_inlined_is_named_with_its_call():
 
 def test_without_debug_information_the_rest_of_the_report_stands(monkeypatch):
     monkeypatch.setattr(emulator, 'ADDR2LINE', None)
-    with pytest.raises(RuntimeError, match=r'y\[0\]: block 0,0 thread 1,0 reads it \(line \?\)'):
+    with pytest.raises(RuntimeError, match=r'y\[0\]: block 0,0 thread 1,0 (reads|writes) it \(line \?\)'):
         launch(HostModule(source('y[0] += x[t];')), 1, 8)
 
 

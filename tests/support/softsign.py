@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigan.gradcheck import check
+from minigan.derivatives import check
 from minigan.kernels import Launcher
 
 
