@@ -85,7 +85,8 @@ def softmax(x):
 # Elementwise functions.
 
 def leaky(slope):
-    return Elementwise(lambda x: np.where(x.real > 0, x, slope * x), lambda x: np.where(x > 0, 1, slope).astype(x.dtype))
+    return Elementwise(lambda x: np.where(x.real > 0, x, slope * x),
+                       lambda x: np.where(x > 0, 1, slope).astype(x.dtype))
 
 
 @family(slope_on_the_wrong_side=lambda self, dy: dy * self.df(-self.cache),

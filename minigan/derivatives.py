@@ -41,17 +41,18 @@ class Report(list):
 
     def __str__(self):
         width = max([24, *(len(row.name) for row in self)])
-        return '\n'.join([f'{"":{width}} {"expected":>15} {"got":>15} {"error":>9}', *(row.line(width) for row in self)])
+        head = f'{"":{width}} {"expected":>15} {"got":>15} {"error":>9}'
+        return '\n'.join([head, *(row.line(width) for row in self)])
 
 
 def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance=TOLERANCE['float64']['any'], step=None,
           full=False):
     """The check itself, for any function of float64 arrays that can be changed in place.
 
-    inputs: name -> array. forward() -> y from the arrays' present values; backward(u) -> {name: derivative of
-    <u, y>}. directions: how many random pairs (u, v). v moves each entry by its own size or by the spread of its column,
-    u weighs all outputs alike or lifts the small ones: they take turns. full: every entry of the Jacobian instead, for
-    small arrays. tolerance: relative. step: the length of the difference, relative to v; None: chosen for each.
+    inputs: name -> array. forward() -> y from the arrays' present values. backward(u) -> {name: derivative of <u, y>}
+    directions: how many random pairs (u, v). They take turns: v moves each entry by its own size or by the spread of its
+    column, and u weighs all outputs alike or lifts the small ones. full: every entry of the Jacobian instead, for
+    small arrays. tolerance: relative. step: the length of the difference in units of v; None: found for each.
     Each array is restored to the last bit, unless the check had to move off a kink. Returns a Report.
     Raises ValueError when y is not float64 or changes from call to call, when an argument is changed in place, or when
     forward, backward or inputs are not as above.
@@ -128,12 +129,14 @@ def _check_untouched(function, arrays, before):
 def _random_trials(forward, inputs, y, directions, tangents, cotangents):
     """(u, name -> [the line to go along]) for each direction."""
     for kind in range(directions):
-        u = cotangents.normal(y.shape, np.float64)
+        u, lines = cotangents.normal(y.shape, np.float64), {}
         if kind % 4 in (1, 2):
             size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0))
             u /= np.where(size > 1e-200, size, 1)
-        yield u, {name: [Line(forward, a, tangents[name].normal(a.shape, np.float64) * (spread(a) if kind % 2 else abs(a)),
-                              y)] for name, a in inputs.items()}
+        for name, a in inputs.items():
+            v = tangents[name].normal(a.shape, np.float64) * (spread(a) if kind % 2 else abs(a))
+            lines[name] = [Line(forward, a, v, y)]
+        yield u, lines
 
 
 def _unit_trials(forward, inputs, y):

@@ -149,9 +149,9 @@ def settled(numbers, size):
     """The step whose gap between the two numbers can be trusted most, and by how much it may still be off.
 
     numbers: step -> (expected, got); size: of <u, f>. From one step to the next, ten times shorter, the gap changes by
-    the truncation error of the longer and the rounding of the shorter. Later changes count too: rounding grows as the
-    steps shrink, so scaled back to this step, or whole if they are too large for rounding. So no chance agreement of two
-    differences is believed.
+    the truncation error of the longer one and the rounding of the shorter one. Changes between still shorter steps
+    count too, so that no chance agreement is believed: scaled back to this step, since rounding grows as the steps
+    shrink, or whole where they are too large for rounding.
     """
     steps = sorted(numbers, reverse=True)
     gaps = [numbers[t][0] - numbers[t][1] for t in steps]

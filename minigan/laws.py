@@ -2,9 +2,9 @@
 
     test_swish = laws.hold_for(Swish, slope=st.floats(0, 0.9))
 
-calls Swish(n, slope=...) for minibatches (m, n) of many shapes and scales, and holds it to four laws: its derivatives
-and the rules of a layer (gradcheck), the same starting values and the same y from the same seed, float32 within rounding
-of float64, and a clear error for x of a different width. Hypothesis finds a failure and shrinks it to the smallest.
+calls Swish(n, slope=...) for minibatches (m, n) of many shapes and scales, and checks four laws: gradcheck passes in
+both modes, the same seed gives the same layer, float32 agrees with float64 within rounding, and an x of a different
+width is refused by name. When one fails, Hypothesis shrinks it to the smallest example.
 """
 
 import numpy as np
@@ -40,8 +40,8 @@ def indices(draw, classes, rows=st.integers(1, 6)):
 def hold_for(make, x=minibatches(), **hyper):
     """A test that make(n, **hyper) keeps every law at any x (m, n): assign it to a name that pytest collects.
 
-    make: a Layer's class, or a function that returns one. n is the width of a row of x, or its shape if it has more
-    axes. x: a strategy for minibatches; hyper: one for each hyper-parameter. settings(max_examples=...) may go around it.
+    make: a Layer's class, or a function that returns a layer. n is the width of a row of x, or its shape if x has more
+    axes. x: a strategy for minibatches; hyper: a strategy for each hyper-parameter.
     """
     @settings(deadline=None)
     @given(x=x, hyper=st.fixed_dictionaries(hyper), seed=seeds)
@@ -69,8 +69,8 @@ def the_same_seed_gives_the_same(make, x, seed):
 def float32_agrees_with_float64(make, x, seed):
     """y, dx and the parameters' derivatives, within what rounding of x and of the parameters can change.
 
-    How much that is, is tried: a run in float64 from x and parameters that are ROUNDING off, and one with other random
-    numbers, whose size is theirs. A derivative may also be off by that fraction of y's size over that of the smallest x, since its terms may cancel.
+    To see how much that is, a run in float64 starts from x and parameters that are ROUNDING off. Terms may also cancel,
+    so an error is allowed relative to the size under other random numbers, and to that of y over the smallest x.
     """
     single, double = Run(make(), x, seed, np.float32), Run(make(), x, seed, np.float64)
     moved, other = Run(make(), x, seed, np.float64, off=ROUNDING), Run(make(), x, seed + 1, np.float64)
@@ -97,11 +97,12 @@ def another_width_is_refused_by_name(make, x, seed):
     else:
         return
     assert any(name in said for name in names) and str(wider.shape[1]) in said, (
-        f'{names[0]}: expected a ValueError that names it and the width of x {wider.shape}, as from self.check_width(x, n), '
-        f'got: {said}')
+        f'{names[0]}: expected a ValueError that names it and the width of x {wider.shape}, as from '
+        f'self.check_width(x, n), got: {said}')
 
 
-LAWS = derivatives_are_right, the_same_seed_gives_the_same, float32_agrees_with_float64, another_width_is_refused_by_name
+LAWS = (derivatives_are_right, the_same_seed_gives_the_same, float32_agrees_with_float64,
+        another_width_is_refused_by_name)
 
 
 class Run:

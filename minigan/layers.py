@@ -4,6 +4,8 @@ To write your own, subclass Layer: name the parameters in `shapes`, fill them in
 `backward`. Net allocates the parameters; gradcheck tells whether the derivative is right.
 """
 
+from functools import cached_property
+
 from minigan import ops
 
 
@@ -13,7 +15,8 @@ class Layer:
     shapes:        name -> shape of each trainable parameter; Net binds W and its derivative dW for a name 'W'
     state_shapes:  name -> shape of what training updates without a gradient (moving averages)
     layers:        the layers that it is made of; Net binds their parameters too
-    mixes_rows:    whether a row of the output depends on other rows of the minibatch; as a rule, whether one of layers does
+    mixes_rows:    whether a row of the output depends on other rows of the minibatch; by default, whether one of its
+                   layers does
     takes_integers: whether x are integers, as an embedding's; then there is no dx
     cache:         what forward leaves for backward
     """
@@ -39,9 +42,9 @@ class Layer:
         """
         raise NotImplementedError
 
-    @property
+    @cached_property  # and not a property: a class or a layer may set it
     def mixes_rows(self):
-        """Unless a class says otherwise: whether one of its layers does."""
+        """Whether one of its layers mixes rows."""
         return any(layer.mixes_rows for layer in self.layers)
 
     def drop_cache(self):

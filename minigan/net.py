@@ -39,8 +39,8 @@ class Net:
         places = {}
         for place, layer in self._parts.items():
             if id(layer) in places:
-                raise ValueError(f'{self.name}: {layer} stands at {places[id(layer)]} and at {place}, but has one cache: '
-                                 'make two layers')
+                raise ValueError(f'{self.name}: {layer} stands at {places[id(layer)]} and at {place}, but has one '
+                                 'cache: make two layers')
             places[id(layer)] = place
 
     def _allocate(self, kind, *buffers, xp):

@@ -54,12 +54,9 @@ class Embedding(Layer):
 
 def cases():
     """(name, case) for every layer, loss, network and optimiser, and for the generator through the discriminator."""
-    for layer in (Dense(6, 4), Dense(6, 4, bias=False), Dense(6, 6), BatchNorm(6), LeakyReLU(0.2), Maxout(3), Scale(2, -1),
-                  Dropout(0.3), Noise(lambda t: 0.5), Tanh(), Sigmoid()):
-        for training in (True, False):
-            yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
-    blocks = Sequential(Dense(6, 5), Tanh()), Residual(Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6))
-    for layer in blocks:
+    for layer in (Dense(6, 4), Dense(6, 4, bias=False), Dense(6, 6), BatchNorm(6), LeakyReLU(0.2), Maxout(3),
+                  Scale(2, -1), Dropout(0.3), Noise(lambda t: 0.5), Tanh(), Sigmoid(), Sequential(Dense(6, 5), Tanh()),
+                  Residual(Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6))):
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
     yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)

@@ -116,12 +116,12 @@ BROKEN = [  # layer, rule, what is said
     (Sequential(Tanh(), CentresRows()), 'mixes_rows', 'expected True, got False'),
     (WrongThroughD(4, 3), 'param_grads=False', 'dx differs from that of a full backward:[0, 0]: expected'),
     (NeedsInputGrad(4, 3), 'input_grad=False', 'the derivatives differ from those of a full backward: dtheta[0]'),
-    (FailsWithoutInputGrad(4, 3), 'input_grad=False', "raises TypeError: unsupported operand type(s) for *: 'NoneType'"),
+    (FailsWithoutInputGrad(4, 3), 'input_grad=False', 'raises TypeError: unsupported operand type(s) for *'),
     (KeepsOutsideTheCache(), 'cache', 'backward reads what another forward has left outside self.cache: dx[0, 0]'),
     (ParameterKeptOutside(4, 3), 'cache', 'backward reads what another forward has left outside self.cache: dtheta[0]'),
     (UsesItsCacheUp(), 'cache', 'a second backward differs from the first, so backward changes the cache: dx[0, 0]'),
-    (Float64Constant(), 'dtype', '1.Float64Constant: expected y of dtype float32 for such an x, got float64'),
-    (Float64Derivative(), 'dtype', '1.Float64Derivative: expected dx of dtype float32 for such a dy, got float64'),
+    (Float64Constant(), 'dtype', '1.Float64Constant: expected y of dtype float32, as x, got float64'),
+    (Float64Derivative(), 'dtype', '1.Float64Derivative: expected dx of dtype float32, as dy, got float64'),
 ]
 
 
@@ -130,7 +130,8 @@ def test_a_broken_rule_is_named_and_nothing_else_is(layer, rule, said):
     rows = {row.name: row for row in gradcheck(layer, X)}
     wrong = {name.split(',')[0] for name, row in rows.items() if row.verdict != 'ok'}
     assert wrong == {rule.split(',')[0]} and said in rows[rule].why
-    assert rows[rule].verdict == 'wrong' and np.isnan(rows[rule].expected) and rows[rule].why in str(gradcheck(layer, X))
+    assert rows[rule].verdict == 'wrong' and np.isnan(rows[rule].expected)
+    assert rows[rule].why in str(gradcheck(layer, X))
 
 
 def test_every_rule_has_a_layer_that_breaks_it():

@@ -1,4 +1,4 @@
-"""The check of a function: it passes what is right at every scale, catches what is wrong, points at it, leaves kinks."""
+"""The check of a function: right passes at every scale, wrong is caught and placed, and kinks are left alone."""
 
 import re
 
@@ -287,7 +287,8 @@ def test_the_full_jacobian_names_output_and_input():
 
 
 def test_the_same_seed_gives_the_same_check_and_another_one_another():
-    reports = [check_map(np.sin, lambda u, x: u * np.cos(x), X, **settings) for settings in ({}, {'seed': 0}, {'seed': 1})]
+    reports = [check_map(np.sin, lambda u, x: u * np.cos(x), X, **settings)
+               for settings in ({}, {'seed': 0}, {'seed': 1})]
     assert reports[0] == reports[1] and reports[0] != reports[2]
 
 

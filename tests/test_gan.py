@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Sequential, Streams, Tanh, losses,
-                     ops)
+from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, SGDMomentum, Sequential, Streams, Tanh,
+                     losses, ops)
 from minigan.derivatives import check
 from minigan.ops import sigmoid
 from minigan.selfcheck import through_D
@@ -220,7 +220,8 @@ def test_a_batch_norm_in_D_is_refused():
 
 def test_a_batch_norm_deep_inside_D_is_refused_too():
     game = make()
-    D = Net([Sequential(Dense(N, 5), BatchNorm(5)), Dense(5, 1)], rng=Streams(0).at('init', 0), name='D', dtype=np.float64)
+    layers = [Sequential(Dense(N, 5), BatchNorm(5)), Dense(5, 1)]
+    D = Net(layers, rng=Streams(0).at('init', 0), name='D', dtype=np.float64)
     with pytest.raises(ValueError, match=r'D: Sequential\(.*BatchNorm\(5\)\) mixes data and samples'):
         Game(game.G, D, game.optimizer_G, Adam(D, learning_rate=1), game.minibatch, game.streams, m=M, n_z=N_Z)
 

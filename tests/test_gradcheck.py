@@ -122,9 +122,10 @@ def test_what_forward_or_backward_changes_in_place_is_named():
     def halve(a):
         a[0] *= 0.5
 
-    for method, change, message in (('change_in_forward', lambda self, x: halve(x), r'forward changes x in place: \[0, 0\]'),
-                                    ('change_in_forward', lambda self, x: halve(self.W), 'forward changes 1.B.W in place'),
-                                    ('change_in_backward', lambda self, dy: halve(dy), 'backward changes dy in place')):
+    for method, change, message in (
+            ('change_in_forward', lambda self, x: halve(x), r'forward changes x in place: \[0, 0\]'),
+            ('change_in_forward', lambda self, x: halve(self.W), 'forward changes 1.B.W in place'),
+            ('change_in_backward', lambda self, dy: halve(dy), 'backward changes dy in place')):
         with pytest.raises(ValueError, match=message):
             gradcheck(type('B', (Broken,), {method: change})(4, 3), X)
 
@@ -142,8 +143,8 @@ def test_random_numbers_come_from_rng_and_only_in_training():
     with pytest.raises(ValueError, match='random numbers must come from rng'):
         gradcheck(Own(0.2), X)
     assert gradcheck(Always(0.3), X, training=True).ok
-    with pytest.raises(ValueError, match=r'Dropout\(0.3\): expected no random numbers in evaluation, where rng is None, '
-                                         "got: 'NoneType' object has no attribute 'bits'"):
+    with pytest.raises(ValueError, match=r'Dropout\(0.3\): expected no random numbers in evaluation, where rng is '
+                                         "None, got: 'NoneType' object has no attribute 'bits'"):
         gradcheck(Always(0.3), X)
 
 
@@ -200,7 +201,8 @@ class Probe(Layer):
         self.a[...], self.b[...], self.spread[...] = 1e3, 0, 1
 
     def forward(self, x, *, training, rng):
-        self.seen.append((self.a.copy(), self.b.copy(), self.spread.copy(), training, x.dtype, rng and rng.uniform(1)[0]))
+        drawn = rng and rng.uniform(1)[0]
+        self.seen.append((self.a.copy(), self.b.copy(), self.spread.copy(), training, x.dtype, drawn))
         self.cache = x
         if training:
             self.spread += 1
@@ -295,7 +297,8 @@ def test_float32_nets_are_refused():
 
 
 def test_layers_made_of_layers_are_checked_whole():
-    for layer in (Residual(Dense(4, 3), BatchNorm(3), Sequential(Tanh(), Dense(3, 4))), Sequential(Residual(Dense(4, 4)))):
+    for layer in (Residual(Dense(4, 3), BatchNorm(3), Sequential(Tanh(), Dense(3, 4))),
+                  Sequential(Residual(Dense(4, 4)))):
         gradcheck(layer, X).assert_ok()
     report = gradcheck(Residual(Dense(4, 3), Sequential(BatchNorm(3), WrongBias(3, 4))), X, training=True)
     names = ['1.Dense.W', '1.Dense.b', '2.Sequential.1.BatchNorm.gamma', '2.Sequential.1.BatchNorm.beta',

@@ -233,7 +233,7 @@ WRONG = {  # changes to the example, and what must be said
     'a wrong derivative': ([('return dy / (1 + abs(x))**2', 'return dy / (1 + abs(x))**3')],
                            'gradient check softsign: wrong\n'),
     'a gradient check that raises': ([("{'x': softsign_backward(dy, x)}", "{'y': softsign_backward(dy, x)}")],
-                                     "gradient check softsign: ValueError: backward: expected a dict with the derivatives of ['x'], got ['y']\n"),
+                                     "gradient check softsign: ValueError: backward: expected a dict with"),
 }
 
 

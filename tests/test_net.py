@@ -203,8 +203,10 @@ def test_gradients_inside_layers_that_nobody_reads_are_left_out():
 
 
 @pytest.mark.parametrize('layers, places', [
-    (lambda a, b: [a, b, a], '1.Tanh and at 3.Tanh'), (lambda a, b: [Sequential(b, a), a], '1.Sequential.2.Tanh and at 2.Tanh'),
-    (lambda a, b: [Sequential(Sequential(a)), Sequential(a)], '1.Sequential.1.Sequential.1.Tanh and at 2.Sequential.1.Tanh')])
+    (lambda a, b: [a, b, a], '1.Tanh and at 3.Tanh'),
+    (lambda a, b: [Sequential(b, a), a], '1.Sequential.2.Tanh and at 2.Tanh'),
+    (lambda a, b: [Sequential(Sequential(a)), Sequential(a)],
+     '1.Sequential.1.Sequential.1.Tanh and at 2.Sequential.1.Tanh')])
 def test_a_layer_that_stands_at_two_places_is_refused(layers, places):
     with pytest.raises(ValueError, match=rf'D: Tanh\(\) stands at {places}, but has one cache: make two layers'):
         Net(layers(Tanh(), Dense(4, 4)), rng=Streams(0).at('init', 0), name='D')
