@@ -49,7 +49,7 @@ def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance
           full=False):
     """The check itself, for any function of float64 arrays that can be changed in place.
 
-    inputs: name -> array. forward() -> y from the arrays' present values. backward(u) -> {name: derivative of <u, y>}
+    inputs: name -> array. forward() -> y from the arrays' present values; backward(u) -> {name: derivative of <u, y>}
     directions: how many random pairs (u, v). They take turns: v moves each entry by its own size or by the spread of its
     column, and u weighs all outputs alike or lifts the small ones. full: every entry of the Jacobian instead, for
     small arrays. tolerance: relative. step: the length of the difference in units of v; None: found for each.

@@ -105,7 +105,7 @@ MUTANTS = [  # what is replaced, by what, and the case that has to notice
     ('maxout_backward', lambda dy, x, y, *, pieces: np.tile(dy, pieces) * (x == np.repeat(y, pieces, axis=1)),
      'Maxout(3), training'),
     ('scale_backward', lambda dy, *, a: dy, 'Scale(2, -1), training'),
-    # what passes a check whose directions coincide, with each other or with x
+    # transposes, permutations and gates by dy: a check whose directions coincide, or are x, passes some of them
     ('dense_backward_input', lambda dy, W: dy @ W, 'Dense(6 -> 6), training'),
     ('dense_backward_input', lambda dy, W: np.roll(dy @ W.T, 1, axis=1), 'Dense(6 -> 6), training'),
     ('leaky_relu_backward', lambda dy, x, *, slope: dy * np.where(dy > 0, 1, slope), 'LeakyReLU(0.2), training'),

@@ -33,6 +33,20 @@ def test_a_program_prints_what_its_comments_say(program, tmp_path, monkeypatch):
         assert line == says or says == 'both numbers, the error and the worst entry' and 'expected' in line
 
 
+def test_the_other_programs_about_layers_do_what_the_text_says():
+    program = next(program for program in PROGRAMS if 'class Swish' in program)
+    laws, blocks = re.findall(r'```py\n(.*?)```', README[README.index('## Check a layer'):], re.DOTALL)[:2]
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(program, names)
+    exec(laws, names)
+    names['test_leaky_relu']()
+    with pytest.raises(AssertionError, match=r'1\.Swish\.a .* wrong'):
+        names['test_swish']()
+    exec(blocks, names)
+    assert names['block'].layers
+
+
 def test_every_minigan_command_is_one_that_the_program_knows():
     commands = re.findall(r'`minigan ([^`]*)`', README)
     assert len(commands) > 12 and {'train', 'sample', 'interpolate', 'inspect'} < {one.split()[0] for one in commands}
