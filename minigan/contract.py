@@ -6,7 +6,7 @@ every call.
 
 import numpy as np
 
-from minigan.net import Net, parts
+from minigan.net import Net, parts, views
 from minigan.streams import Streams
 
 SAME = {'rtol': 1e-9, 'atol': 1e-300}  # two ways to the same numbers: they may differ by rounding
@@ -22,10 +22,10 @@ class Trial:
         self.dy = np.cos(np.arange(1, self.y.size + 1)).reshape(self.y.shape)  # no two alike, both signs
         self.dx, self.dtheta = self.backward(keep_cache=False)
 
-    def forward(self, x=None, keep_cache=False):
-        """y at self.x, or at another x."""
+    def forward(self, x=None, keep_cache=False, step=0):
+        """y at self.x, or at another x, with the random numbers of a step."""
         self.net.state[...] = self.state
-        return np.array(self.net.forward(self.x if x is None else x, training=self.training, rng=self.rng(),
+        return np.array(self.net.forward(self.x if x is None else x, training=self.training, rng=self.rng(step),
                                          keep_cache=keep_cache))
 
     def backward(self, *, forward=True, **which):
@@ -58,7 +58,7 @@ def evaluation_changes_no_state(trial):
     """Only training may change the state."""
     if not trial.training:
         trial.forward()
-        return difference(trial.net.state, trial.state, 'the state changes in evaluation')
+        return slot_difference(trial.net.state, trial.state, trial.net.state_slots, 'evaluation changes ')
 
 
 def rows_are_independent(trial):
@@ -85,29 +85,29 @@ def _seen_by_others(trial, i):
 def dx_is_the_same_alone(trial):
     """A G step reads dx through D, and no derivative of D's parameters."""
     if not trial.net.takes_integers:
-        return difference(trial.backward(param_grads=False)[0], trial.dx, 'dx differs from that of a full backward:')
+        return difference(trial.backward(param_grads=False)[0], trial.dx, 'unlike in a full backward, dx')
 
 
 def dtheta_is_the_same_alone(trial):
     """A D step reads no dx."""
-    return difference(trial.backward(input_grad=False)[1], trial.dtheta, 'the derivatives differ from those of a full '
-                      'backward: dtheta')
+    return slot_difference(trial.backward(input_grad=False)[1], trial.dtheta, trial.net.slots,
+                           'unlike in a full backward, the derivative of ')
 
 
 def cache_holds_all_that_backward_needs(trial):
     """Net keeps and drops self.cache, and nothing else; one forward may serve two backward passes."""
     trial.forward(keep_cache=True)
     first, second = trial.backward(forward=False, keep_cache=True), trial.backward(forward=False)
-    why = _differ(second, first, 'a second backward differs from the first, so backward changes the cache: ')
+    why = _differ(second, first, trial, 'backward changes the cache, so a second one differs: ')
     if why:
         return why
     trial.forward(keep_cache=True)
     kept = {place: layer.cache for place, layer in trial.layers.items()}
     trial.net.drop_cache()
-    trial.forward(np.roll(trial.x, 1, axis=0), keep_cache=True)
+    trial.forward(np.roll(trial.x, 1, axis=0), keep_cache=True, step=1)
     for place, layer in trial.layers.items():
         layer.cache = kept[place]
-    return _differ(trial.backward(forward=False), (trial.dx, trial.dtheta),
+    return _differ(trial.backward(forward=False), (trial.dx, trial.dtheta), trial,
                    'backward reads what another forward has left outside self.cache: ')
 
 
@@ -137,8 +137,15 @@ def _first_wrong_dtype(chain, trial):
             return f'{place}: expected dx of dtype float32, as dy, got {dy.dtype}'
 
 
-def _differ(got, expected, what):
-    return difference(got[0], expected[0], f'{what}dx') or difference(got[1], expected[1], f'{what}dtheta')
+def _differ(got, expected, trial, what):
+    return (difference(got[0], expected[0], f'{what}dx')
+            or slot_difference(got[1], expected[1], trial.net.slots, f'{what}the derivative of '))
+
+
+def slot_difference(got, expected, slots, what):
+    """difference() of two flat buffers, at the first slot that has one."""
+    ours, theirs = views(got, slots), views(expected, slots)
+    return next(filter(None, (difference(ours[name], theirs[name], what + name) for name in ours)), '')
 
 
 def difference(got, expected, what):

@@ -49,39 +49,52 @@ def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance
           full=False):
     """The check itself, for any function of float64 arrays that can be changed in place.
 
-    inputs: name -> array. forward() -> y from the arrays' present values; backward(u) -> {name: derivative of <u, y>}
-    directions: how many random pairs (u, v). They take turns: v moves each entry by its own size or by the spread of its
-    column, and u weighs all outputs alike or lifts the small ones. full: every entry of the Jacobian instead, for
+    inputs: name -> array. forward() -> y from the arrays' present values. backward(u) -> {name: derivative of <u, y>}.
+    directions: how many random pairs (u, v). They take turns: v moves each entry by its own size or by the spread of
+    its column, and u weighs all outputs alike or lifts the small ones. full: every entry of the Jacobian instead, for
     small arrays. tolerance: relative. step: the length of the difference in units of v; None: found for each.
     Each array is restored to the last bit, unless the check had to move off a kink. Returns a Report.
     Raises ValueError when y is not float64 or changes from call to call, when an argument is changed in place, or when
     forward, backward or inputs are not as above.
     """
-    _check_signatures(forward, backward, inputs)
-    streams, steps = Streams(seed), STEPS if step is None else (step, step / 10, step / 100)
+    _check_arguments(forward, backward, inputs, directions, tolerance, step)
+    streams, steps, reports = Streams(seed), STEPS if step is None else (step, step / 10, step / 100), []
     tangents = {name: streams.at('check', TANGENTS, i) for i, name in enumerate(inputs)}
     cotangents, aside = streams.at('check', COTANGENTS), streams.at('check', ASIDE)
-    for _ in range(NUDGES):
+    start = {name: a.copy() for name, a in inputs.items()}
+    for attempt in range(NUDGES):
         y = _value(forward, inputs)
-        if not np.isfinite(y).all():
-            i = tuple(np.argwhere(~np.isfinite(y))[0])
-            return Report([broken('y', f'forward: expected finite numbers, got {y[i]} at {place(i)}')])
+        if first_not_finite(y):
+            return Report([broken('y', f'forward: expected finite numbers, got {first_not_finite(y)}')])
         if full:
             trials = _unit_trials(forward, inputs, y)
         else:
             trials = _random_trials(forward, inputs, y, directions, tangents, cotangents)
-        outcomes = {name: [] for name in inputs}
-        for u, lines in trials:
-            for name, outcome in _outcomes(u, lines, backward, inputs, tolerance, steps):
-                outcomes[name].append(outcome)
-        report = Report(_summary(name, found) for name, found in outcomes.items())
+        report = _check_here(trials, backward, inputs, tolerance, steps)
         if all(row.verdict != 'kink' for row in report):
-            break
-        _step_aside(forward, inputs, aside)
-    return report
+            reports.append(report)
+            if attempt == 0 or len(reports) == 2:  # beside a kink, one point shows one side of it
+                break
+        _step_aside(forward, inputs, start, aside)
+    rows = zip(*(reports or [report]))
+    return Report(max(found, key=lambda row: (row.verdict == 'wrong', row.error)) for found in rows)
 
 
-def _check_signatures(forward, backward, inputs):
+def _check_here(trials, backward, inputs, tolerance, steps):
+    """The Report for the present point."""
+    outcomes = {name: [] for name in inputs}
+    for u, lines in trials:
+        for name, outcome in _outcomes(u, lines, backward, inputs, tolerance, steps):
+            outcomes[name].append(outcome)
+    return Report(_summary(name, found) for name, found in outcomes.items())
+
+
+def _check_arguments(forward, backward, inputs, directions, tolerance, step):
+    if not (isinstance(directions, int) and directions > 0 and tolerance > 0 and (step is None or step > 0)):
+        raise ValueError('expected directions = 1, 2, ..., tolerance > 0 and step > 0 or None, got '
+                         f'{directions!r}, {tolerance!r} and {step!r}')
+    if not isinstance(inputs, dict):
+        raise ValueError(f"inputs: expected a dict such as {{'x': x}}, got {type(inputs).__name__}")
     for name, function, arguments in (('forward()', forward, ()), ('backward(u)', backward, (None,))):
         try:
             inspect.signature(function).bind(*arguments)
@@ -89,18 +102,18 @@ def _check_signatures(forward, backward, inputs):
             raise ValueError(f'{name}: expected a function to be called like this, got one with the signature '
                              f'{inspect.signature(function)}: {error}') from error
     for name, a in inputs.items():
-        if not isinstance(a, np.ndarray) or a.dtype != np.float64 or not a.flags.writeable or not np.isfinite(a).all():
-            raise ValueError(f'inputs: expected finite, writable float64 arrays, got {name}: {type(a).__name__}'
-                             + (f' of dtype {a.dtype}' if isinstance(a, np.ndarray) else ''))
+        got = type(a).__name__ if not isinstance(a, np.ndarray) else f'dtype {a.dtype}' if a.dtype != np.float64 else (
+            'a read-only one' if not a.flags.writeable else first_not_finite(a))
+        if got:
+            raise ValueError(f'inputs: expected {name} as a writable float64 array of finite numbers, got {got}')
 
 
-def _step_aside(forward, inputs, draws):
-    """Move each entry by about a thousandth of its size, or by less where that leaves the domain of forward."""
-    moves = {name: draws.normal(a.shape, np.float64) * np.where(a, abs(a), spread(a)) for name, a in inputs.items()}
-    before = {name: a.copy() for name, a in inputs.items()}
+def _step_aside(forward, inputs, start, draws):
+    """Move each entry from its start by about a thousandth of its size, or less where that leaves forward's domain."""
+    moves = {name: draws.normal(a.shape, np.float64) * np.where(a, abs(a), spread(a)) for name, a in start.items()}
     for size in (1e-3, 1e-5, 1e-7, 0):
         for name, a in inputs.items():
-            a[...] = before[name] + size * moves[name]
+            a[...] = start[name] + size * moves[name]
         with np.errstate(all='ignore'):
             if np.isfinite(forward()).all():
                 break
@@ -112,7 +125,7 @@ def _value(forward, inputs):
     y = np.array(forward())
     _check_untouched('forward', inputs, before)
     if y.dtype != np.float64:
-        raise ValueError(f'forward: expected y of dtype float64, got {y.dtype}')
+        raise ValueError(f'forward: expected y of dtype float64, got {type(forward()).__name__} of dtype {y.dtype}')
     if not np.array_equal(forward(), y, equal_nan=True):
         raise ValueError('forward: expected the same y at the same point, got a different one; random numbers must '
                          'come from rng')
@@ -131,7 +144,7 @@ def _random_trials(forward, inputs, y, directions, tangents, cotangents):
     for kind in range(directions):
         u, lines = cotangents.normal(y.shape, np.float64), {}
         if kind % 4 in (1, 2):
-            size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0))
+            size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0 if y.ndim else None))
             u /= np.where(size > 1e-200, size, 1)
         for name, a in inputs.items():
             v = tangents[name].normal(a.shape, np.float64) * (spread(a) if kind % 2 else abs(a))
@@ -167,7 +180,7 @@ def _outcomes(u, lines, backward, inputs, tolerance, steps):
         derivatives, rows, kinked = _derivatives(backward, u, inputs), [], np.zeros(u.shape, bool)
         for name, a in inputs.items():
             da = derivatives[name]
-            wrong = _unusable(a, da)
+            wrong = _unusable(name, a, da)
             for line in lines[name]:
                 row = broken(name, wrong) if wrong else compare(name, line, u, da, tolerance=tolerance, steps=steps)
                 if masked and row.verdict == 'wrong':
@@ -192,16 +205,23 @@ def _derivatives(backward, u, inputs):
     return {name: None if da is None else np.array(da) for name, da in derivatives.items()}
 
 
-def _unusable(a, da):
+def _unusable(name, a, da):
     """What is wrong with a derivative before its numbers are looked at, or ''."""
     if da is None or da.shape != a.shape:
         return f'expected a derivative of shape {a.shape}, got {None if da is None else da.shape}'
     if da.dtype != np.float64:
         return f'expected a derivative of dtype float64, got {da.dtype}'
-    if not np.isfinite(da).all():
-        i = tuple(np.argwhere(~np.isfinite(da))[0])
-        return f'{da[i]} at {place(i)}: a derivative must be assigned, as in dW[...] =, and not added to'
-    return ''
+    if np.isnan(da).any() and name != 'x':
+        return f'{first_not_finite(da)}: never assigned, or added to? assign it, as in dW[...] ='
+    return first_not_finite(da)
+
+
+def first_not_finite(a):
+    """The first nan or inf of an array and its place, in words, or ''."""
+    if np.isfinite(a).all():
+        return ''
+    i = tuple(np.argwhere(~np.isfinite(a))[0])
+    return f'{a[i]} at {place(i)}'
 
 
 def _summary(name, outcomes):
@@ -221,6 +241,8 @@ def _summary(name, outcomes):
 
 def factor(rows):
     """That the two numbers have the same ratio in every direction, or ''."""
+    if not any(row.expected for row in rows):
+        return 'forward does not change with it: does it read this very array? '
     ratios = [row.got / row.expected for row in rows if row.expected and row.why != ZERO]
     if len(ratios) < 2 or np.ptp(ratios) > 1e-4 * abs(np.mean(ratios)):
         return ''

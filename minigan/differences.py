@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STEPS = tuple(10.0**-k for k in (5, 4, 3, 2, 6, 7, 8, 9))  # the most useful first; in units of the direction v
+STEPS = tuple(10.0**-k for k in (5, 4, 3, 2, 6, 7, 8, 9, 10, 11, 12))  # in units of v; the most useful first
 ROUNDING = 4 * np.finfo(np.float64).eps
 UNDERFLOW = 1e-290  # below which numbers lose digits
 NEGLIGIBLE = 1e-9  # a fraction of f
@@ -114,8 +114,12 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
         (expected, got), t, doubt, moving = numbers[longest], longest, np.inf, 0
     else:
         moving = np.linalg.norm((u * line.at(0))[line.moved()])  # what rounding is relative to
-        t, doubt = settled(trusted, moving)
+        rounding = NOISE * moving + 16 * ROUNDING * np.linalg.norm(u) * abs(line.a).max()  # of f, and of x inside f
+        t, doubt = settled(trusted, rounding)
+        doubt += ROUNDING * moving / t
         expected, got = trusted[t]
+        if any(abs(expected) * still > rounding / 10 for still in numbers.keys() - trusted.keys()):
+            doubt = np.inf  # forward has steps of its own, larger than rounding
     row = Row(name, expected, got, relative(expected, got), 'wrong', step=t)
     row.verdict, row.why = judge(line, u, row, doubt, moving, tolerance)
     return row
@@ -145,21 +149,26 @@ def relative(expected, got):
     return abs(expected - got) / size if size else 0.0
 
 
-def settled(numbers, size):
+def settled(numbers, most):
     """The step whose gap between the two numbers can be trusted most, and by how much it may still be off.
 
-    numbers: step -> (expected, got); size: of <u, f>. From one step to the next, ten times shorter, the gap changes by
-    the truncation error of the longer one and the rounding of the shorter one. Changes between still shorter steps
-    count too, so that no chance agreement is believed: scaled back to this step, since rounding grows as the steps
-    shrink, or whole where they are too large for rounding.
+    numbers: step -> (expected, got); most: how far rounding may move <u, f>. From one step to the next, ten times
+    shorter, the gap changes by the truncation error of the longer one, which falls with the square of the step, and by
+    the rounding of the shorter one, which grows as steps shrink. A change that is larger than the one before is
+    rounding, unless it is too large. Every change tells on every step, so that no chance agreement of two is believed.
     """
     steps = sorted(numbers, reverse=True)
     gaps = [numbers[t][0] - numbers[t][1] for t in steps]
     changes = [abs(a - b) for a, b in zip(gaps, gaps[1:])]
+    rounding = [change * t <= most for change, t in zip(changes, steps[1:])]
 
     def doubt(k):
-        return max(change * (t / steps[k + 1] if change * t <= NOISE * size else 1)
-                   for change, t in zip(changes[k:], steps[k + 1:]))
+        found = [changes[k - 1] * (steps[k] / steps[k - 1])**2] if k else []
+        for j, change in enumerate(changes):
+            grown = j > 0 and change > changes[j - 1]
+            if j >= k or rounding[j] and grown:
+                found.append(change * steps[j + 1] / steps[max(k, k + (j >= k))] if rounding[j] else change)
+        return max(found)
 
-    k = min(range(len(changes)), key=doubt)
-    return steps[k], 2 * doubt(k) + ROUNDING * size / steps[k]
+    k = min(range(len(changes) - 1, -1, -1), key=doubt)
+    return steps[k], 2 * doubt(k)

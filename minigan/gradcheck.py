@@ -5,7 +5,8 @@ import numpy as np
 from minigan.contract import broken_rules
 from minigan.derivatives import DIRECTION, PARAMETERS, STATE, TOLERANCE, Report, check, spread
 from minigan.differences import Row, broken, relative
-from minigan.net import Net, views
+from minigan.layers import Layer
+from minigan.net import Net, parts, views
 from minigan.streams import Streams
 
 
@@ -21,13 +22,26 @@ def gradcheck(layer, x, *, training=None, seed=0, **options):
     checked. Returns a Report. Raises ValueError as check does, and for an empty x or a Net of a different dtype.
     """
     streams, x = Streams(seed), np.array(x)
-    net = layer if isinstance(layer, Net) else Net([layer], rng=streams.at('init', 0), dtype=np.float64)
-    if not x.ndim or not x.size:
-        raise ValueError(f'expected x of shape (m, ...), not empty, got {x.shape}')
-    if net.dtype != np.float64:
-        raise ValueError(f'{net.name}: expected Net(..., dtype=np.float64), got {net.dtype}')
-    x, report = x if net.takes_integers else x.astype(np.float64), Report()
-    kept = net.theta.copy(), net.state.copy()
+    if not isinstance(layer, (Layer, Net)) or x.dtype.kind not in 'fiub' or not x.ndim or not x.size:
+        raise ValueError('gradcheck(layer, x): expected a Layer or a Net, and numbers of shape (m, ...), not empty; '
+                         f'got {layer!r:.60} and {x.dtype} of shape {x.shape}')
+    if training not in (True, False, None):
+        raise ValueError(f'training: expected True, False or None for both, got {training!r}')
+    if isinstance(layer, Layer):  # it may belong to a net: the views into that come back afterwards
+        bound = [(part, part.bound_views()) for _, part in parts([layer])]
+        try:
+            net = Net([layer], rng=streams.at('init', 0), dtype=np.float64)
+            return _check_net(net, x, training, streams, seed, options)
+        finally:
+            for part, views_ in bound:
+                part.bind(**views_)
+    if layer.dtype != np.float64:
+        raise ValueError(f'{layer.name}: expected Net(..., dtype=np.float64), got {layer.dtype}')
+    return _check_net(layer, x, training, streams, seed, options)
+
+
+def _check_net(net, x, training, streams, seed, options):
+    x, report, kept = x if net.takes_integers else x.astype(np.float64), Report(), (net.theta.copy(), net.state.copy())
     try:
         moved = streams.at('check', PARAMETERS).normal(net.theta.shape, np.float64)
         net.theta += 0.1 * moved * np.where(net.theta, abs(net.theta), 1)
@@ -49,8 +63,8 @@ def _check_mode(net, x, start, training, streams, seed, options):
         net.state[...] = start
         return net.forward(x, training=training, rng=rng(), keep_cache=keep_cache)
 
-    def rng():
-        return streams.at('dropout', 0) if training else None
+    def rng(step=0):
+        return streams.at('dropout', step) if training else None
 
     def backward(u):
         forward(keep_cache=True)

@@ -59,6 +59,10 @@ class Layer:
             object.__setattr__(self, name, view)
         object.__setattr__(self, '_bound', self._bound | views.keys())
 
+    def bound_views(self):
+        """name -> view, of what a net has bound."""
+        return {name: getattr(self, name) for name in self._bound}
+
     def __setattr__(self, name, value):
         if name in self._bound and value is not getattr(self, name):  # `W += 1` hands back the same view
             raise AttributeError(f'{self}: {name} is a view into its net\'s flat buffer; assign with {name}[...] =')
@@ -82,7 +86,7 @@ class Sequential(Layer):
     """Layers one after the other, as one layer: what blocks are made of."""
 
     def __init__(self, *layers):
-        self.layers = layers
+        self.layers, self.takes_integers = layers, bool(layers) and layers[0].takes_integers
 
     def forward(self, x, *, training, rng):
         for layer in self.layers:

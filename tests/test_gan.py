@@ -202,6 +202,7 @@ def test_two_gaussians_meet():
 
 
 @pytest.mark.parametrize('settings, message', [
+    ({'prior': 'cauchy'}, r"prior: expected one of \['normal', 'uniform'\], got 'cauchy'"),
     ({'k': 0}, 'k: expected at least 1 D step per G step, got 0'),
     ({'objective': 'wasserstein'}, "objective: expected one of .*minimax.*nonsaturating.*, got 'wasserstein'"),
     ({'update': 'never'}, "update: expected 'alternating' or 'simultaneous', got 'never'"),
@@ -231,3 +232,11 @@ def test_a_minibatch_of_one_is_refused_where_G_has_a_batch_norm():
     assert Game(game.G, game.D, game.optimizer_G, game.optimizer_D, game.minibatch, game.streams, m=2, n_z=N_Z).m == 2
     with pytest.raises(ValueError, match=r'm: BatchNorm\(5\) in G needs a minibatch of at least 2, got 1'):
         Game(game.G, game.D, game.optimizer_G, game.optimizer_D, game.minibatch, game.streams, m=1, n_z=N_Z)
+
+
+def test_label_smoothing_reaches_the_discriminators_derivative():
+    game = make(smoothing=0.1)
+    real, fake = np.array([[0.3], [-2.0]]), np.array([[0.5], [1.0]])
+    expected = np.concatenate(losses.L_D_backward(real, fake, smoothing=0.1))
+    np.testing.assert_allclose(game.L_D_backward(real, fake), expected)
+    assert not np.allclose(game.L_D_backward(real, fake), make().L_D_backward(real, fake))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minigan import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Net, Sequential, Streams, Tanh, gradcheck, ops
+from minigan.net import parts
 from minigan.selfcheck import Embedding, Residual
 
 X = np.random.default_rng(0).standard_normal((6, 4))
@@ -70,8 +71,8 @@ def test_a_derivative_that_is_never_assigned_or_only_added_to_is_wrong():
 
     report = gradcheck(Lazy(4, 3), X, training=True)
     assert verdicts(report) == {'x': 'ok', '1.Lazy.W': 'wrong', '1.Lazy.b': 'wrong'}
-    assert report[1].why == 'nan at [0, 0]: a derivative must be assigned, as in dW[...] =, and not added to'
-    assert report[2].why.startswith('nan at [0]: a derivative must be assigned')
+    assert report[1].why == 'nan at [0, 0]: never assigned, or added to? assign it, as in dW[...] ='
+    assert report[2].why.startswith('nan at [0]: never assigned')
 
 
 def test_a_wrong_entry_of_a_parameter_is_named_in_its_own_shape():
@@ -150,8 +151,32 @@ def test_random_numbers_come_from_rng_and_only_in_training():
 
 @pytest.mark.parametrize('x', [np.float64(3), np.zeros((0, 4)), np.zeros((3, 0))])
 def test_x_must_be_a_minibatch(x):
-    with pytest.raises(ValueError, match=r'expected x of shape \(m, ...\), not empty, got \('):
+    with pytest.raises(ValueError, match=r'expected a Layer or a Net, and numbers of shape \(m, ...\), not empty; got '
+                                         r'LeakyReLU\(0.2\) and float64 of shape \('):
         gradcheck(LeakyReLU(0.2), x)
+
+
+@pytest.mark.parametrize('layer, x, got', [
+    (X, Tanh(), 'array'), (Tanh, X, 'class'), (np.tanh, X, 'ufunc'), ([Tanh()], X, r'\[Tanh'), (Tanh(), 'abc', '<U3'),
+    (Tanh(), None, 'object'), (Tanh(), X + 1j, 'complex128')])
+def test_what_is_no_layer_or_no_minibatch_is_named(layer, x, got):
+    with pytest.raises(ValueError, match=rf'expected a Layer or a Net, and numbers .* got .*{got}'):
+        gradcheck(layer, x)
+    with pytest.raises(ValueError, match="training: expected True, False or None for both, got 'yes'"):
+        gradcheck(Tanh(), X, training='yes')
+
+
+def test_a_layer_of_a_net_still_belongs_to_it_afterwards():
+    layer = Sequential(Dense(4, 3), BatchNorm(3))
+    net = Net([layer, Tanh()], rng=Streams(0).at('init', 0))
+    before = net.theta.copy()
+    assert gradcheck(layer, X).ok
+    np.testing.assert_array_equal(net.theta, before)
+    inside = dict(parts(net.layers))['1.Sequential.1.Dense']
+    assert np.shares_memory(inside.W, net.theta) and np.shares_memory(inside.dW, net.dtheta)
+    assert net(X.astype(np.float32)).dtype == np.float32
+    net.theta[...] = 0
+    np.testing.assert_array_equal(net(X.astype(np.float32)), 0)
 
 
 @pytest.mark.parametrize('shape', [(6,), (3, 2, 4), (2, 3, 2, 2)])
@@ -225,7 +250,9 @@ def test_parameters_and_state_are_moved_off_their_starting_values_once_and_apart
     double = [one for one in probe.seen if one[4] == np.float64]
     for _, _, same, mode, _, same_u in double:
         np.testing.assert_array_equal(same, spread)
-        assert same_u == (u if mode else None)
+        assert (same_u is None) != mode
+    drawn = [same_u for *_, mode, _, same_u in double if mode]
+    assert drawn.count(u) >= len(drawn) - 2 and len(set(drawn)) == 2  # but for the rule that takes another step's
     assert {mode for _, _, _, mode, _, _ in probe.seen} == {True, False}
     probe.seen.clear()
     gradcheck(probe, np.ones((2, 3)), training=False)
@@ -319,7 +346,8 @@ def test_an_embedding_is_checked_at_integers():
         report = gradcheck(Embedding(5, 3), x)
         assert report.ok and [row.name for row in report] == ['1.Embedding.E', '1.Embedding.E, evaluation']
     net = Net([Embedding(5, 3), Dense(3, 2), Tanh()], rng=Streams(0).at('init', 0), dtype=np.float64)
-    assert gradcheck(net, np.array([0, 2, 2, 1])).ok
+    for whole in (net, Sequential(Embedding(5, 3), Tanh())):
+        assert gradcheck(whole, np.array([0, 2, 2, 1])).ok
 
     class CountsOnce(Embedding):
         def backward(self, dy, *, param_grads, input_grad):

@@ -158,6 +158,9 @@ def test_noise_is_that_of_its_step_and_none_in_evaluation():
     y = [net.forward(x, rng=Streams(0).at('dropout', t), keep_cache=False) - x for t in (0, 1, 2)]
     np.testing.assert_allclose([one.std() for one in y], [0, 0.5, 1], atol=0.02)
     assert not np.array_equal(2 * y[1], y[2])
+    eps = Streams(0).at('dropout', 2).normal(x.shape, x.dtype)
+    np.testing.assert_array_equal(net.forward(x, rng=Streams(0).at('dropout', 2), keep_cache=False), x + 1.0 * eps)
+    assert net.forward(x, rng=Streams(0).at('dropout', 0), keep_cache=False) is x
     np.testing.assert_array_equal(net(x), x)
     with pytest.raises(ValueError, match=r'Noise\(\): expected rng \(Draws\) in training, got None'):
         net.forward(x)

@@ -201,6 +201,14 @@ def test_cross_entropy(m, seed, target):
                       lambda u, logit: {'logit': u * ops.cross_entropy_backward(logit, target=target)}, logit=logit)
 
 
+def test_each_row_of_a_softmax_has_its_own_largest_logit():
+    logits, labels = np.array([[1000.0, 999, 998], [-1000, -1001, -999]]), np.array([1, 0])
+    e = np.exp([[0.0, -1, -2], [-1, -2, 0]])
+    p = e / e.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.softmax(logits), p, rtol=1e-12)
+    np.testing.assert_allclose(ops.softmax_cross_entropy(logits, labels), -np.log([p[0, 1], p[1, 0]]).mean())
+
+
 @given(widths, st.integers(2, 6), seeds)
 def test_softmax_cross_entropy(m, classes, seed):
     logits, = normal(seed, (m, classes))

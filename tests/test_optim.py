@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigan import Adam, BatchNorm, Dense, Net, SGDMomentum, Streams, Tanh, optim
-from minigan.optim import Average
+from minigan.optim import Average, falling
 
 
 def make(dtype=np.float64):
@@ -175,3 +175,26 @@ def test_no_memory_at_all_is_allowed():
 def test_settings_out_of_range_raise(optimizer, settings, message):
     with pytest.raises(ValueError, match=message):
         optimizer(make(), **settings)
+
+
+def test_a_falling_schedule_is_a_straight_line_that_rises_first():
+    line, both = falling(8.0, 4), falling(8.0, 10, rise=0.5)
+    assert [line(t) for t in (0, 1, 2, 3, 4, 5, 9)] == [8, 6, 4, 2, 0, 0, 0]
+    np.testing.assert_allclose([both(t) for t in (0, 1, 3, 4, 5, 9, 10)],
+                               [8 / 5, 8 * .9 * 2 / 5, 8 * .7 * 4 / 5, 8 * .6, 8 * .5, 8 * .1, 0])
+    assert falling(3.0, 0)(0) == falling(3.0, 1)(0) == falling(3.0, 1, rise=1)(0) == 3 and falling(3.0, 0)(1) == 0
+    assert falling(3.0, 10, rise=0.1)(0) == 3
+
+
+@pytest.mark.parametrize('optimizer, name', [(Adam, 'learning_rate'), (SGDMomentum, 'learning_rate'),
+                                             (SGDMomentum, 'momentum')])
+def test_a_schedule_is_checked_where_it_starts(optimizer, name):
+    settings = {'learning_rate': 0.1, name: lambda t: -3.0 if t == 0 else 0.5}
+    with pytest.raises(ValueError, match=rf'{name}: expected a number .*, got -3.0'):
+        optimizer(make(), **settings)
+    assert optimizer(make(), **{**settings, name: lambda t: 0.5 if t == 0 else -3.0}).t == 0
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_the_scratch_has_the_dtype_of_the_net(dtype):
+    assert Adam(make(dtype), learning_rate=1)._scratch.dtype == dtype
