@@ -122,19 +122,32 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
         if any(abs(expected) * still > rounding / 10 for still in numbers.keys() - trusted.keys()):
             doubt = np.inf  # forward has steps of its own, larger than rounding
     row = Row(name, expected, got, relative(expected, got), 'wrong', step=t)
-    row.verdict, row.why = judge(line, u, row, doubt, moving, tolerance)
+    row.verdict, row.why = judge(line, u, row, doubt, moving, curved(numbers), tolerance)
     return row
 
 
-def judge(line, u, row, doubt, moving, tolerance):
-    """(verdict, why) for two numbers that differ, where the expected one may be off by doubt."""
+def curved(numbers):
+    """Whether the longest steps show a smooth curve: not where digits have cancelled, and only jumps are left.
+
+    numbers: step -> (expected, got).
+    """
+    fine, middle, coarse = (numbers[t][0] for t in sorted(numbers)[-3:])
+    return NOISE * abs(fine) < abs(coarse - middle) < abs(fine) / 2 and abs(middle - fine) < abs(coarse - middle) / 10
+
+
+def judge(line, u, row, doubt, moving, smooth, tolerance):
+    """(verdict, why) for two numbers that differ. doubt: how far the expected one may be off; moving: the size of the
+    outputs that move; smooth: whether they move along a curve."""
     expected, got, y = abs(row.expected), abs(row.got), np.linalg.norm(u * line.at(0))
-    gap, size = abs(row.expected - row.got), max(expected, got)
+    gap, size, floor = abs(row.expected - row.got), max(expected, got), 64 * ROUNDING * y + UNDERFLOW
     if not np.isfinite(gap):
         return 'kink', UNSETTLED
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step
-    if size <= 16 * ROUNDING * y + UNDERFLOW or expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen:
+    if size <= floor or size <= unseen and not smooth or (
+            expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen):
         return 'ok', ZERO
+    if gap <= floor:
+        return 'ok', f'to {gap / size:.0e}'
     if gap <= tolerance * size + doubt:
         if doubt <= ROUGH * size:
             return 'ok', f'to {doubt / size:.0e}'

@@ -70,7 +70,7 @@ def float32_agrees_with_float64(make, x, seed):
     """y, dx and the parameters' derivatives, within what rounding of x and of the parameters can change.
 
     To see how much that is, a run in float64 starts from x and parameters that are ROUNDING off. Terms may also cancel,
-    so an error is allowed relative to the size under other random numbers, and to that of y over the smallest x.
+    so an error is allowed relative to the size under other random numbers, and to that of x or y over the smallest x.
     """
     single, double = Run(make(), x, seed, np.float32), Run(make(), x, seed, np.float64)
     moved, other = Run(make(), x, seed, np.float64, off=ROUNDING), Run(make(), x, seed + 1, np.float64)
@@ -126,12 +126,13 @@ class Run:
             dx = net.backward(self.dy)
         self.arrays = {'y': y, 'dtheta': net.dtheta, 'theta': net.theta, **({} if net.takes_integers else {'dx': dx})}
         self.arrays = {name: np.array(a, np.float64) for name, a in self.arrays.items()}
-        self.sizes = {'dx': smallest(x), 'dtheta': smallest(net.theta)}
+        self.sizes = {'y': 1.0, 'dx': smallest(x), 'dtheta': smallest(net.theta)}
+        self.size = max(largest(x), largest(y))
 
     def natural_size(self, name):
-        """Of a derivative: y's size over that of what it is the derivative by, for each row that it sums."""
+        """That of x or y; for a derivative, over what it is the derivative by, for each row that it sums."""
         size = self.sizes.get(name)
-        return largest(self.arrays['y']) * (len(self.dy) if name == 'dtheta' else 1) / size if size else 0.0
+        return self.size * (len(self.dy) if name == 'dtheta' else 1) / size if size else 0.0
 
 
 def largest(a):
