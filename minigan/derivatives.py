@@ -144,7 +144,7 @@ def _random_trials(forward, inputs, y, directions, tangents, cotangents):
     for kind in range(directions):
         u, lines = cotangents.normal(y.shape, np.float64), {}
         if kind % 4 in (1, 2):
-            size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0 if y.ndim else None))
+            size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0 if y.ndim else None)) + 1e-6 * abs(y).max()
             u /= np.where(size > 1e-200, size, 1)
         for name, a in inputs.items():
             v = tangents[name].normal(a.shape, np.float64) * (spread(a) if kind % 2 else abs(a))

@@ -139,7 +139,7 @@ def judge(line, u, row, doubt, moving, smooth, tolerance):
     """(verdict, why) for two numbers that differ. doubt: how far the expected one may be off; moving: the size of the
     outputs that move; smooth: whether they move along a curve."""
     expected, got, y = abs(row.expected), abs(row.got), np.linalg.norm(u * line.at(0))
-    gap, size, floor = abs(row.expected - row.got), max(expected, got), 64 * ROUNDING * y + UNDERFLOW
+    gap, size, floor = abs(row.expected - row.got), max(expected, got), 256 * ROUNDING * y + UNDERFLOW
     if not np.isfinite(gap):
         return 'kink', UNSETTLED
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step

@@ -125,7 +125,7 @@ BROKEN = [  # what to make, what is said, the smallest width and number of rows 
 ]
 
 
-@pytest.mark.parametrize('make, options, said, smallest', BROKEN, ids=[said[:24] for _, _, said, _ in BROKEN])
+@pytest.mark.parametrize('make, options, said, smallest', BROKEN)
 def test_a_layer_that_breaks_a_law_is_found_and_shrunk(make, options, said, smallest):
     real, seen = laws.LAWS, []
 
