@@ -35,7 +35,8 @@ def test_a_program_prints_what_its_comments_say(program, tmp_path, monkeypatch):
 
 def test_the_other_programs_about_layers_do_what_the_text_says():
     program = next(program for program in PROGRAMS if 'class Swish' in program)
-    laws, blocks = re.findall(r'```py\n(.*?)```', README[README.index('## Check a layer'):], re.DOTALL)[:2]
+    others = re.findall(r'```py\n(.*?)```', README[README.index('## Check a layer'):], re.DOTALL)
+    laws, blocks, function = others[:3]
     names = {}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(program, names)
@@ -44,7 +45,8 @@ def test_the_other_programs_about_layers_do_what_the_text_says():
     with pytest.raises(AssertionError, match=r'1\.Swish\.a .* wrong'):
         names['test_swish']()
     exec(blocks, names)
-    assert names['block'].layers
+    exec(function, names)
+    assert names['block'].layers and 'check(lambda' in function
 
 
 def test_every_minigan_command_is_one_that_the_program_knows():
