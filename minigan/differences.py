@@ -143,7 +143,7 @@ def judge(line, u, row, doubt, moving, smooth, tolerance):
     if not np.isfinite(gap):
         return 'kink', UNSETTLED
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step
-    if size <= floor or size <= unseen and not smooth or (
+    if size <= floor or y / 100 <= size <= unseen and not smooth or (  # y has lost its digits
             expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen):
         return 'ok', ZERO
     if gap <= floor:

@@ -172,6 +172,18 @@ def test_what_keeps_to_the_rules_is_not_accused(layer):
         gradcheck(layer, x, training=False).assert_ok()
 
 
+def test_rows_that_mix_only_a_little_do_mix():
+    class Barely(CentresInTraining):
+        def forward(self, x, *, training, rng):
+            self.cache = training
+            return x - 1e-12 * x.mean(axis=0) if training else x
+
+        def backward(self, dy, *, param_grads, input_grad):
+            return dy - 1e-12 * dy.mean(axis=0) if self.cache else dy
+
+    gradcheck(Barely(), X).assert_ok()
+
+
 def test_a_broken_rule_deep_inside_a_net_is_placed():
     net = Net([Dense(4, 4), Sequential(Tanh(), Float64Constant())], rng=Streams(0).at('init', 0), dtype=np.float64)
     row, = (row for row in gradcheck(net, X, training=True) if row.verdict != 'ok')
