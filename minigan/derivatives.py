@@ -110,7 +110,7 @@ def _check_arguments(forward, backward, inputs, directions, tolerance, step):
 
 def _step_aside(forward, inputs, start, draws):
     """Move each entry from its start by about a thousandth of its size, or less where that leaves forward's domain."""
-    moves = {name: draws.normal(a.shape, np.float64) * np.where(a, abs(a), spread(a)) for name, a in start.items()}
+    moves = {name: normal(draws, a.shape) * sizes(a) for name, a in start.items()}
     for size in (1e-3, 1e-5, 1e-7, 0):
         for name, a in inputs.items():
             a[...] = start[name] + size * moves[name]
@@ -142,12 +142,12 @@ def _check_untouched(function, arrays, before):
 def _random_trials(forward, inputs, y, directions, tangents, cotangents):
     """(u, name -> [the line to go along]) for each direction."""
     for kind in range(directions):
-        u, lines = cotangents.normal(y.shape, np.float64), {}
+        u, lines = normal(cotangents, y.shape), {}
         if kind % 4 in (1, 2):
             size = abs(y) + 1e-3 * np.sqrt((y**2).mean(axis=0 if y.ndim else None)) + 1e-6 * abs(y).max()
             u /= np.where(size > 1e-200, size, 1)
         for name, a in inputs.items():
-            v = tangents[name].normal(a.shape, np.float64) * (spread(a) if kind % 2 else abs(a))
+            v = normal(tangents[name], a.shape) * (spread(a) if kind % 2 else abs(a))
             lines[name] = [Line(forward, a, v, y)]
         yield u, lines
 
@@ -157,18 +157,28 @@ def _unit_trials(forward, inputs, y):
     size = y.size * sum(a.size for a in inputs.values())
     if size > LARGEST:
         raise ValueError(f'full: expected a Jacobian of at most {LARGEST} entries, got {size}')
-    lines = {name: [Line(forward, a, v.reshape(a.shape), y) for v in np.diag(np.where(a, abs(a), spread(a)).ravel())]
+    lines = {name: [Line(forward, a, v.reshape(a.shape), y) for v in np.diag(sizes(a).ravel())]
              for name, a in inputs.items()}
     for u in np.eye(y.size):
         yield u.reshape(y.shape), lines
 
 
+def normal(draws, shape):
+    """Normal numbers in float64."""
+    return draws.normal(shape, np.float64)
+
+
+def sizes(a):
+    """The size of each entry, or its column's spread where it is 0."""
+    return np.where(a, abs(a), spread(a))
+
+
 def spread(a):
     """For each entry, the standard deviation of its column, or its own size where that is 0, or that of all, or 1."""
-    sizes = np.broadcast_to(a.std(axis=0), a.shape) if a.ndim and a.size else abs(a)
+    found = np.broadcast_to(a.std(axis=0), a.shape) if a.ndim and a.size else abs(a)
     for size in (abs(a), np.sqrt(np.sum(a**2) / max(1, a.size)), 1):
-        sizes = np.where(sizes, sizes, size)
-    return sizes
+        found = np.where(found, found, size)
+    return found
 
 
 def _outcomes(u, lines, backward, inputs, tolerance, steps):
@@ -251,8 +261,8 @@ def factor(rows):
 
 def worst(line, da, u, step):
     """The entry whose derivative is furthest off, in the part of the array that is: halve it until 32 are left."""
-    a, sizes = line.a, np.where(line.a, abs(line.a), spread(line.a)).ravel()
-    weights = sizes * Streams(0).at('check', WORST).normal(a.size, np.float64)
+    a, size = line.a, sizes(line.a).ravel()
+    weights = size * normal(Streams(0).at('check', WORST), a.size)
 
     def numbers(part, tangent):
         v = np.zeros(a.size)
@@ -265,8 +275,8 @@ def worst(line, da, u, step):
     part = np.arange(a.size)
     while len(part) > 32:
         part = max(np.array_split(part, 2), key=lambda half: gap(half, weights))
-    i = max(part, key=lambda i: gap([i], sizes))
-    expected, got = np.divide(numbers([i], sizes), sizes[i])
+    i = max(part, key=lambda i: gap([i], size))
+    expected, got = np.divide(numbers([i], size), size[i])
     of = f'y{place(np.argwhere(u)[0])} by ' if np.count_nonzero(u) == 1 < u.size else ''
     return f'worst: {of}{place(np.unravel_index(i, a.shape))} expected {expected:.6g}, got {got:.6g}'
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigan.contract import broken_rules
-from minigan.derivatives import DIRECTION, PARAMETERS, STATE, TOLERANCE, Report, check, spread
+from minigan.derivatives import DIRECTION, PARAMETERS, STATE, TOLERANCE, Report, check, normal, spread
 from minigan.differences import Row, broken, relative
 from minigan.layers import Layer
 from minigan.net import Net, parts, views
@@ -43,7 +43,7 @@ def gradcheck(layer, x, *, training=None, seed=0, **options):
 def _check_net(net, x, training, streams, seed, options):
     x, report, kept = x if net.takes_integers else x.astype(np.float64), Report(), (net.theta.copy(), net.state.copy())
     try:
-        moved = streams.at('check', PARAMETERS).normal(net.theta.shape, np.float64)
+        moved = normal(streams.at('check', PARAMETERS), net.theta.shape)
         net.theta += 0.1 * moved * np.where(net.theta, abs(net.theta), 1)
         factor, offset = streams.at('check', STATE).uniform((2, *net.state.shape), np.float64)
         start = net.state * (1 + factor) + offset  # variances stay positive
@@ -95,7 +95,7 @@ def _check_that_nothing_is_drawn(net, x, streams):
 def _check_tangent(net, forward, backward, inputs, draws, seed, options):
     """J v by the layer against its own backward, <u, J v> = <J^T u, v>; then the derivative of J v."""
     layer, x = net.layers[0], inputs['x']
-    v = draws.normal(x.shape, np.float64) * spread(x)
+    v = normal(draws, x.shape) * spread(x)
 
     def tangent(keep_cache=False):
         forward(keep_cache=True)
@@ -112,7 +112,7 @@ def _check_tangent(net, forward, backward, inputs, draws, seed, options):
         return {**views(net.dtheta, net.slots), 'x': dx, 'v': dv}
 
     t = tangent()
-    u = draws.normal(t.shape, np.float64)
+    u = normal(draws, t.shape)
     expected, got = np.sum(backward(u)['x'] * v), np.sum(u * t)
     rows = [Row('J v', expected, got, relative(expected, got), 'ok')]
     if abs(expected - got) > TOLERANCE['float64']['any'] * np.sum(abs(u * t)):

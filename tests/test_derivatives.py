@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan import Streams
-from minigan.derivatives import LARGEST, check, spread
+from minigan import derivatives
+from minigan.derivatives import LARGEST, check, place, spread
 from minigan.differences import Line, relative, settled
 
 X = np.random.default_rng(0).standard_normal((6, 4))
@@ -427,3 +428,54 @@ def test_the_step_that_settles_best_is_believed_and_no_chance_agreement_is():
     assert doubt > abs(steep[t][0] - 1e8)
     bent = {1e-6: (100.0, 99.0), 1e-7: (99.1, 99.0), 1e-8: (99.091, 99.0), 1e-9: (99.0911, 99.0)}
     assert settled(bent, 1)[1] < 0.05
+
+
+@pytest.mark.parametrize('radius, reached', [(1, (1e-4, 1e-2)), (1e-4, (1e-6, 1e-4)), (1e-6, (1e-8, 1e-6)),
+                                             (0, (0, 0))])
+def test_a_step_aside_stays_in_the_domain_of_forward(radius, reached):
+    start = {'x': np.array([[2.0, -3.0], [0.0, 1.0]])}
+    x = start['x'].copy()
+
+    def forward():
+        return np.where(abs(x - start['x']).max() <= radius, x, np.nan)
+
+    derivatives._step_aside(forward, {'x': x}, start, Streams(0).at('check', 2))
+    moved = abs(x - start['x'])
+    assert reached[0] <= moved.max() <= reached[1] and (radius == 0 or (moved > 0).all())
+    np.testing.assert_array_equal(np.sign(x[start['x'] != 0]), np.sign(start['x'][start['x'] != 0]))
+    if radius == 1:
+        z = Streams(0).at('check', 2).normal((2, 2), np.float64)
+        np.testing.assert_allclose(x, start['x'] + 1e-3 * z * [[2, 3], [start['x'].std(axis=0)[0], 1]])
+
+
+def test_the_full_jacobian_may_have_as_many_entries_as_stated():
+    assert check_map(np.sin, lambda u, x: u * np.cos(x), np.ones((10, 10)), full=True).ok
+
+
+def test_an_entry_of_zero_is_moved_by_its_columns_spread_in_a_full_jacobian():
+    x = np.array([[0.0, 5.0], [3.0, 0.0]])
+    assert check_map(np.sin, lambda u, x: u * np.cos(x), x, full=True).ok
+    row, = check_map(np.sin, lambda u, x: u * np.where(x == 0, 2, np.cos(x)), x, full=True)
+    assert row.verdict == 'wrong' and 'expected 1, got 2' in row.why
+
+
+def test_places_are_written_as_in_python():
+    assert place((2, 1)) == '[2, 1]' and place((np.int64(3),)) == '[3]' and place(()) == '[]'
+
+
+def test_the_report_is_a_table_of_its_rows():
+    x, W = X.copy(), np.ones((4, 2))
+    report = check(lambda: x @ W, lambda u: {'x': u @ W.T, 'W': 2 * x.T @ u}, {'x': x, 'W': W})
+    head, first, second = str(report).split('\n')
+    assert head == f'{"":24} {"expected":>15} {"got":>15} {"error":>9}'
+    row = report[0]
+    assert first == f'{"x":24} {row.expected:15.8g} {row.got:15.8g} {row.error:9.1e}  ok'
+    assert second.startswith(f'{"W":24} {report[1].expected:15.8g}') and second.endswith(f'  wrong ({report[1].why})')
+    report[0].name = 30 * 'n'
+    assert str(report).split('\n')[0] == f'{"":30} {"expected":>15} {"got":>15} {"error":>9}'
+    row, = check_map(np.copy, lambda u, x: None, X)
+    assert str(row.line(24)) == f'{"x":24} {"":41}  wrong (expected a derivative of shape (6, 4), got None)'
+    assert report.assert_ok.__self__ is report
+    with pytest.raises(AssertionError) as error:
+        report.assert_ok()
+    assert str(error.value) == f'\n{report}'

@@ -392,6 +392,26 @@ def test_second_derivatives_of_a_layer_that_offers_a_tangent():
     wrong = type('Wrong', (TanhWithTangent,), {'factor': 1.001})
     assert verdicts(gradcheck(wrong(), X, training=True))['J v'] == 'wrong'
 
+    for options in ({'tolerance': 0.9}, {'directions': 1}, {'seed': 5}):
+        wrong = type('Wrong', (TanhWithTangent,), {'term': 0.5})
+        rows = {row.name: row for row in gradcheck(wrong(), 3 * X, training=True, **options)}
+        assert (rows['J v by x'].verdict == 'ok') == ('tolerance' in options)
+    at_5, at_0 = (gradcheck(TanhWithTangent(), X, training=True, seed=seed) for seed in (5, 0))
+    assert all(a.expected != b.expected for a, b in zip(at_5, at_0))
+    row = gradcheck(TanhWithTangent(), X, training=True)[1]
+    assert row.name == 'J v' and row.error < 1e-12 and abs(row.expected - row.got) <= 1e-12 * abs(row.got) > 0
+    wrong = type('Wrong', (TanhWithTangent,), {'factor': 1.001})
+    row = gradcheck(wrong(), X, training=True)[1]
+    assert row.why == 'expected is <J^T u, v>, got is <u, tangent(v)>' and 1e-4 < row.error < 0.1
+
+    class Unassigned(DenseWithTangent):
+        def tangent_backward(self, dt, v):
+            self.dW[...] = v.T @ dt
+            return np.zeros_like(v), dt @ self.W.T
+
+    rows = {row.name: row for row in gradcheck(Unassigned(4, 4), X, training=True)}
+    assert rows['J v by 1.Unassigned.b'].why == 'nan at [0]: never assigned, or added to? assign it, as in dW[...] ='
+
     class Transposed(DenseWithTangent):
         def tangent(self, v):
             return v @ self.W.T
