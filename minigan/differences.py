@@ -94,7 +94,7 @@ class Line:
     def kinked(self):
         """Which outputs have a kink at a, or so near that the shortest steps still meet it."""
         found = np.ones(self.at(0).shape, bool)
-        for t in self.steps()[:4]:
+        for t in [t for t in self.steps() if t >= FINE][:4]:
             slope, rounding = abs(self.at(t) - self.at(-t)) / (2 * t), ROUNDING * abs(self.at(0)) / t
             found &= self.bends(t) > 1e-4 * slope + rounding
         return found
@@ -143,8 +143,11 @@ def judge(line, u, row, doubt, moving, smooth, tolerance):
     if not np.isfinite(gap):
         return 'kink', UNSETTLED
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step
-    if size <= floor or y / 100 <= size <= unseen and not smooth or (  # y has lost its digits
-            expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen):
+    if size <= floor:
+        return 'ok', ZERO
+    if y / 100 <= size <= unseen and not smooth:  # y is what is left of larger numbers: it has no digits
+        return 'ok', ZERO
+    if expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen:
         return 'ok', ZERO
     if gap <= floor:
         return 'ok', f'to {gap / size:.0e}'
@@ -181,7 +184,7 @@ def settled(numbers, most):
         for j, change in enumerate(changes):
             grown = j > 0 and change > changes[j - 1]
             if j >= k or rounding[j] and grown:
-                found.append(change * steps[j + 1] / steps[max(k, k + (j >= k))] if rounding[j] else change)
+                found.append(change * steps[j + 1] / steps[k + (j >= k)] if rounding[j] else change)
         return max(found)
 
     k = min(range(len(changes) - 1, -1, -1), key=doubt)

@@ -479,3 +479,21 @@ def test_the_report_is_a_table_of_its_rows():
     with pytest.raises(AssertionError) as error:
         report.assert_ok()
     assert str(error.value) == f'\n{report}'
+
+
+def test_a_longer_step_than_the_functions_scale_does_not_decide():
+    """A row of zeros beside one of a million, under a norm whose eps is small: only steps of 1e-9 see its slope."""
+    x, eps = np.array([[0.0, 0], [1e6, 2e6]]), 1e-5
+
+    def norm():
+        d = x - x.mean(axis=1, keepdims=True)
+        rstd = 1 / np.sqrt((d * d).mean(axis=1, keepdims=True) + eps)
+        return d * rstd, rstd
+
+    def backward(u, factor=1.0):
+        y, rstd = norm()
+        return {'x': factor * rstd * (u - u.mean(axis=1, keepdims=True) - y * (u * y).mean(axis=1, keepdims=True))}
+
+    for seed in range(20):
+        assert check(lambda: norm()[0], backward, {'x': x}, seed=seed).ok
+        assert not check(lambda: norm()[0], lambda u: backward(u, 1.01), {'x': x}, seed=seed).ok
