@@ -73,6 +73,8 @@ class HostKernel:
     def __call__(self, grid, block, args):
         if len(args) != len(self.signature):
             raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
+        if any(one != 1 for one in (*grid[2:], *block[2:])):
+            raise ValueError(f'{self.name}: expected at most two dimensions on a CPU, got grid {grid}, block {block}')
         values, copies, watched = [], [], [Array()]  # the first stands for shared memory
         for name, argument, wanted in zip(self.parameters, args, self.signature):
             self._check(name, argument, wanted)

@@ -18,6 +18,8 @@ SOURCE = Path(__file__).with_suffix('.cu')
 TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
          'u8': np.uint8}
 NULL = np.uintp(0)
+BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the most of each dimension that a GPU takes
+THREADS = 1024  # of a block at most
 
 
 class Parameter(NamedTuple):
@@ -55,6 +57,15 @@ def parameters(source):
                                  f'/* m n */", of {", ".join(TYPES)}, got "{one}"')
             kernels[name].append(Parameter(found[4], np.dtype(TYPES[found[2]]), found[5]))
     return kernels
+
+
+def check_size(name, grid, block):
+    """Raises ValueError for a launch that no GPU takes."""
+    for what, size, most in (('block', block, BLOCK), ('grid', grid, GRID)):
+        if not (1 <= len(size) <= 3 and all(1 <= one <= limit for one, limit in zip(size, most))):
+            raise ValueError(f'{name}: expected a {what} of 1 to {most} in each dimension, got {tuple(size)}')
+    if prod(block) > THREADS:
+        raise ValueError(f'{name}: expected a block of at most {THREADS} threads, got {tuple(block)}: {prod(block)}')
 
 
 def twin(specification):
@@ -118,8 +129,10 @@ class Launcher:
         """Run a kernel. Numbers are cast to what it takes; None is a null pointer.
 
         Raises TypeError for another number of arguments, and for an array of another dtype or with gaps; ValueError
-        for one of another size, or with more elements than an int can count.
+        for one of another size, or with more elements than an int can count, and for a grid or a block of a size that
+        no GPU takes.
         """
+        check_size(name, grid, block)
         pairs = list(zip(self.parameters[name], arguments))
         if len(arguments) != len(self.parameters[name]):
             raise TypeError(f'{name}: expected {len(self.parameters[name])} arguments, got {len(arguments)}')
