@@ -27,8 +27,10 @@ EXPECTED = {  # part -> what a message asks for; in the order in which an author
     'gradient check': "a case in {place} that calls {name}, or a reason in {exemption}",
 }
 ORDERS = (0, 256), (1, 96), (2, 1024), (3, 32)  # of threads (as they stand, reversed, shuffled twice); threads a block
-PLACES = tuple((fma, order, block, shape) for fma, orders in ((False, ORDERS), (True, ORDERS[:1]))
-               for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784)))
+PLACES = (*((fma, order, block, shape) for fma, orders in ((False, ORDERS), (True, ORDERS[:1]))
+            for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784))),
+          # one element more than full blocks of 32, 96 and 256, in one column; one column more than full tiles
+          *((False, order, block, shape) for order, block in ORDERS[:2] for shape in ((1537, 1), (3, 1025))))
 SIZES = (64, 512), (4096, 512)  # for which a time is printed
 NO_COMPILER = 'no C++ compiler, or not Linux'
 NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'

@@ -4,8 +4,8 @@ The module lies next to its .cu file and defines
 
     every public function     a specification, on NumPy arrays, named as its kernel; float32 in, float32 out
     a subclass of Launcher    the twins: methods with the names and signatures of the specifications
-    arguments(m, n, seed)     case -> (arguments, keywords) for m x n elements, float32; a case is the name of a
-                              specification, or, for more cases of one, 'name, what is special'
+    arguments(m, n, seed)     case -> (arguments, keywords) for m x n elements, m >= 3, float32; a case is the name of
+                              a specification, or, for more cases of one, 'name, what is special'
     RESOURCES                 name -> (registers, bytes of shared memory), or with bytes of local memory as a third
     TRAFFIC                   name -> (bytes, FLOPs) for an element of m x n
     GRADIENTS                 case -> function from a seed to a Report of gradcheck

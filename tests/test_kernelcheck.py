@@ -221,6 +221,13 @@ WRONG = {  # changes to the example, and what must be said
     'an element left out': ([('if (i < size) y', 'if (i < size - 1) y')], 'nan   1.0e-06   WRONG at 9 x 33'),
     'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
     'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: '),
+    'a grid one element short': ([("'softsign', x.size, x, y", "'softsign', x.size - 1, x, y")],
+                                 'WRONG at 1537 x 1, order 0, blocks of 256\n    result[1536, 0]: expected'),
+    'a grid rounded the wrong way': (
+        [("self.by_element('softsign', x.size, x, y", "self.launch('softsign', ((x.size + 254) // 256,), (256,), x, y")],
+        'nan   1.0e-06   WRONG at 1537 x 1, order 0'),
+    'one column taken for two': ([("x.size, x, y, x.size)", "x.size, x, y, x.size) if x.shape[1] > 1 else None")],
+                                 'RuntimeError: the twin does not launch a kernel softsign, at 1537 x 1'),
     'a launch with too few': ([("x.size, x, y, x.size)", "x.size, x, y)")],
                               'softsign: TypeError: softsign: expected 3 arguments, got 2, at 9 x 33'),
     'a twin without its kernel': ([("self.by_element('softsign', x.size, x, y, x.size)", 'y[...] = softsign(x)')],
@@ -249,10 +256,25 @@ def test_what_is_wrong_is_named(name, example, monkeypatch, capsys):
 @needs_compiler
 def test_a_case_runs_at_every_shape_in_every_order_with_fused_multiply_add_too():
     where = [where for _, where in kernelcheck.comparisons(kernelset.of_module(SUPPORT / 'softsign.py'), ['softsign'])]
-    assert len(set(where)) == len(where) == 15 and sum('fused multiply-add' in one for one in where) == 3
-    for text in ('9 x 33', '32 x 64', '90 x 784', '300 x 2', *(f'order {i}' for i in range(4)),
+    assert len(set(where)) == len(where) == 19 and sum('fused multiply-add' in one for one in where) == 3
+    for text in ('9 x 33', '32 x 64', '90 x 784', '300 x 2', '1537 x 1', '3 x 1025', *(f'order {i}' for i in range(4)),
                  *(f'blocks of {block}' for block in (32, 96, 256, 1024))):
         assert any(text in one for one in where), text
+
+
+@needs_compiler
+def test_a_grid_one_block_short_is_caught_in_every_case(monkeypatch):
+    def short(self, name, count, *arguments):
+        called.add(name)
+        whole(self, name, count - 1, *arguments)
+
+    whole, called, own = kernels.Launcher.by_element, set(), kernelset.own()
+    monkeypatch.setattr(kernels.Launcher, 'by_element', short)
+    for case in own.arguments(2, 2, 0):
+        if not case.startswith(('bits, ', 'uniform, ', 'normal, ')):  # those are of one size at every shape
+            ok, line = kernelcheck.verdict(own, case)
+            assert ok == (case.split(',')[0] not in called), line
+    assert {'stack', 'adam_', 'bits', 'normal'} < called
 
 
 def test_the_twins_of_an_author_run_on_a_gpu_too(cupy):
