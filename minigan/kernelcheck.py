@@ -12,7 +12,7 @@ import numpy as np
 
 from minigan import nvrtc
 from minigan.emulator import COMPILER, CompileError, HostModule
-from minigan.kernels import parameters
+from minigan.kernels import RESERVED, parameters
 from minigan.nvrtc import ARCHITECTURES
 from minigan.roofline import GPUS, least_time, occupancy
 from minigan.selftest import compare
@@ -39,10 +39,13 @@ NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
 def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     """Say all that is missing or wrong in a KernelSet, and what each kernel takes. Returns the number of problems.
 
-    only: the name of one kernel; gpu: of GPUS. Raises ValueError for another name.
+    only: the name of one kernel; gpu: of GPUS. Raises ValueError for another name, and for a kernel, a specification or
+    a twin of a reserved name.
     """
     reached, problems = run_gradients(kernels)
     parts = parts_of(kernels, reached)
+    for name in (name for part in ('kernel', 'specification', 'twin') for name in parts[part] if name in RESERVED):
+        raise ValueError(f'{name}: a reserved name, the name of an attribute of every Launcher; choose another')
     names = [name for name in dict.fromkeys(name for part in parts.values() for name in part) if only in (None, name)]
     if not names:
         raise ValueError(f'kernel: expected one of {", ".join(parts["kernel"])}, got {only}')
@@ -172,7 +175,7 @@ def _signature(function, skip=0):
 
 
 def emulated(kernels, *, fma=False):
-    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows; launched: which
+    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows; _launched: which
     kernels have run.
 
     Raises CompileError with what the C++ compiler said.
@@ -180,8 +183,8 @@ def emulated(kernels, *, fma=False):
     twins = kernels.twins(HostModule(kernels.code, fma=fma), kernels.code)
     twins.empty = lambda x, shape, dtype: _undefined(shape, np.dtype(dtype))
     twins.empty_like = lambda x: _undefined(x.shape, x.dtype)
-    twins.launched = set()
-    twins.functions = {name: partial(_run, twins.launched, name, kernel) for name, kernel in twins.functions.items()}
+    twins._launched = set()
+    twins.functions = {name: partial(_run, twins._launched, name, kernel) for name, kernel in twins.functions.items()}
     return twins
 
 
@@ -201,10 +204,10 @@ def compare_case(kernels, twins, case, m, n, seed):
     """
     name = case.split(',')[0]
     theirs, ours = (kernels.arguments(m, n, seed)[case] for _ in range(2))
-    twins.launched.clear()
+    twins._launched.clear()
     row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name),
                   settings=f'{m=} {n=} {seed=}')
-    if name in twins.functions and name not in twins.launched:
+    if name in twins.functions and name not in twins._launched:
         raise RuntimeError(f'the twin does not launch a kernel {name}')
     return row
 

@@ -164,6 +164,9 @@ class Launcher:
             self.launch(name, (-(-n // self.tile[0]),), tuple(self.tile), *arguments)
 
 
+RESERVED = frozenset(dir(Launcher(None, '')))  # names that no twin may have
+
+
 class Kernels(Launcher):
     """The twins of kernels.cu."""
 

@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Without compilers, and with two gradient checks alone."""
+    """Without compilers, and with four gradient checks, which call every operation of the package."""
     monkeypatch.setattr(kernelcheck, 'COMPILER', None)
     monkeypatch.setattr(nvrtc, 'library', lambda: None)
     cases = {name: case for name, case in selfcheck.cases() if name in ('Tanh(), training', 'default G, fused',
@@ -185,7 +185,8 @@ def test_a_new_specification_in_the_package_asks_for_all_the_rest(quick, monkeyp
 
 def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
     monkeypatch.setattr(selftest, 'DRAWS', ('bits', 'uniform'))
-    assert main(['kernelcheck']) == 1
+    monkeypatch.setattr(ops, 'softsign', kernels.twin(lambda x: x), raising=False)  # a kernel of an author's
+    assert main(['kernelcheck', '--kernel', 'normal']) == 1
     assert problems(capsys.readouterr().out) == [
         'normal: no specification: expected a function normal(out, *place) in ops.py, with @twin',
         "normal: no arguments: expected an entry 'normal' in selftest.arguments"]
@@ -333,6 +334,34 @@ def test_an_empty_module_lacks_everything_but_its_kernels(tmp_path, quick, capsy
     assert main(['kernelcheck', str(tmp_path / 'mine.py'), '--kernel', 'softsign']) == 1
     lines = problems(capsys.readouterr().out)
     assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS if part != 'kernel']
+
+
+def test_a_specification_alone_lacks_the_rest_and_nothing_else_is_said(tmp_path, quick, capsys):
+    (tmp_path / 'mine.py').write_text('def relu(x):\n    return x\n')
+    (tmp_path / 'mine.cu').write_text('')
+    assert main(['kernelcheck', str(tmp_path / 'mine.py')]) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': expected')[0] for line in lines] == [f'relu: no {part}' for part in PARTS[1:]]
+    assert lines[0] == 'relu: no twin: expected a method <a subclass of Launcher>.relu(x) in mine.py'
+
+
+@pytest.mark.parametrize('name', ['tile', 'threads', 'block', 'module', 'functions', 'parameters', 'launch', 'empty',
+                                  'by_element'])
+@pytest.mark.parametrize('where', ['def softsign(x', 'void softsign(', 'def softsign(self'])
+def test_a_reserved_name_is_refused_in_one_line(name, where, example, quick, capsys):
+    path = example((where, where.replace('softsign', name)), *[('lambda: softsign(x)', f'lambda: {name}(x)')] * (
+        where == 'def softsign(x'))
+    assert main(['kernelcheck', path]) == 2
+    error = capsys.readouterr().err
+    assert f'{name}: a reserved name' in error and error.count('\n') == 1
+
+
+@needs_compiler
+def test_a_kernel_may_have_the_name_of_what_the_check_notes(example):
+    path = Path(example())
+    for file in (path, path.with_suffix('.cu')):
+        file.write_text(file.read_text().replace('softsign', 'launched').replace('Softsign', 'Launched'))
+    assert main(['kernelcheck', str(path)]) == 0
 
 
 def test_the_tolerance_and_the_source_may_be_named(example, tmp_path):
