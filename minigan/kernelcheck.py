@@ -181,10 +181,10 @@ def emulated(kernels, *, fma=False):
     Raises CompileError with what the C++ compiler said.
     """
     twins = kernels.twins(HostModule(kernels.code, fma=fma), kernels.code)
-    twins.empty = lambda x, shape, dtype: _undefined(shape, np.dtype(dtype))
-    twins.empty_like = lambda x: _undefined(x.shape, x.dtype)
+    twins.empty = lambda x, shape, dtype: _undefined(shape, np.dtype(dtype)).view(type(x))
+    twins.empty_like = lambda x: twins.empty(x, x.shape, x.dtype)
     twins._launched = set()
-    twins.functions = {name: partial(_run, twins._launched, name, kernel) for name, kernel in twins.functions.items()}
+    twins.functions = {name: partial(_run, twins, name, kernel) for name, kernel in twins.functions.items()}
     return twins
 
 
@@ -192,9 +192,22 @@ def _undefined(shape, dtype):
     return np.full(shape, np.nan if dtype.kind == 'f' else np.iinfo(dtype).max, dtype)
 
 
-def _run(launched, name, kernel, *arguments):
-    launched.add(name)
-    kernel(*arguments)
+class OnDevice(np.ndarray):
+    """An array in place of one on a GPU: what NumPy makes of it is of this class too, and what it makes anew is not."""
+
+    asarray = staticmethod(lambda array: array.view(OnDevice))
+
+
+def _run(twins, name, kernel, grid, block, arguments):
+    """Launch a kernel. Raises TypeError where a GPU would get arrays that lie on the CPU."""
+    on_device = {one.name: isinstance(argument, OnDevice) for one, argument in zip(twins.parameters[name], arguments)
+                 if isinstance(argument, np.ndarray)}
+    lost = [array for array, there in on_device.items() if not there]
+    if 0 < len(lost) < len(on_device):  # none at all: a test that gives NumPy's arrays
+        raise TypeError(f'{name}: expected {lost[0]} from the arguments, self.empty or self.empty_like, got an array of '
+                        'NumPy, which a GPU cannot read')
+    twins._launched.add(name)
+    kernel(grid, block, arguments)
 
 
 def compare_case(kernels, twins, case, m, n, seed):
@@ -206,7 +219,7 @@ def compare_case(kernels, twins, case, m, n, seed):
     theirs, ours = (kernels.arguments(m, n, seed)[case] for _ in range(2))
     twins._launched.clear()
     row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name),
-                  settings=f'{m=} {n=} {seed=}')
+                  xp=OnDevice, settings=f'{m=} {n=} {seed=}')
     if name in twins.functions and name not in twins._launched:
         raise RuntimeError(f'the twin does not launch a kernel {name}')
     return row

@@ -229,6 +229,9 @@ WRONG = {  # changes to the example, and what must be said
         'nan   1.0e-06   WRONG at 1537 x 1, order 0'),
     'one column taken for two': ([("x.size, x, y, x.size)", "x.size, x, y, x.size) if x.shape[1] > 1 else None")],
                                  'RuntimeError: the twin does not launch a kernel softsign, at 1537 x 1'),
+    'an array that NumPy made': ([('y = self.empty_like(x)', 'y = np.zeros(x.shape, np.float32)')],
+                                 'softsign: TypeError: softsign: expected y from the arguments, self.empty or '
+                                 'self.empty_like, got an array of NumPy, which a GPU cannot read, at 9 x 33'),
     'a launch with too few': ([("x.size, x, y, x.size)", "x.size, x, y)")],
                               'softsign: TypeError: softsign: expected 3 arguments, got 2, at 9 x 33'),
     'a twin without its kernel': ([("self.by_element('softsign', x.size, x, y, x.size)", 'y[...] = softsign(x)')],
@@ -276,6 +279,13 @@ def test_a_grid_one_block_short_is_caught_in_every_case(monkeypatch):
             ok, line = kernelcheck.verdict(own, case)
             assert ok == (case.split(',')[0] not in called), line
     assert {'stack', 'adam_', 'bits', 'normal'} < called
+
+
+@needs_compiler
+@pytest.mark.parametrize('made', ['np.zeros_like(x)', 'self.empty(x, x.shape, x.dtype)', 'x.copy()', '(x + 1)[:]'])
+def test_arrays_that_lie_where_the_arguments_do_pass(made, example):
+    mine = kernelset.of_module(example(('y = self.empty_like(x)', f'y = {made}')))
+    assert kernelcheck.verdict(mine, 'softsign')[0]
 
 
 def test_the_twins_of_an_author_run_on_a_gpu_too(cupy):
