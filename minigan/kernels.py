@@ -20,6 +20,8 @@ TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.
 NULL = np.uintp(0)
 BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the most of each dimension that a GPU takes
 THREADS = 1024  # of a block at most
+HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.format(
+    r'(?:__launch_bounds__\s*\([^()]*\)\s*)?'), re.DOTALL)  # of a kernel: its name, its parameters
 
 
 class Parameter(NamedTuple):
@@ -48,7 +50,7 @@ class Sizes(dict):
 def parameters(source):
     """name -> the Parameters of every kernel in the source. Raises ValueError for one that it cannot read."""
     kernels = {}
-    for name, text in re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', source, re.DOTALL):
+    for name, text in HEAD.findall(re.sub('//[^\n]*', '', source)):
         kernels[name] = []
         for one in (' '.join(part.split()) for part in text.split(',')):
             found = re.fullmatch(r'(const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', one)

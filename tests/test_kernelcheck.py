@@ -281,6 +281,57 @@ def test_a_grid_one_block_short_is_caught_in_every_case(monkeypatch):
     assert {'stack', 'adam_', 'bits', 'normal'} < called
 
 
+COMMON = (  # CUDA that authors use, and what it gives for x = 0.25 and i = 3, in float32
+    ('min(x, 1.0f)', 0.25), ('max(x, 1.0f)', 1), ('min(i, 2)', 2), ('max(i, 7u)', 7), ('min(x, 0.0f / 0)', 0.25),
+    ('max(1ll << 40, 2ll) >> 40', 1), ('rsqrtf(x)', 2), ('__fdividef(x, 2)', 0.125), ('__ldg(p + 1)', 0.5),
+    ('__saturatef(x - 1)', 0), ('table[1]', 6), ('twice(x)', 0.5), ('__expf(x)', np.exp(0.25)),
+    ('__logf(x)', np.log(0.25)), ('__log2f(x)', -2), ('__log10f(x)', np.log10(0.25)), ('__powf(x, 2)', 0.0625),
+    ('__sinf(x)', np.sin(0.25)), ('__cosf(x)', np.cos(0.25)), ('__tanf(x)', np.tan(0.25)))
+MORE = '''__constant__ float table[2] = {5, 6};
+static __device__ __forceinline__ float twice(float x) { return 2 * x; }
+__device__ __noinline__ float thrice(float x) { return 3 * x; }  // extern "C" __global__ void none(int n) { }
+extern "C" __global__ void __launch_bounds__(256) f(
+        const float* __restrict__ p /* 2 */, float* __restrict__ y /* any */,  // what comes out
+        int i) { float x = p[0];
+%s}
+extern "C" __global__
+__launch_bounds__(128, 2) void g(float* __restrict__ y /* 1 */) { y[0] = 1; }
+''' % ''.join(f'    y[{i}] = {text};\n' for i, (text, _) in enumerate(COMMON))
+
+
+@needs_compiler
+def test_common_cuda_gives_on_a_cpu_what_it_should():
+    twins, y, one = kernels.Launcher(emulator.HostModule(MORE), MORE), np.zeros(len(COMMON), np.float32), np.zeros(1, 'f')
+    twins.launch('f', (1,), (1,), np.float32([0.25, 0.5]), y, 3)
+    twins.launch('g', (1,), (1,), one)
+    assert one == 1 and list(twins.parameters) == ['f', 'g']
+    for got, (text, expected) in zip(y, COMMON):
+        assert got == pytest.approx(expected, rel=1e-6), text
+
+
+@needs_nvrtc
+def test_common_cuda_compiles_with_nvrtc():
+    assert set(nvrtc.resources(nvrtc.library(), MORE, 'sm_90')) == {'f', 'g'}
+
+
+@needs_compiler
+@pytest.mark.parametrize('text, said', [
+    ('atomicAdd(y, x[i]);', 'atomicAdd: the check on a CPU has no atomics'),
+    ('float s = __shfl_down_sync(~0u, x[i], 1);', '__shfl_down_sync: the check on a CPU has no exchanges within a warp'),
+    ('__syncwarp();', '__syncwarp: the check on a CPU has no exchanges within a warp'),
+    ('extern __shared__ float s[];', 'extern __shared__: the check on a CPU has no dynamic shared memory'),
+    ('int any = __syncthreads_or(i);', '__syncthreads_or: the check on a CPU has no barriers that count'),
+    ('float4 v = ((float4*)x)[i];', 'float4: the check on a CPU has no vectors such as float4')])
+def test_cuda_that_the_check_does_not_have_is_said_in_a_line(text, said, example, monkeypatch, capsys):
+    monkeypatch.setattr(nvrtc, 'library', lambda: None)
+    change = '// float4, atomicAdd\n    /* __shfl_sync\n */ int i = blockIdx'
+    path = example(('float root', f'{text}\n    float root'))
+    assert main(['kernelcheck', path]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f'softsign.cu:13: {said}' in lines and not any('error' in line for line in lines)
+    assert main(['kernelcheck', example(('int i = blockIdx', change))]) == 0
+
+
 @needs_compiler
 @pytest.mark.parametrize('made', ['np.zeros_like(x)', 'self.empty(x, x.shape, x.dtype)', 'x.copy()', '(x + 1)[:]'])
 def test_arrays_that_lie_where_the_arguments_do_pass(made, example):
