@@ -107,7 +107,8 @@ static bool fail_at_barrier(const char* what, unsigned t) {
 static bool fail(int reason) {
     using races::now;
     if (reason == races::RACE || reason == races::CONST) error = races::explanation(races::Stop(reason));
-    else error = (reason == SIGALRM ? "it does not end, " : "memory outside an array is touched, ") +
+    else if (reason == SIGSEGV || reason == SIGBUS) error = races::outside(races::touched);
+    else error = (reason == SIGALRM ? "it does not end, " : "memory outside a shared array is touched, ") +
                  races::who(now.block, now.thread) + races::text(" (line @%x)", now.code);
     return false;
 }
@@ -146,6 +147,11 @@ static std::vector<unsigned> permutation(unsigned n, unsigned seed) {
 }
 
 UNWATCHED static void on_signal(int signal, siginfo_t* info, void*) {
+    if ((signal == SIGSEGV || signal == SIGBUS) && info->si_code != SI_KERNEL) {  // else si_addr says nothing
+        size_t beyond = (const char*)info->si_addr - races::touched;
+        if (beyond >= 16) races::did = "touches";  // an access of which no hook has told
+        races::touched = (const char*)info->si_addr;
+    }
     if (signal == SIGILL) races::now.code = (const char*)info->si_addr + 1 - __ehdr_start;  // behind the instruction
     siglongjmp(fault, signal);
 }

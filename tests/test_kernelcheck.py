@@ -221,7 +221,8 @@ WRONG = {  # changes to the example, and what must be said
     'another number': ([('x[i] / (1 +', 'x[i] / (2 +')], ' WRONG at 9 x 33, order 0, blocks of 256\n    result['),
     'an element left out': ([('if (i < size) y', 'if (i < size - 1) y')], 'nan   1.0e-06   WRONG at 9 x 33'),
     'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
-    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: '),
+    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: memory outside an array is touched, '
+                                                                       'x[297] of 297 elements: block 1,0 thread 41,0 reads it (line 5), at 9 x 33'),
     'a grid one element short': ([("'softsign', x.size, x, y", "'softsign', x.size - 1, x, y")],
                                  'WRONG at 1537 x 1, order 0, blocks of 256\n    result[1536, 0]: expected'),
     'a grid rounded the wrong way': (
