@@ -6,7 +6,11 @@ says how fast a GPU could be.
 
 import inspect
 import sys
+from contextlib import suppress
 from functools import partial
+from math import prod
+from textwrap import fill
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -31,6 +35,7 @@ PLACES = (*((fma, order, block, shape) for fma, orders in ((False, ORDERS), (Tru
             for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784))),
           # one element more than full blocks of 32, 96 and 256, in one column; one column more than full tiles
           *((False, order, block, shape) for order, block in ORDERS[:2] for shape in ((1537, 1), (3, 1025))))
+LEAST = 3, 1  # rows and columns for which there are arguments
 SIZES = (64, 512), (4096, 512)  # for which a time is printed
 NO_COMPILER = 'no C++ compiler, or not Linux'
 NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
@@ -76,7 +81,7 @@ def _compare(kernels, parts, names, say):
     """Say how every case compares; the names of those that are wrong."""
     ready = [name for name in names if all(name in parts[part] or kernels.why_exempt(part, name)
                                            for part in ('specification', 'twin', 'kernel', 'arguments'))]
-    cases = [case for case in kernels.arguments(2, 2, 0) if case.split(',')[0] in ready]
+    cases = [case for case in kernels.arguments(*LEAST, 0) if case.split(',')[0] in ready]
     if not COMPILER:
         say(f'{len(cases)} comparisons: skipped, {NO_COMPILER}')
         return []
@@ -112,7 +117,7 @@ def parts_of(kernels, reached):
         'specification': list(kernels.specifications),
         'twin': [name for name, f in vars(kernels.twins).items() if inspect.isfunction(f) and name[0] != '_'],
         'kernel': list(parameters(kernels.code)),
-        'arguments': list(dict.fromkeys(case.split(',')[0] for case in kernels.arguments(2, 2, 0))),
+        'arguments': list(dict.fromkeys(case.split(',')[0] for case in kernels.arguments(*LEAST, 0))),
         'resources': list(kernels.resources), 'traffic': list(kernels.traffic), 'gradient check': reached,
     }
 
@@ -204,8 +209,8 @@ def _run(twins, name, kernel, grid, block, arguments):
                  if isinstance(argument, np.ndarray)}
     lost = [array for array, there in on_device.items() if not there]
     if 0 < len(lost) < len(on_device):  # none at all: a test that gives NumPy's arrays
-        raise TypeError(f'{name}: expected {lost[0]} from the arguments, self.empty or self.empty_like, got an array of '
-                        'NumPy, which a GPU cannot read')
+        raise TypeError(f'{name}: expected {lost[0]} from the arguments, self.empty or self.empty_like, got an array '
+                        'of NumPy, which a GPU cannot read')
     twins._launched.add(name)
     kernel(grid, block, arguments)
 
@@ -288,13 +293,36 @@ def table(kernels, names, measured, gpu):
         taken = measured.get(card.architecture, kernels.resources).get(name)
         registers, shared, local = (*taken, 0)[:3] if taken else ('', '', '')
         fits = f'{occupancy(card, registers):.0%}' if taken else ''
-        line = f'{name:36}{registers:>10}{fits:>9}{shared:>8}{local:>7}'
+        stated = '*' if taken and not measured else ''
+        line = f'{name:36}{f"{registers}{stated}":>10}{fits:>9}{f"{shared}{stated}":>8}{f"{local}{stated}":>7}'
         if name in kernels.traffic:
             bytes_, flops = kernels.traffic[name]
             times = [least_time(card, (bytes_, flops), m * n) for m, n in SIZES]
             line += f'{bytes_:>7g}{flops:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
             line += f'  {times[0][1]}'
         yield line.rstrip()
-    yield (f'registers: of a thread{", as stated" * (not measured)}; threads: the fraction of a multiprocessor\'s that '
-           'registers allow, in blocks of 256;\nbytes and FLOPs: of an element, counted as roofline.py says; '
-           'us: the larger of bytes / bandwidth and FLOPs / peak, without the launch')
+    if not measured:
+        yield '*: as stated, not measured'
+    yield ("registers: of a thread; threads: the fraction of a multiprocessor's that registers allow, in blocks of "
+           '256;\n'
+           'bytes and FLOPs: of an element, counted as roofline.py says; us: the larger of bytes / bandwidth and FLOPs / '
+           'peak, without the launch')
+    few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
+    if few:
+        m, n = SIZES[0]
+        yield fill(f'fewer blocks than the {gpu} has multiprocessors, {card.multiprocessors}, at {m} x {n}: '
+                   + ', '.join(f'{name} {count}' for name, count in few.items()), 120)
+
+
+def blocks(kernels, names):
+    """name -> the blocks that its twin launches at the first of SIZES; nothing is computed."""
+    found = dict.fromkeys(names, 0)
+    counted = {name: lambda grid, block, _, name=name: found.update({name: max(found[name], prod(grid))})
+               for name in names}
+    twins = kernels.twins(SimpleNamespace(get_function=lambda name: counted.get(name, lambda *_: None)), kernels.code)
+    for case, (given, keywords) in kernels.arguments(*SIZES[0], 0).items():
+        twin = getattr(twins, case.split(',')[0], None)
+        if case.split(',')[0] in names and twin:
+            with suppress(Exception):  # whatever a twin under work may raise; the comparisons say it
+                twin(*given, **keywords)
+    return {name: count for name, count in found.items() if count}

@@ -22,6 +22,7 @@ BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the most of each 
 THREADS = 1024  # of a block at most
 HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.format(
     r'(?:__launch_bounds__\s*\([^()]*\)\s*)?'), re.DOTALL)  # of a kernel: its name, its parameters
+BOUNDS = re.compile(r'__launch_bounds__\s*\(\s*(\d+)[^()]*\)\s*(?:void\s+)?(\w+)\s*\(')  # most threads, kernel
 
 
 class Parameter(NamedTuple):
@@ -61,13 +62,13 @@ def parameters(source):
     return kernels
 
 
-def check_size(name, grid, block):
-    """Raises ValueError for a launch that no GPU takes."""
+def check_size(name, grid, block, threads=THREADS):
+    """Raises ValueError for a launch that no GPU takes. threads: of a block at most."""
     for what, size, most in (('block', block, BLOCK), ('grid', grid, GRID)):
         if not (1 <= len(size) <= 3 and all(1 <= one <= limit for one, limit in zip(size, most))):
             raise ValueError(f'{name}: expected a {what} of 1 to {most} in each dimension, got {tuple(size)}')
-    if prod(block) > THREADS:
-        raise ValueError(f'{name}: expected a block of at most {THREADS} threads, got {tuple(block)}: {prod(block)}')
+    if prod(block) > threads:
+        raise ValueError(f'{name}: expected a block of at most {threads} threads, got {tuple(block)}: {prod(block)}')
 
 
 def twin(specification):
@@ -116,6 +117,7 @@ class Launcher:
     def __init__(self, module, source, *, block=256):
         self.module, self.parameters, self.block = module, parameters(source), block
         self.functions = {name: module.get_function(name) for name in self.parameters}
+        self.most = dict.fromkeys(self.parameters, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
         defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
         self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
 
@@ -134,7 +136,7 @@ class Launcher:
         for one of another size, or with more elements than an int can count, and for a grid or a block of a size that
         no GPU takes.
         """
-        check_size(name, grid, block)
+        check_size(name, grid, block, self.most[name])
         pairs = list(zip(self.parameters[name], arguments))
         if len(arguments) != len(self.parameters[name]):
             raise TypeError(f'{name}: expected {len(self.parameters[name])} arguments, got {len(arguments)}')
@@ -154,9 +156,10 @@ class Launcher:
         self.functions[name](grid, block, tuple(cast))
 
     def by_element(self, name, count, *arguments):
-        """Launch a thread for each of `count` elements."""
+        """Launch a thread for each of `count` elements, in blocks of no more than the kernel's launch bounds."""
         if count:
-            self.launch(name, (-(-count // self.block),), (self.block,), *arguments)
+            block = min(self.block, self.most[name])
+            self.launch(name, (-(-count // block),), (block,), *arguments)
 
     def by_column(self, name, n, *arguments):
         """Launch a tile for each COLUMNS of n columns."""

@@ -221,12 +221,14 @@ WRONG = {  # changes to the example, and what must be said
     'another number': ([('x[i] / (1 +', 'x[i] / (2 +')], ' WRONG at 9 x 33, order 0, blocks of 256\n    result['),
     'an element left out': ([('if (i < size) y', 'if (i < size - 1) y')], 'nan   1.0e-06   WRONG at 9 x 33'),
     'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
-    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: memory outside an array is touched, '
-                                                                       'x[297] of 297 elements: block 1,0 thread 41,0 reads it (line 5), at 9 x 33'),
+    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')],
+                       'softsign: RuntimeError: softsign: memory outside an array is touched, x[297] of 297 elements: '
+                       'block 1,0 thread 41,0 reads it (line 5), at 9 x 33'),
     'a grid one element short': ([("'softsign', x.size, x, y", "'softsign', x.size - 1, x, y")],
                                  'WRONG at 1537 x 1, order 0, blocks of 256\n    result[1536, 0]: expected'),
     'a grid rounded the wrong way': (
-        [("self.by_element('softsign', x.size, x, y", "self.launch('softsign', ((x.size + 254) // 256,), (256,), x, y")],
+        [("self.by_element('softsign', x.size, x",
+          "self.launch('softsign', ((x.size + 254) // 256,), (256,), x")],
         'nan   1.0e-06   WRONG at 1537 x 1, order 0'),
     'one column taken for two': ([("x.size, x, y, x.size)", "x.size, x, y, x.size) if x.shape[1] > 1 else None")],
                                  'RuntimeError: the twin does not launch a kernel softsign, at 1537 x 1'),
@@ -302,12 +304,26 @@ __launch_bounds__(128, 2) void g(float* __restrict__ y /* 1 */) { y[0] = 1; }
 
 @needs_compiler
 def test_common_cuda_gives_on_a_cpu_what_it_should():
-    twins, y, one = kernels.Launcher(emulator.HostModule(MORE), MORE), np.zeros(len(COMMON), np.float32), np.zeros(1, 'f')
+    twins = kernels.Launcher(emulator.HostModule(MORE), MORE)
+    y, one = np.zeros(len(COMMON), np.float32), np.zeros(1, np.float32)
     twins.launch('f', (1,), (1,), np.float32([0.25, 0.5]), y, 3)
     twins.launch('g', (1,), (1,), one)
     assert one == 1 and list(twins.parameters) == ['f', 'g']
     for got, (text, expected) in zip(y, COMMON):
         assert got == pytest.approx(expected, rel=1e-6), text
+
+
+@needs_compiler
+def test_launch_bounds_hold_and_by_element_keeps_to_them():
+    twins, y = kernels.Launcher(emulator.HostModule(MORE), MORE), np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match=r'g: expected a block of at most 128 threads, got \(129,\): 129'):
+        twins.launch('g', (1,), (129,), y)
+    launched = []
+    twins.launch = lambda name, grid, block, *_: launched.append((name, grid, block))
+    for name in 'fg':
+        for twins.block in (32, 1024):
+            twins.by_element(name, 1000)
+    assert launched == [('f', (32,), (32,)), ('f', (4,), (256,)), ('g', (32,), (32,)), ('g', (8,), (128,))]
 
 
 @needs_nvrtc
@@ -318,7 +334,7 @@ def test_common_cuda_compiles_with_nvrtc():
 @needs_compiler
 @pytest.mark.parametrize('text, said', [
     ('atomicAdd(y, x[i]);', 'atomicAdd: the check on a CPU has no atomics'),
-    ('float s = __shfl_down_sync(~0u, x[i], 1);', '__shfl_down_sync: the check on a CPU has no exchanges within a warp'),
+    ('x[i] + __shfl_down_sync(~0u, x[i], 1);', '__shfl_down_sync: the check on a CPU has no exchanges within a warp'),
     ('__syncwarp();', '__syncwarp: the check on a CPU has no exchanges within a warp'),
     ('extern __shared__ float s[];', 'extern __shared__: the check on a CPU has no dynamic shared memory'),
     ('int any = __syncthreads_or(i);', '__syncthreads_or: the check on a CPU has no barriers that count'),
@@ -371,7 +387,8 @@ def test_what_cannot_be_done_is_said_and_is_no_failure(example, quick, capsys):
     assert main(['kernelcheck', example()]) == 0
     said = capsys.readouterr().out
     assert f'3 comparisons: skipped, {NO_COMPILER}' in said and f'compiling with NVRTC: skipped, {NO_NVRTC}' in said
-    assert 'registers: of a thread, as stated;' in said and said.endswith(
+    assert '\n*: as stated, not measured\n' in said and said.count('  16*') == 2
+    assert said.endswith(
         f'All is there, and right as far as it was checked ({NO_COMPILER}; {NO_NVRTC}).\n')
 
 
@@ -435,13 +452,34 @@ def test_the_tolerance_and_the_source_may_be_named(example, tmp_path):
 
 
 def test_the_roofline_is_the_larger_of_two_times():
-    card = roofline.Gpu(1e9, 1e12, 'sm_80', 2048)
+    card = roofline.Gpu(1e9, 1e12, 'sm_80', 2048, 100)
     seconds, bound = roofline.least_time(card, (8, 17), 1000)
     assert seconds == pytest.approx(8e-6) and bound == 'memory'
     seconds, bound = roofline.least_time(card, (8, 17_000), 1000)
     assert seconds == pytest.approx(17e-6) and bound == 'FLOPs'
     assert set(roofline.TRAFFIC) == set(roofline.RESOURCES)
     assert all(gpu.architecture in ARCHITECTURES for gpu in GPUS.values())
+
+
+@needs_nvrtc
+def test_registers_are_marked_where_nvrtc_refuses_the_source(example, monkeypatch, capsys):
+    monkeypatch.setattr(kernelcheck, 'COMPILER', None)
+    main(['kernelcheck', example()])
+    assert '*' not in capsys.readouterr().out
+    main(['kernelcheck', example(('if (i < size) y[i]', 'if (i < size) z[i]'))])
+    said = capsys.readouterr().out
+    assert '  16*     100%      0*     0*' in said and '\n*: as stated, not measured\n' in said
+
+
+@pytest.mark.parametrize('gpu, said', [
+    ('L4', '\nfewer blocks than the L4 has multiprocessors, 58, at 64 x 512: cross_entropy 1\n'),
+    ('A100', '\nfewer blocks than the A100 has multiprocessors, 108, at 64 x 512: cross_entropy 1\n')])
+def test_kernels_with_fewer_blocks_than_multiprocessors_are_named(gpu, said):
+    own = kernelset.own()
+    text = '\n'.join(kernelcheck.table(own, ['tanh_backward', 'cross_entropy'], {}, gpu)) + '\n'
+    assert said in text
+    assert kernelcheck.blocks(own, ['cross_entropy', 'bias_tanh', 'bias_tanh_backward_', 'bits', 'dense']) == {
+        'cross_entropy': 1, 'bias_tanh': 128, 'bias_tanh_backward_': 16, 'bits': 8}
 
 
 @pytest.mark.parametrize('name, registers, fraction', [
@@ -462,7 +500,9 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_private_folder(tmp_path
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700 and len(list(Path(folder).glob('*.so'))) == 1
 
 
-def test_the_readme_shows_the_example():
+def test_the_readme_shows_the_example_and_names_what_the_check_does_not_have():
     readme = (SUPPORT.parents[1] / 'README.md').read_text()
+    words = ' '.join(readme.split()).replace('`', '')
+    assert ', '.join(emulator.MISSING) in words and all(kind in words for kind in kernels.TYPES)
     for kind in ('py', 'cu'):
         assert (SUPPORT / f'softsign.{kind}').read_text().strip() in readme
