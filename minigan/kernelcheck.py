@@ -304,9 +304,8 @@ def table(kernels, names, measured, gpu):
     if not measured:
         yield '*: as stated, not measured'
     yield ("registers: of a thread; threads: the fraction of a multiprocessor's that registers allow, in blocks of "
-           '256;\n'
-           'bytes and FLOPs: of an element, counted as roofline.py says; us: the larger of bytes / bandwidth and FLOPs / '
-           'peak, without the launch')
+           '256;\nbytes and FLOPs: of an element, counted as roofline.py says; us: the larger of bytes / bandwidth and '
+           'FLOPs / peak, without the launch')
     few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
     if few:
         m, n = SIZES[0]
