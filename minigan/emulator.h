@@ -3,8 +3,8 @@
 // leave the answer as it is: a race (emulator_races.h), a barrier that not every thread reaches, and a place outside an
 // array, beyond which emulator.py puts pages that fault. A kernel that does not end is reported, too.
 //
-// What it does not have: flush-to-zero (hence tolerances), the threads of a warp in step, warp exchanges, atomics,
-// dynamic shared memory, a third dimension. Needs ucontext and signals: Linux, most likely other Unix systems too.
+// What it does not have: flush-to-zero (hence tolerances), the threads of a warp in step, a third dimension, and what
+// emulator.py lists as MISSING. Functions that are fast and inexact on a GPU, such as __expf, are exact here. Needs ucontext and signals: Linux, most likely other Unix systems too.
 #pragma once
 #include <cmath>
 #include <csetjmp>
@@ -21,6 +21,11 @@
 
 #define __global__
 #define __device__
+#define __host__
+#define __constant__ static
+#define __launch_bounds__(...)
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
 // One section: it can be made undefined as a whole. Used: the compiler may not leave out what no thread reads.
 #define __shared__ static __attribute__((section("cuda_shared"), used))
@@ -102,7 +107,8 @@ static bool fail_at_barrier(const char* what, unsigned t) {
 static bool fail(int reason) {
     using races::now;
     if (reason == races::RACE || reason == races::CONST) error = races::explanation(races::Stop(reason));
-    else error = (reason == SIGALRM ? "it does not end, " : "memory outside an array is touched, ") +
+    else if (reason == SIGSEGV || reason == SIGBUS) error = races::outside(races::touched);
+    else error = (reason == SIGALRM ? "it does not end, " : "memory outside a shared array is touched, ") +
                  races::who(now.block, now.thread) + races::text(" (line @%x)", now.code);
     return false;
 }
@@ -141,6 +147,11 @@ static std::vector<unsigned> permutation(unsigned n, unsigned seed) {
 }
 
 UNWATCHED static void on_signal(int signal, siginfo_t* info, void*) {
+    if ((signal == SIGSEGV || signal == SIGBUS) && info->si_code != SI_KERNEL) {  // else si_addr says nothing
+        size_t beyond = (const char*)info->si_addr - races::touched;
+        if (beyond >= 16) races::did = "touches";  // an access of which no hook has told
+        races::touched = (const char*)info->si_addr;
+    }
     if (signal == SIGILL) races::now.code = (const char*)info->si_addr + 1 - __ehdr_start;  // behind the instruction
     siglongjmp(fault, signal);
 }
@@ -210,6 +221,33 @@ template <class... A> struct Kernel<void (*)(A...)> {
 UNWATCHED static void races::stop(races::Stop reason) { siglongjmp(host::fault, reason); }
 
 #define __syncthreads() host::wait(__LINE__)
+
+// Macros where glibc has functions of the same names.
+#define __expf(x) expf(x)
+#define __logf(x) logf(x)
+#define __log2f(x) log2f(x)
+#define __log10f(x) log10f(x)
+#define __powf(x, y) powf(x, y)
+#define __sinf(x) sinf(x)
+#define __cosf(x) cosf(x)
+#define __tanf(x) tanf(x)
+__forceinline__ float __fdividef(float x, float y) { return x / y; }
+__forceinline__ float __saturatef(float x) { return fminf(fmaxf(x, 0), 1); }
+__forceinline__ float rsqrtf(float x) { return 1 / sqrtf(x); }
+__forceinline__ double rsqrt(double x) { return 1 / sqrt(x); }
+template <class T> __forceinline__ T __ldg(const T* p) { return *p; }
+
+// Of two numbers, none of them NaN unless both are.
+template <class A, class B> using Both = std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>,
+                                                          std::common_type_t<A, B>>;
+template <class A, class B> __forceinline__ Both<A, B> min(A a, B b) {
+    using T = Both<A, B>;
+    if constexpr (std::is_floating_point_v<T>) return std::fmin(T(a), T(b)); else return T(b) < T(a) ? b : a;
+}
+template <class A, class B> __forceinline__ Both<A, B> max(A a, B b) {
+    using T = Both<A, B>;
+    if constexpr (std::is_floating_point_v<T>) return std::fmax(T(a), T(b)); else return T(a) < T(b) ? b : a;
+}
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned __int128)a * b >> 64;
 }

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minigan.kernels import HEAD
+
 COMPILER = sys.platform == 'linux' and (shutil.which('c++') or shutil.which('g++') or shutil.which('clang++')) or None
 ADDR2LINE = shutil.which('addr2line') or shutil.which('llvm-addr2line')
 FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
@@ -30,10 +32,18 @@ FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_6
 HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
+MISSING = {  # what emulator.h does not have: what it looks like in a source
+    'atomics': r'\batomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*',
+    'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__(?:activemask|syncwarp)',
+    'barriers that count': r'\b__syncthreads_\w+',
+    'dynamic shared memory': r'\bextern\s+(?:__align__\s*\(\d+\)\s*)?__shared__',
+    'vectors such as float4': r'\b(?:make_)?(?:float|double|u?(?:char|short|int|long|longlong))[1-4]\b',
+    'half precision': r'\b__half2?\b|\b__nv_bfloat16\b', 'PTX': r'\b(?:__)?asm(?:__)?\b',
+}
 
 
 class CompileError(Exception):
-    """What the C++ compiler said."""
+    """What the C++ compiler said, or what a source uses that emulator.h does not have."""
 
 
 class Array(ctypes.Structure):
@@ -73,6 +83,8 @@ class HostKernel:
     def __call__(self, grid, block, args):
         if len(args) != len(self.signature):
             raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
+        if any(one != 1 for one in (*grid[2:], *block[2:])):
+            raise ValueError(f'{self.name}: expected at most two dimensions on a CPU, got grid {grid}, block {block}')
         values, copies, watched = [], [], [Array()]  # the first stands for shared memory
         for name, argument, wanted in zip(self.parameters, args, self.signature):
             self._check(name, argument, wanted)
@@ -111,10 +123,24 @@ class HostKernel:
 
 def parameter_names(code):
     """kernel -> the names of its parameters."""
-    head = r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
-    code = re.sub(r'/\*.*?\*/|//[^\n]*', ' ', code, flags=re.DOTALL)
     return {name: [re.findall(r'\w+', one)[-1] for one in text.split(',') if one.strip()]
-            for name, text in re.findall(head, code)}
+            for name, text in HEAD.findall(without_comments(code))}
+
+
+def without_comments(code):
+    """The code in as many lines."""
+    return re.sub(r'/\*.*?\*/|//[^\n]*', lambda found: ' ' + '\n' * found[0].count('\n'), code, flags=re.DOTALL)
+
+
+def refuse_missing(code):
+    """Raises CompileError for CUDA that emulator.h does not have: a line for each kind."""
+    code, lines = without_comments(code), []
+    for what, pattern in MISSING.items():
+        if found := re.search(pattern, code):
+            line = 1 + code.count('\n', 0, found.start())
+            lines.append(f'kernels.cu:{line}: {" ".join(found[0].split())}: the check on a CPU has no {what}')
+    if lines:
+        raise CompileError('\n'.join(lines))
 
 
 def with_lines(text, library):
@@ -133,7 +159,8 @@ def with_lines(text, library):
 
 
 def compiled(code, names, more):
-    """The shared library of a source, compiled unless it has been before."""
+    """The shared library of a source, compiled unless it has been before. Raises CompileError."""
+    refuse_missing(code)
     source = f'#include "{HEADERS[0]}"\n#line 1 "kernels.cu"\n{code}\n#line 1 "launchers"\n' + ''.join(
         f'static void run_{name}(void** a) {{ host::Kernel<decltype(&{name})>::run<&{name}>(a); }}\n'
         f'extern "C" const char* launch_{name}(unsigned* grid, unsigned* block, void** a, unsigned seed, '

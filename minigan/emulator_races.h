@@ -54,9 +54,14 @@ struct Found {
 };
 
 static Array* arrays;   // of this launch; the first is shared memory
-static unsigned count;  // 0: no launch
+static unsigned number;  // how many there are
+static unsigned count;  // how many are watched; 0: no launch
 static Access now;      // who runs; the scheduler keeps it up to date
+static const char* touched;  // the place of the last access
+static const char* did;      // and whether it reads or writes
 static Found found;
+
+static const size_t NULL_BYTES = 1 << 22;  // below this address there are no arrays, but elements of a null pointer
 
 enum Stop { RACE = 1000, CONST };  // beyond the numbers of signals
 [[noreturn]] static void stop(Stop reason);
@@ -92,6 +97,7 @@ UNWATCHED static void touch_place(const Array& array, size_t place, bool write) 
 UNWATCHED static void touch(const void* pointer, size_t bytes, bool write, const void* code) {
     if (!count) return;  // no kernel runs
     now.code = (const char*)code - __ehdr_start;
+    touched = (const char*)pointer; did = write ? "writes" : "reads";
     for (unsigned i = 0; i < count; ++i) {
         const Array& array = arrays[i];
         size_t offset = (const char*)pointer - array.begin;  // huge where the pointer is lower
@@ -107,18 +113,31 @@ UNWATCHED static void touch(const void* pointer, size_t bytes, bool write, const
     }
 }
 
+// How many bytes lie between a place and an array.
+UNWATCHED static size_t distance(const Array& array, const char* place) {
+    return place < array.begin ? array.begin - place : place - array.begin - array.bytes;
+}
+
+// The nearest array of the launch, as its name and the index there, or nullptr: shared memory alone.
+static const Array* nearest(const char* place) {
+    const Array* found = nullptr;
+    for (unsigned i = 1; i < number; ++i)
+        if (!found || distance(arrays[i], place) < distance(*found, place)) found = &arrays[i];
+    return found;
+}
+
 // Begins to watch these arrays, none of which has been touched. count = 0 ends it.
-UNWATCHED static void watch(Array* watched, unsigned number) {
+UNWATCHED static void watch(Array* watched, unsigned n) {
     static std::vector<Cell> cells;
     size_t places = 0;
-    for (unsigned i = 0; i < number; ++i) if (watched[i].written) places += watched[i].bytes / watched[i].item;
+    for (unsigned i = 0; i < n; ++i) if (watched[i].written) places += watched[i].bytes / watched[i].item;
     cells.assign(places, {});
     Cell* next = cells.data();
-    for (unsigned i = 0; i < number; ++i) {
+    for (unsigned i = 0; i < n; ++i) {
         watched[i].cells = next;
         if (watched[i].written) next += watched[i].bytes / watched[i].item;
     }
-    arrays = watched; count = number; now = {};
+    arrays = watched; count = number = n; now = {}; touched = nullptr; did = "touches";
 }
 
 static std::string text(const char* format, ...) {
@@ -137,6 +156,18 @@ static std::string who(unsigned block, unsigned thread) {
 
 static std::string access(const Access& access, const char* did) {
     return who(access.block, access.thread) + " " + did + text(" it (line @%x)", access.code);
+}
+
+// What has touched a place that faults.
+static std::string outside(const char* place) {
+    if (place < (const char*)NULL_BYTES) return "a null pointer is touched, " + access(now, did);
+    std::string what = "memory outside an array is touched, ";
+    if (const Array* array = nearest(place)) {
+        long item = array->item, bytes = place - array->begin;
+        long index = (bytes < 0 ? bytes - item + 1 : bytes) / item;
+        what += array->name + text("[%ld] of %zu elements: ", index, array->bytes / array->item);
+    }
+    return what + access(now, did);
 }
 
 static std::string explanation(Stop reason) {

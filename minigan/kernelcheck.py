@@ -6,13 +6,17 @@ says how fast a GPU could be.
 
 import inspect
 import sys
+from contextlib import suppress
 from functools import partial
+from math import prod
+from textwrap import fill
+from types import SimpleNamespace
 
 import numpy as np
 
 from minigan import nvrtc
 from minigan.emulator import COMPILER, CompileError, HostModule
-from minigan.kernels import parameters
+from minigan.kernels import RESERVED, parameters
 from minigan.nvrtc import ARCHITECTURES
 from minigan.roofline import GPUS, least_time, occupancy
 from minigan.selftest import compare
@@ -27,8 +31,11 @@ EXPECTED = {  # part -> what a message asks for; in the order in which an author
     'gradient check': "a case in {place} that calls {name}, or a reason in {exemption}",
 }
 ORDERS = (0, 256), (1, 96), (2, 1024), (3, 32)  # of threads (as they stand, reversed, shuffled twice); threads a block
-PLACES = tuple((fma, order, block, shape) for fma, orders in ((False, ORDERS), (True, ORDERS[:1]))
-               for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784)))
+PLACES = (*((fma, order, block, shape) for fma, orders in ((False, ORDERS), (True, ORDERS[:1]))
+            for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784))),
+          # one element more than full blocks of 32, 96 and 256, in one column; one column more than full tiles
+          *((False, order, block, shape) for order, block in ORDERS[:2] for shape in ((1537, 1), (3, 1025))))
+LEAST = 3, 1  # rows and columns for which there are arguments
 SIZES = (64, 512), (4096, 512)  # for which a time is printed
 NO_COMPILER = 'no C++ compiler, or not Linux'
 NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
@@ -37,10 +44,13 @@ NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
 def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     """Say all that is missing or wrong in a KernelSet, and what each kernel takes. Returns the number of problems.
 
-    only: the name of one kernel; gpu: of GPUS. Raises ValueError for another name.
+    only: the name of one kernel; gpu: of GPUS. Raises ValueError for another name, and for a kernel, a specification or
+    a twin of a reserved name.
     """
     reached, problems = run_gradients(kernels)
     parts = parts_of(kernels, reached)
+    for name in (name for part in ('kernel', 'specification', 'twin') for name in parts[part] if name in RESERVED):
+        raise ValueError(f'{name}: a reserved name, the name of an attribute of every Launcher; choose another')
     names = [name for name in dict.fromkeys(name for part in parts.values() for name in part) if only in (None, name)]
     if not names:
         raise ValueError(f'kernel: expected one of {", ".join(parts["kernel"])}, got {only}')
@@ -71,7 +81,7 @@ def _compare(kernels, parts, names, say):
     """Say how every case compares; the names of those that are wrong."""
     ready = [name for name in names if all(name in parts[part] or kernels.why_exempt(part, name)
                                            for part in ('specification', 'twin', 'kernel', 'arguments'))]
-    cases = [case for case in kernels.arguments(2, 2, 0) if case.split(',')[0] in ready]
+    cases = [case for case in kernels.arguments(*LEAST, 0) if case.split(',')[0] in ready]
     if not COMPILER:
         say(f'{len(cases)} comparisons: skipped, {NO_COMPILER}')
         return []
@@ -107,7 +117,7 @@ def parts_of(kernels, reached):
         'specification': list(kernels.specifications),
         'twin': [name for name, f in vars(kernels.twins).items() if inspect.isfunction(f) and name[0] != '_'],
         'kernel': list(parameters(kernels.code)),
-        'arguments': list(dict.fromkeys(case.split(',')[0] for case in kernels.arguments(2, 2, 0))),
+        'arguments': list(dict.fromkeys(case.split(',')[0] for case in kernels.arguments(*LEAST, 0))),
         'resources': list(kernels.resources), 'traffic': list(kernels.traffic), 'gradient check': reached,
     }
 
@@ -170,16 +180,16 @@ def _signature(function, skip=0):
 
 
 def emulated(kernels, *, fma=False):
-    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows; launched: which
+    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows; _launched: which
     kernels have run.
 
     Raises CompileError with what the C++ compiler said.
     """
     twins = kernels.twins(HostModule(kernels.code, fma=fma), kernels.code)
-    twins.empty = lambda x, shape, dtype: _undefined(shape, np.dtype(dtype))
-    twins.empty_like = lambda x: _undefined(x.shape, x.dtype)
-    twins.launched = set()
-    twins.functions = {name: partial(_run, twins.launched, name, kernel) for name, kernel in twins.functions.items()}
+    twins.empty = lambda x, shape, dtype: _undefined(shape, np.dtype(dtype)).view(type(x))
+    twins.empty_like = lambda x: twins.empty(x, x.shape, x.dtype)
+    twins._launched = set()
+    twins.functions = {name: partial(_run, twins, name, kernel) for name, kernel in twins.functions.items()}
     return twins
 
 
@@ -187,9 +197,22 @@ def _undefined(shape, dtype):
     return np.full(shape, np.nan if dtype.kind == 'f' else np.iinfo(dtype).max, dtype)
 
 
-def _run(launched, name, kernel, *arguments):
-    launched.add(name)
-    kernel(*arguments)
+class OnDevice(np.ndarray):
+    """An array in place of one on a GPU: what NumPy makes of it is of this class too, and what it makes anew is not."""
+
+    asarray = staticmethod(lambda array: array.view(OnDevice))
+
+
+def _run(twins, name, kernel, grid, block, arguments):
+    """Launch a kernel. Raises TypeError where a GPU would get arrays that lie on the CPU."""
+    on_device = {one.name: isinstance(argument, OnDevice) for one, argument in zip(twins.parameters[name], arguments)
+                 if isinstance(argument, np.ndarray)}
+    lost = [array for array, there in on_device.items() if not there]
+    if 0 < len(lost) < len(on_device):  # none at all: a test that gives NumPy's arrays
+        raise TypeError(f'{name}: expected {lost[0]} from the arguments, self.empty or self.empty_like, got an array '
+                        'of NumPy, which a GPU cannot read')
+    twins._launched.add(name)
+    kernel(grid, block, arguments)
 
 
 def compare_case(kernels, twins, case, m, n, seed):
@@ -199,10 +222,10 @@ def compare_case(kernels, twins, case, m, n, seed):
     """
     name = case.split(',')[0]
     theirs, ours = (kernels.arguments(m, n, seed)[case] for _ in range(2))
-    twins.launched.clear()
+    twins._launched.clear()
     row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name),
-                  settings=f'{m=} {n=} {seed=}')
-    if name in twins.functions and name not in twins.launched:
+                  xp=OnDevice, settings=f'{m=} {n=} {seed=}')
+    if name in twins.functions and name not in twins._launched:
         raise RuntimeError(f'the twin does not launch a kernel {name}')
     return row
 
@@ -270,13 +293,35 @@ def table(kernels, names, measured, gpu):
         taken = measured.get(card.architecture, kernels.resources).get(name)
         registers, shared, local = (*taken, 0)[:3] if taken else ('', '', '')
         fits = f'{occupancy(card, registers):.0%}' if taken else ''
-        line = f'{name:36}{registers:>10}{fits:>9}{shared:>8}{local:>7}'
+        stated = '*' if taken and not measured else ''
+        line = f'{name:36}{f"{registers}{stated}":>10}{fits:>9}{f"{shared}{stated}":>8}{f"{local}{stated}":>7}'
         if name in kernels.traffic:
             bytes_, flops = kernels.traffic[name]
             times = [least_time(card, (bytes_, flops), m * n) for m, n in SIZES]
             line += f'{bytes_:>7g}{flops:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
             line += f'  {times[0][1]}'
         yield line.rstrip()
-    yield (f'registers: of a thread{", as stated" * (not measured)}; threads: the fraction of a multiprocessor\'s that '
-           'registers allow, in blocks of 256;\nbytes and FLOPs: of an element, counted as roofline.py says; '
-           'us: the larger of bytes / bandwidth and FLOPs / peak, without the launch')
+    if not measured:
+        yield '*: as stated, not measured'
+    yield ("registers: of a thread; threads: the fraction of a multiprocessor's that registers allow, in blocks of "
+           '256;\nbytes and FLOPs: of an element, counted as roofline.py says; us: the larger of bytes / bandwidth and '
+           'FLOPs / peak, without the launch')
+    few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
+    if few:
+        m, n = SIZES[0]
+        yield fill(f'fewer blocks than the {gpu} has multiprocessors, {card.multiprocessors}, at {m} x {n}: '
+                   + ', '.join(f'{name} {count}' for name, count in few.items()), 120)
+
+
+def blocks(kernels, names):
+    """name -> the blocks that its twin launches at the first of SIZES; nothing is computed."""
+    found = dict.fromkeys(names, 0)
+    counted = {name: lambda grid, block, _, name=name: found.update({name: max(found[name], prod(grid))})
+               for name in names}
+    twins = kernels.twins(SimpleNamespace(get_function=lambda name: counted.get(name, lambda *_: None)), kernels.code)
+    for case, (given, keywords) in kernels.arguments(*SIZES[0], 0).items():
+        twin = getattr(twins, case.split(',')[0], None)
+        if case.split(',')[0] in names and twin:
+            with suppress(Exception):  # whatever a twin under work may raise; the comparisons say it
+                twin(*given, **keywords)
+    return {name: count for name, count in found.items() if count}

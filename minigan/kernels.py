@@ -18,6 +18,11 @@ SOURCE = Path(__file__).with_suffix('.cu')
 TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
          'u8': np.uint8}
 NULL = np.uintp(0)
+BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the most of each dimension that a GPU takes
+THREADS = 1024  # of a block at most
+HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.format(
+    r'(?:__launch_bounds__\s*\([^()]*\)\s*)?'), re.DOTALL)  # of a kernel: its name, its parameters
+BOUNDS = re.compile(r'__launch_bounds__\s*\(\s*(\d+)[^()]*\)\s*(?:void\s+)?(\w+)\s*\(')  # most threads, kernel
 
 
 class Parameter(NamedTuple):
@@ -46,7 +51,7 @@ class Sizes(dict):
 def parameters(source):
     """name -> the Parameters of every kernel in the source. Raises ValueError for one that it cannot read."""
     kernels = {}
-    for name, text in re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', source, re.DOTALL):
+    for name, text in HEAD.findall(re.sub('//[^\n]*', '', source)):
         kernels[name] = []
         for one in (' '.join(part.split()) for part in text.split(',')):
             found = re.fullmatch(r'(const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', one)
@@ -55,6 +60,15 @@ def parameters(source):
                                  f'/* m n */", of {", ".join(TYPES)}, got "{one}"')
             kernels[name].append(Parameter(found[4], np.dtype(TYPES[found[2]]), found[5]))
     return kernels
+
+
+def check_size(name, grid, block, threads=THREADS):
+    """Raises ValueError for a launch that no GPU takes. threads: of a block at most."""
+    for what, size, most in (('block', block, BLOCK), ('grid', grid, GRID)):
+        if not (1 <= len(size) <= 3 and all(1 <= one <= limit for one, limit in zip(size, most))):
+            raise ValueError(f'{name}: expected a {what} of 1 to {most} in each dimension, got {tuple(size)}')
+    if prod(block) > threads:
+        raise ValueError(f'{name}: expected a block of at most {threads} threads, got {tuple(block)}: {prod(block)}')
 
 
 def twin(specification):
@@ -103,6 +117,7 @@ class Launcher:
     def __init__(self, module, source, *, block=256):
         self.module, self.parameters, self.block = module, parameters(source), block
         self.functions = {name: module.get_function(name) for name in self.parameters}
+        self.most = dict.fromkeys(self.parameters, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
         defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
         self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
 
@@ -118,8 +133,10 @@ class Launcher:
         """Run a kernel. Numbers are cast to what it takes; None is a null pointer.
 
         Raises TypeError for another number of arguments, and for an array of another dtype or with gaps; ValueError
-        for one of another size, or with more elements than an int can count.
+        for one of another size, or with more elements than an int can count, and for a grid or a block of a size that
+        no GPU takes.
         """
+        check_size(name, grid, block, self.most[name])
         pairs = list(zip(self.parameters[name], arguments))
         if len(arguments) != len(self.parameters[name]):
             raise TypeError(f'{name}: expected {len(self.parameters[name])} arguments, got {len(arguments)}')
@@ -139,9 +156,10 @@ class Launcher:
         self.functions[name](grid, block, tuple(cast))
 
     def by_element(self, name, count, *arguments):
-        """Launch a thread for each of `count` elements."""
+        """Launch a thread for each of `count` elements, in blocks of no more than the kernel's launch bounds."""
         if count:
-            self.launch(name, (-(-count // self.block),), (self.block,), *arguments)
+            block = min(self.block, self.most[name])
+            self.launch(name, (-(-count // block),), (block,), *arguments)
 
     def by_column(self, name, n, *arguments):
         """Launch a tile for each COLUMNS of n columns."""
@@ -149,6 +167,9 @@ class Launcher:
             raise ValueError(f'{name}: expected "#define COLUMNS" and "#define LANES" with numbers in the source')
         if n:
             self.launch(name, (-(-n // self.tile[0]),), tuple(self.tile), *arguments)
+
+
+RESERVED = frozenset(dir(Launcher(None, '')))  # names that no twin may have
 
 
 class Kernels(Launcher):

@@ -4,8 +4,8 @@ The module lies next to its .cu file and defines
 
     every public function     a specification, on NumPy arrays, named as its kernel; float32 in, float32 out
     a subclass of Launcher    the twins: methods with the names and signatures of the specifications
-    arguments(m, n, seed)     case -> (arguments, keywords) for m x n elements, float32; a case is the name of a
-                              specification, or, for more cases of one, 'name, what is special'
+    arguments(m, n, seed)     case -> (arguments, keywords) for m x n elements, m >= 3, float32; a case is the name of
+                              a specification, or, for more cases of one, 'name, what is special'
     RESOURCES                 name -> (registers, bytes of shared memory), or with bytes of local memory as a third
     TRAFFIC                   name -> (bytes, FLOPs) for an element of m x n
     GRADIENTS                 case -> function from a seed to a Report of gradcheck
@@ -35,6 +35,7 @@ EXEMPT = {  # of the package's operations
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
     },
 }
+NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one
 PLACES = {'specification': 'ops.py, with @twin', 'twin': 'kernels.py', 'kernel': 'kernels.cu',
           'arguments': 'selftest.arguments', 'resources': 'roofline.RESOURCES', 'traffic': 'roofline.TRAFFIC',
           'gradient check': 'selfcheck.cases', 'exemption': 'kernelset.EXEMPT'}
@@ -106,7 +107,7 @@ def of_module(path):
     tolerance = getattr(module, 'TOLERANCE', {})
     others = (getattr(module, 'arguments', None), *gradients.values())
     return KernelSet(
-        code=source.read_text(), twins=classes[0] if classes else kernels.Launcher,
+        code=source.read_text(), twins=classes[0] if classes else type(NO_TWINS, (kernels.Launcher,), {}),
         arguments=getattr(module, 'arguments', lambda m, n, seed: {}),
         specifications={name: value for name, value in mine.items()
                         if inspect.isfunction(value) and not name.startswith('_') and value not in others},

@@ -51,21 +51,23 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
 
 
 class Gpu(NamedTuple):
-    """bytes/s of its memory, FLOP/s in float32, architecture, and how many threads a multiprocessor can hold."""
+    """bytes/s of its memory, FLOP/s in float32, architecture, threads that a multiprocessor holds, multiprocessors."""
 
     bandwidth: float
     peak: float
     architecture: str
     threads: int
+    multiprocessors: int
 
 
 GPUS = {  # bandwidth and float32 peak as in NVIDIA's data sheets of the A100 80GB SXM, H100 SXM, L4 and T4 and in the
-    # Ada architecture's white paper (RTX 4090); threads: CUDA C++ Programming Guide, table of compute capabilities
-    'A100': Gpu(2039e9, 19.5e12, 'sm_80', 2048),
-    'H100': Gpu(3.35e12, 67e12, 'sm_90', 2048),
-    'RTX4090': Gpu(1008e9, 82.6e12, 'sm_89', 1536),
-    'L4': Gpu(300e9, 30.3e12, 'sm_89', 1536),
-    'T4': Gpu(320e9, 8.1e12, 'sm_75', 1024),
+    # Ada architecture's white paper (RTX 4090); multiprocessors: as in the white papers of the architectures; threads:
+    # CUDA C++ Programming Guide, table of compute capabilities
+    'A100': Gpu(2039e9, 19.5e12, 'sm_80', 2048, 108),
+    'H100': Gpu(3.35e12, 67e12, 'sm_90', 2048, 132),
+    'RTX4090': Gpu(1008e9, 82.6e12, 'sm_89', 1536, 128),
+    'L4': Gpu(300e9, 30.3e12, 'sm_89', 1536, 58),
+    'T4': Gpu(320e9, 8.1e12, 'sm_75', 1024, 40),
 }
 REGISTERS = 65_536  # of a multiprocessor, on all of these
 

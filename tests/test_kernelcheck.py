@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Without compilers, and with two gradient checks alone."""
+    """Without compilers, and with four gradient checks, which call every operation of the package."""
     monkeypatch.setattr(kernelcheck, 'COMPILER', None)
     monkeypatch.setattr(nvrtc, 'library', lambda: None)
     cases = {name: case for name, case in selfcheck.cases() if name in ('Tanh(), training', 'default G, fused',
@@ -185,7 +185,8 @@ def test_a_new_specification_in_the_package_asks_for_all_the_rest(quick, monkeyp
 
 def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
     monkeypatch.setattr(selftest, 'DRAWS', ('bits', 'uniform'))
-    assert main(['kernelcheck']) == 1
+    monkeypatch.setattr(ops, 'softsign', kernels.twin(lambda x: x), raising=False)  # a kernel of an author's
+    assert main(['kernelcheck', '--kernel', 'normal']) == 1
     assert problems(capsys.readouterr().out) == [
         'normal: no specification: expected a function normal(out, *place) in ops.py, with @twin',
         "normal: no arguments: expected an entry 'normal' in selftest.arguments"]
@@ -220,7 +221,20 @@ WRONG = {  # changes to the example, and what must be said
     'another number': ([('x[i] / (1 +', 'x[i] / (2 +')], ' WRONG at 9 x 33, order 0, blocks of 256\n    result['),
     'an element left out': ([('if (i < size) y', 'if (i < size - 1) y')], 'nan   1.0e-06   WRONG at 9 x 33'),
     'wrong in small blocks alone': ([('* blockDim.x +', '* 256 +')], 'WRONG at 9 x 33, order 1, blocks of 96\n'),
-    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')], 'softsign: RuntimeError: softsign: '),
+    'beyond the end': ([('if (i < size) y', 'if (i <= size) y')],
+                       'softsign: RuntimeError: softsign: memory outside an array is touched, x[297] of 297 elements: '
+                       'block 1,0 thread 41,0 reads it (line 5), at 9 x 33'),
+    'a grid one element short': ([("'softsign', x.size, x, y", "'softsign', x.size - 1, x, y")],
+                                 'WRONG at 1537 x 1, order 0, blocks of 256\n    result[1536, 0]: expected'),
+    'a grid rounded the wrong way': (
+        [("self.by_element('softsign', x.size, x",
+          "self.launch('softsign', ((x.size + 254) // 256,), (256,), x")],
+        'nan   1.0e-06   WRONG at 1537 x 1, order 0'),
+    'one column taken for two': ([("x.size, x, y, x.size)", "x.size, x, y, x.size) if x.shape[1] > 1 else None")],
+                                 'RuntimeError: the twin does not launch a kernel softsign, at 1537 x 1'),
+    'an array that NumPy made': ([('y = self.empty_like(x)', 'y = np.zeros(x.shape, np.float32)')],
+                                 'softsign: TypeError: softsign: expected y from the arguments, self.empty or '
+                                 'self.empty_like, got an array of NumPy, which a GPU cannot read, at 9 x 33'),
     'a launch with too few': ([("x.size, x, y, x.size)", "x.size, x, y)")],
                               'softsign: TypeError: softsign: expected 3 arguments, got 2, at 9 x 33'),
     'a twin without its kernel': ([("self.by_element('softsign', x.size, x, y, x.size)", 'y[...] = softsign(x)')],
@@ -249,10 +263,97 @@ def test_what_is_wrong_is_named(name, example, monkeypatch, capsys):
 @needs_compiler
 def test_a_case_runs_at_every_shape_in_every_order_with_fused_multiply_add_too():
     where = [where for _, where in kernelcheck.comparisons(kernelset.of_module(SUPPORT / 'softsign.py'), ['softsign'])]
-    assert len(set(where)) == len(where) == 15 and sum('fused multiply-add' in one for one in where) == 3
-    for text in ('9 x 33', '32 x 64', '90 x 784', '300 x 2', *(f'order {i}' for i in range(4)),
+    assert len(set(where)) == len(where) == 19 and sum('fused multiply-add' in one for one in where) == 3
+    for text in ('9 x 33', '32 x 64', '90 x 784', '300 x 2', '1537 x 1', '3 x 1025', *(f'order {i}' for i in range(4)),
                  *(f'blocks of {block}' for block in (32, 96, 256, 1024))):
         assert any(text in one for one in where), text
+
+
+@needs_compiler
+def test_a_grid_one_block_short_is_caught_in_every_case(monkeypatch):
+    def short(self, name, count, *arguments):
+        called.add(name)
+        whole(self, name, count - 1, *arguments)
+
+    whole, called, own = kernels.Launcher.by_element, set(), kernelset.own()
+    monkeypatch.setattr(kernels.Launcher, 'by_element', short)
+    for case in own.arguments(2, 2, 0):
+        if not case.startswith(('bits, ', 'uniform, ', 'normal, ')):  # those are of one size at every shape
+            ok, line = kernelcheck.verdict(own, case)
+            assert ok == (case.split(',')[0] not in called), line
+    assert {'stack', 'adam_', 'bits', 'normal'} < called
+
+
+COMMON = (  # CUDA that authors use, and what it gives for x = 0.25 and i = 3, in float32
+    ('min(x, 1.0f)', 0.25), ('max(x, 1.0f)', 1), ('min(i, 2)', 2), ('max(i, 7u)', 7), ('min(x, 0.0f / 0)', 0.25),
+    ('max(1ll << 40, 2ll) >> 40', 1), ('rsqrtf(x)', 2), ('__fdividef(x, 2)', 0.125), ('__ldg(p + 1)', 0.5),
+    ('__saturatef(x - 1)', 0), ('table[1]', 6), ('twice(x)', 0.5), ('__expf(x)', np.exp(0.25)),
+    ('__logf(x)', np.log(0.25)), ('__log2f(x)', -2), ('__log10f(x)', np.log10(0.25)), ('__powf(x, 2)', 0.0625),
+    ('__sinf(x)', np.sin(0.25)), ('__cosf(x)', np.cos(0.25)), ('__tanf(x)', np.tan(0.25)))
+MORE = '''__constant__ float table[2] = {5, 6};
+static __device__ __forceinline__ float twice(float x) { return 2 * x; }
+__device__ __noinline__ float thrice(float x) { return 3 * x; }  // extern "C" __global__ void none(int n) { }
+extern "C" __global__ void __launch_bounds__(256) f(
+        const float* __restrict__ p /* 2 */, float* __restrict__ y /* any */,  // what comes out
+        int i) { float x = p[0];
+%s}
+extern "C" __global__
+__launch_bounds__(128, 2) void g(float* __restrict__ y /* 1 */) { y[0] = 1; }
+''' % ''.join(f'    y[{i}] = {text};\n' for i, (text, _) in enumerate(COMMON))
+
+
+@needs_compiler
+def test_common_cuda_gives_on_a_cpu_what_it_should():
+    twins = kernels.Launcher(emulator.HostModule(MORE), MORE)
+    y, one = np.zeros(len(COMMON), np.float32), np.zeros(1, np.float32)
+    twins.launch('f', (1,), (1,), np.float32([0.25, 0.5]), y, 3)
+    twins.launch('g', (1,), (1,), one)
+    assert one == 1 and list(twins.parameters) == ['f', 'g']
+    for got, (text, expected) in zip(y, COMMON):
+        assert got == pytest.approx(expected, rel=1e-6), text
+
+
+@needs_compiler
+def test_launch_bounds_hold_and_by_element_keeps_to_them():
+    twins, y = kernels.Launcher(emulator.HostModule(MORE), MORE), np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match=r'g: expected a block of at most 128 threads, got \(129,\): 129'):
+        twins.launch('g', (1,), (129,), y)
+    launched = []
+    twins.launch = lambda name, grid, block, *_: launched.append((name, grid, block))
+    for name in 'fg':
+        for twins.block in (32, 1024):
+            twins.by_element(name, 1000)
+    assert launched == [('f', (32,), (32,)), ('f', (4,), (256,)), ('g', (32,), (32,)), ('g', (8,), (128,))]
+
+
+@needs_nvrtc
+def test_common_cuda_compiles_with_nvrtc():
+    assert set(nvrtc.resources(nvrtc.library(), MORE, 'sm_90')) == {'f', 'g'}
+
+
+@needs_compiler
+@pytest.mark.parametrize('text, said', [
+    ('atomicAdd(y, x[i]);', 'atomicAdd: the check on a CPU has no atomics'),
+    ('x[i] + __shfl_down_sync(~0u, x[i], 1);', '__shfl_down_sync: the check on a CPU has no exchanges within a warp'),
+    ('__syncwarp();', '__syncwarp: the check on a CPU has no exchanges within a warp'),
+    ('extern __shared__ float s[];', 'extern __shared__: the check on a CPU has no dynamic shared memory'),
+    ('int any = __syncthreads_or(i);', '__syncthreads_or: the check on a CPU has no barriers that count'),
+    ('float4 v = ((float4*)x)[i];', 'float4: the check on a CPU has no vectors such as float4')])
+def test_cuda_that_the_check_does_not_have_is_said_in_a_line(text, said, example, monkeypatch, capsys):
+    monkeypatch.setattr(nvrtc, 'library', lambda: None)
+    change = '// float4, atomicAdd\n    /* __shfl_sync\n */ int i = blockIdx'
+    path = example(('float root', f'{text}\n    float root'))
+    assert main(['kernelcheck', path]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f'softsign.cu:13: {said}' in lines and not any('error' in line for line in lines)
+    assert main(['kernelcheck', example(('int i = blockIdx', change))]) == 0
+
+
+@needs_compiler
+@pytest.mark.parametrize('made', ['np.zeros_like(x)', 'self.empty(x, x.shape, x.dtype)', 'x.copy()', '(x + 1)[:]'])
+def test_arrays_that_lie_where_the_arguments_do_pass(made, example):
+    mine = kernelset.of_module(example(('y = self.empty_like(x)', f'y = {made}')))
+    assert kernelcheck.verdict(mine, 'softsign')[0]
 
 
 def test_the_twins_of_an_author_run_on_a_gpu_too(cupy):
@@ -286,7 +387,8 @@ def test_what_cannot_be_done_is_said_and_is_no_failure(example, quick, capsys):
     assert main(['kernelcheck', example()]) == 0
     said = capsys.readouterr().out
     assert f'3 comparisons: skipped, {NO_COMPILER}' in said and f'compiling with NVRTC: skipped, {NO_NVRTC}' in said
-    assert 'registers: of a thread, as stated;' in said and said.endswith(
+    assert '\n*: as stated, not measured\n' in said and said.count('  16*') == 2
+    assert said.endswith(
         f'All is there, and right as far as it was checked ({NO_COMPILER}; {NO_NVRTC}).\n')
 
 
@@ -313,6 +415,34 @@ def test_an_empty_module_lacks_everything_but_its_kernels(tmp_path, quick, capsy
     assert [line.split(': ')[1] for line in lines] == [f'no {part}' for part in PARTS if part != 'kernel']
 
 
+def test_a_specification_alone_lacks_the_rest_and_nothing_else_is_said(tmp_path, quick, capsys):
+    (tmp_path / 'mine.py').write_text('def relu(x):\n    return x\n')
+    (tmp_path / 'mine.cu').write_text('')
+    assert main(['kernelcheck', str(tmp_path / 'mine.py')]) == 1
+    lines = problems(capsys.readouterr().out)
+    assert [line.split(': expected')[0] for line in lines] == [f'relu: no {part}' for part in PARTS[1:]]
+    assert lines[0] == 'relu: no twin: expected a method <a subclass of Launcher>.relu(x) in mine.py'
+
+
+@pytest.mark.parametrize('name', ['tile', 'threads', 'block', 'module', 'functions', 'parameters', 'launch', 'empty',
+                                  'by_element'])
+@pytest.mark.parametrize('where', ['def softsign(x', 'void softsign(', 'def softsign(self'])
+def test_a_reserved_name_is_refused_in_one_line(name, where, example, quick, capsys):
+    path = example((where, where.replace('softsign', name)), *[('lambda: softsign(x)', f'lambda: {name}(x)')] * (
+        where == 'def softsign(x'))
+    assert main(['kernelcheck', path]) == 2
+    error = capsys.readouterr().err
+    assert f'{name}: a reserved name' in error and error.count('\n') == 1
+
+
+@needs_compiler
+def test_a_kernel_may_have_the_name_of_what_the_check_notes(example):
+    path = Path(example())
+    for file in (path, path.with_suffix('.cu')):
+        file.write_text(file.read_text().replace('softsign', 'launched').replace('Softsign', 'Launched'))
+    assert main(['kernelcheck', str(path)]) == 0
+
+
 def test_the_tolerance_and_the_source_may_be_named(example, tmp_path):
     path = example(('GRADIENTS = {', "SOURCE, TOLERANCE = 'other.cu', {'softsign': 1e-3}\nGRADIENTS = {"))
     (tmp_path / 'softsign.cu').rename(tmp_path / 'other.cu')
@@ -322,13 +452,34 @@ def test_the_tolerance_and_the_source_may_be_named(example, tmp_path):
 
 
 def test_the_roofline_is_the_larger_of_two_times():
-    card = roofline.Gpu(1e9, 1e12, 'sm_80', 2048)
+    card = roofline.Gpu(1e9, 1e12, 'sm_80', 2048, 100)
     seconds, bound = roofline.least_time(card, (8, 17), 1000)
     assert seconds == pytest.approx(8e-6) and bound == 'memory'
     seconds, bound = roofline.least_time(card, (8, 17_000), 1000)
     assert seconds == pytest.approx(17e-6) and bound == 'FLOPs'
     assert set(roofline.TRAFFIC) == set(roofline.RESOURCES)
     assert all(gpu.architecture in ARCHITECTURES for gpu in GPUS.values())
+
+
+@needs_nvrtc
+def test_registers_are_marked_where_nvrtc_refuses_the_source(example, monkeypatch, capsys):
+    monkeypatch.setattr(kernelcheck, 'COMPILER', None)
+    main(['kernelcheck', example()])
+    assert '*' not in capsys.readouterr().out
+    main(['kernelcheck', example(('if (i < size) y[i]', 'if (i < size) z[i]'))])
+    said = capsys.readouterr().out
+    assert '  16*     100%      0*     0*' in said and '\n*: as stated, not measured\n' in said
+
+
+@pytest.mark.parametrize('gpu, said', [
+    ('L4', '\nfewer blocks than the L4 has multiprocessors, 58, at 64 x 512: cross_entropy 1\n'),
+    ('A100', '\nfewer blocks than the A100 has multiprocessors, 108, at 64 x 512: cross_entropy 1\n')])
+def test_kernels_with_fewer_blocks_than_multiprocessors_are_named(gpu, said):
+    own = kernelset.own()
+    text = '\n'.join(kernelcheck.table(own, ['tanh_backward', 'cross_entropy'], {}, gpu)) + '\n'
+    assert said in text
+    assert kernelcheck.blocks(own, ['cross_entropy', 'bias_tanh', 'bias_tanh_backward_', 'bits', 'dense']) == {
+        'cross_entropy': 1, 'bias_tanh': 128, 'bias_tanh_backward_': 16, 'bits': 8}
 
 
 @pytest.mark.parametrize('name, registers, fraction', [
@@ -349,7 +500,9 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_private_folder(tmp_path
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700 and len(list(Path(folder).glob('*.so'))) == 1
 
 
-def test_the_readme_shows_the_example():
+def test_the_readme_shows_the_example_and_names_what_the_check_does_not_have():
     readme = (SUPPORT.parents[1] / 'README.md').read_text()
+    words = ' '.join(readme.split()).replace('`', '')
+    assert ', '.join(emulator.MISSING) in words and all(kind in words for kind in kernels.TYPES)
     for kind in ('py', 'cu'):
         assert (SUPPORT / f'softsign.{kind}').read_text().strip() in readme

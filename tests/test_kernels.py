@@ -232,6 +232,33 @@ def test_a_launch_refuses_what_the_kernel_would_misread():
 
 
 @needs_compiler
+@pytest.mark.parametrize('grid, block, said', [
+    ((1,), (0,), r'block of 1 to \(1024, 1024, 64\) in each dimension, got \(0,\)'),
+    ((1,), (1025,), r'block of 1 to \(1024, 1024, 64\) in each dimension, got \(1025,\)'),
+    ((1,), (1, 1, 65), 'block of 1 to'), ((1,), (-1, -32), 'block of 1 to'), ((1,), (), 'block of 1 to'),
+    ((1,), (33, 32), r'block of at most 1024 threads, got \(33, 32\): 1056'),
+    ((0,), (32,), r'grid of 1 to \(2147483647, 65535, 65535\) in each dimension, got \(0,\)'),
+    ((1, 65_536), (32,), r'grid of .* got \(1, 65536\)'), ((1, 1, 65_536), (32,), r'grid of'),
+    ((2**31,), (32,), 'grid of'), ((1, 1, 1, 1), (32,), 'grid of'),
+    ((1, 1, 2), (32,), r'at most two dimensions on a CPU, got grid \(1, 1, 2\), block \(32,\)')])
+def test_a_launch_that_no_gpu_takes_is_refused(grid, block, said):
+    x = np.ones(8, np.float32)
+    with pytest.raises(ValueError, match=f'^tanh_backward: expected (a )?{said}'):
+        built(CODE).launch('tanh_backward', grid, block, x, x, x.copy(), 8)
+
+
+@needs_compiler
+@pytest.mark.parametrize('grid, block', [((1,), (1024,)), ((1, 1, 1), (1024, 1, 1)), ((1, 65_535), (1,))])
+def test_the_largest_launches_that_a_gpu_takes_pass(grid, block):
+    x, dx = np.full((2, 1), 0.5, np.float32)
+    if grid == (1, 65_535):
+        kernels.check_size('f', grid, block)
+    else:
+        built(CODE).launch('tanh_backward', grid, block, x, x, dx, 1)
+        assert dx == 0.375
+
+
+@needs_compiler
 def test_nothing_is_launched_for_an_empty_array(monkeypatch):
     x, b = np.ones((0, 5), np.float32), np.ones(5, np.float32)
     monkeypatch.setattr(Kernels, 'launch', lambda *_: pytest.fail('a launch of no block is an error on a GPU'))

@@ -186,13 +186,26 @@ def test_without_debug_information_the_rest_of_the_report_stands(monkeypatch):
 @pytest.mark.parametrize('body, message', [
     ('if (t < 4) __syncthreads();  // here', 'a barrier is not reached by every thread'),
     ('if (t < 4) { __syncthreads(); }\n else __syncthreads();  // here', 'threads wait at different barriers'),
-    ('y[t + 30] = 1;  // here', 'memory outside an array is touched'),
-    ('s[t] = x[0]; s[t + 30 * n] = 2;  // here', 'memory outside an array is touched'),
+    ('y[t + 30] = 1;  // here',
+     r'memory outside an array is touched, y\[33\] of 33 elements: block 0,0 thread 3,0 writes it'),
+    ('y[t] = x[t + 26];  // here', r'touched, x\[33\] of 33 elements: block 0,0 thread 7,0 reads it'),
+    ('y[t] = __ldg(x + t + 26);  // here', r'touched, x\[33\] of 33 elements: block 0,0 thread 7,0 reads it'),
+    ('h[5 * t] = 2;  // here', r'touched, h\[35\] of 33 elements: block 0,0 thread 7,0 writes it'),
+    ('((float*)0)[t] = 2;  // here', 'a null pointer is touched, block 0,0 thread 0,0 writes it'),
+    ('y[t] = ((float*)0)[2000 + t];  // here', 'a null pointer is touched, block 0,0 thread 0,0 reads it'),
+    ('s[t] = x[0]; s[t + 30 * n] = 2;  // here', 'memory outside a shared array is touched, block'),
     ('((float*)x)[t] = 2;  // here', r'an input behind a const pointer is written, x\[0\]')])
 def test_other_mistakes_are_reported_with_their_line(body, message):
     code = source(body)
     with pytest.raises(RuntimeError, match=f'{message}.*line {line_of(code, "here")}'):
         launch(HostModule(code), 1, 8)
+
+
+@pytest.mark.parametrize('index', [-1, -2, -5])
+def test_a_place_before_an_array_is_counted_back_from_its_begin(index):
+    module = HostModule(source(f'y[t] = x[t + {index}];  // here'))
+    with pytest.raises(RuntimeError, match=rf'touched, x\[{index}\] of 33 elements: block 0,0 thread 0,0 reads it'):
+        launch(module, 1, 1, order=1)  # where arrays begin at a page
 
 
 def test_after_each_kind_of_failure_the_same_module_runs_again():
