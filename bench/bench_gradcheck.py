@@ -56,7 +56,7 @@ def trials(names, draws, seed):
 def table(names, counts):
     """A line for each family, and the total; counts: (family, kind, whether gradcheck is right) -> how often."""
     columns = [('correct', True), ('correct', False), ('wrong', True), ('wrong', False)]
-    rows = [[name, *(counts[name, *column] for column in columns)] for name in names]
+    rows = [[name, *(counts[(name, *column)] for column in columns)] for name in names]
     rows.append(['total', *(sum(row[i] for row in rows) for i in range(1, 5))])
     head = f'{"family":28} {"correct":>8} {"false alarms":>13} {"wrong":>7} {"misses":>7}'
     return '\n'.join([head, *(f'{name:28} {passed + alarms:8} {alarms:13} {caught + misses:7} {misses:7}'
