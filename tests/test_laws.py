@@ -167,3 +167,39 @@ def test_the_package_does_not_need_hypothesis():
     code = 'import sys; sys.modules["hypothesis"] = None; import minigan; print(minigan.gradcheck.__name__)'
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert run.stdout == 'gradcheck\n'
+
+
+def test_a_run_starts_from_what_it_is_told_and_knows_the_sizes():
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    x[0, 0] = 0
+    exact, moved, single = (laws.Run(Dense(3, 2, bias=False), x, 5, dtype, off=off)
+                            for dtype, off in ((np.float64, 0), (np.float64, 1e-3), (np.float32, 0)))
+    theta, rounded = exact.arrays['theta'], x.astype(np.float32).astype(np.float64)
+    np.testing.assert_array_equal(exact.arrays['y'], rounded @ theta.reshape(3, 2))
+    np.testing.assert_allclose(single.arrays['theta'], theta, rtol=5e-7)
+    assert not np.array_equal(single.arrays['theta'], theta)
+    off = moved.arrays['theta'] / theta - 1
+    np.testing.assert_allclose(abs(off), 1e-3)
+    assert off.min() < 0 < off.max()
+    assert not np.array_equal(moved.arrays['y'], rounded @ moved.arrays['theta'].reshape(3, 2))  # x has moved too
+    size = max(abs(rounded).max(), abs(exact.arrays['y']).max())
+    assert exact.natural_size('y') == size and exact.natural_size('theta') == 0
+    assert exact.natural_size('dx') == size / abs(rounded[rounded != 0]).min()
+    assert exact.natural_size('dtheta') == 4 * size / abs(theta).min()
+    assert laws.Run(Tanh(), 0 * x, 5, np.float64).natural_size('dx') == 0
+
+
+@pytest.mark.parametrize('mixes, rows, training', [(True, 3, True), (True, 1, False), (False, 1, True),
+                                                   (False, 3, True)])
+def test_a_run_trains_unless_there_is_one_row_to_mix(mixes, rows, training):
+    seen = []
+
+    class Probe(Tanh):
+        mixes_rows = mixes
+
+        def forward(self, x, *, training, rng):
+            seen.append((training, rng is not None))
+            return super().forward(x, training=training, rng=rng)
+
+    laws.Run(Probe(), np.ones((rows, 2)), 0, np.float64)
+    assert seen == [(training, training)]
