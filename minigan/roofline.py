@@ -23,8 +23,8 @@ RESOURCES = {
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
 # as is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or cosine;
-# the special function unit gives 16 results a clock where the others give 128 multiply-adds, 256 FLOPs (CUDA C++
-# Programming Guide, throughput of arithmetic instructions, compute capability 8.6 to 9.0). PHILOX: a block of random
+# the special function unit gives 16 results a clock where the others give 128 multiply-adds, 256 FLOPs (to be
+# compared with the CUDA C++ Programming Guide, throughput of arithmetic instructions). PHILOX: a block of random
 # numbers is integer work, but takes the same slots: a round has two products of 64 bits, each of at least four
 # multiply-adds of 32, four exclusive ors and two sums of two words each. Indices are not counted.
 FUNCTION = 16
@@ -60,9 +60,9 @@ class Gpu(NamedTuple):
     multiprocessors: int
 
 
-GPUS = {  # bandwidth and float32 peak as in NVIDIA's data sheets of the A100 80GB SXM, H100 SXM, L4 and T4 and in the
-    # Ada architecture's white paper (RTX 4090); multiprocessors: as in the white papers of the architectures; threads:
-    # CUDA C++ Programming Guide, table of compute capabilities
+GPUS = {  # of the A100 80GB SXM, H100 SXM, RTX 4090, L4 and T4, as they are commonly quoted: not compared with NVIDIA's
+    # data sheets and white papers (bandwidth, float32 peak, multiprocessors) or with the CUDA C++ Programming Guide
+    # (threads)
     'A100': Gpu(2039e9, 19.5e12, 'sm_80', 2048, 108),
     'H100': Gpu(3.35e12, 67e12, 'sm_90', 2048, 132),
     'RTX4090': Gpu(1008e9, 82.6e12, 'sm_89', 1536, 128),
