@@ -19,10 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 import minigan
-from minigan import RECIPES, BatchNorm, Dense, Dropout, LeakyReLU, Tanh, classifier, data, evaluation, metrics
-from minigan.training import Config, train
-
-N = evaluation.N
+from minigan import RECIPES, BatchNorm, Dense, Dropout, LeakyReLU, Tanh, data
+from minigan.evaluation import classifier, metrics
+from minigan.evaluation.judge import Judge, N
+from minigan.training.config import Config
+from minigan.training.run import train
 
 
 def bare_output_G(n_z, n):
@@ -61,7 +62,7 @@ def changes():
 
 
 def judge(images, judging):
-    """(score, distance) of images (N, n) in [0, 1]; judging: evaluation.Judge."""
+    """(score, distance) of images (N, n) in [0, 1]; judging: Judge."""
     features, p = judging.classifier(2 * images - 1)
     return metrics.classifier_score(p), metrics.frechet(features, judging.features)
 
@@ -84,7 +85,7 @@ def main():
     parser.add_argument('--seeds', type=int, default=1, help='how many runs each row averages')
     options = parser.parse_args()
     dataset = data.load(options.data)
-    judging = evaluation.Judge(dataset, classifier.load(dataset))
+    judging = Judge(dataset, classifier.load(dataset))
     print('| change, on top of the ones above | D(x) | D(G(z)) | score | distance |\n|---|---|---|---|---|')
     for name, recipe in tqdm(list(changes())):
         runs = np.array([play(recipe, judging, options.data, options.epochs, seed) for seed in range(options.seeds)])

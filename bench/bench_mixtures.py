@@ -18,8 +18,10 @@ from bench_quality import N, cells, judge_of, runs_of
 from harness import RESULTS, Worker, keep, load, machines, markdown, publish
 
 import minigan
-from minigan import mixtures, plots
-from minigan.training import Config, train
+from minigan.pictures import plots
+from minigan.study import mixtures
+from minigan.training.config import Config
+from minigan.training.run import train
 
 EPOCHS = 10  # in the plane
 STABILISERS = {  # name -> what it is in the plane, and on MNIST

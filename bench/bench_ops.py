@@ -25,7 +25,7 @@ from harness import RESULTS, Entrant, Worker, describe, machine, positive, race,
 from matplotlib.figure import Figure
 
 from minigan import Adam, SGDMomentum, Streams, ops
-from minigan.derivatives import TOLERANCE
+from minigan.checks.derivatives import TOLERANCE
 
 N_IN, N_OUT, PARAMETERS, BATCHES, ROUNDS = 784, 512, 533_505, (32, 256), 15
 UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_',

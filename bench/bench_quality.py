@@ -20,11 +20,14 @@ import numpy as np
 from harness import RESULTS, Worker, keep, load, machines, markdown, publish
 from matplotlib.figure import Figure
 
-from minigan import classifier, data, evaluation, metrics, training
+from minigan import data
+from minigan.evaluation import classifier, metrics
+from minigan.evaluation.judge import Judge, N
 from minigan.streams import Streams
-from minigan.training import Config
+from minigan.training.config import Config
+from minigan.training.run import Run
 
-N, SOURCE = evaluation.N, 'mnist'
+SOURCE = 'mnist'
 LOOKS = 5  # points of a curve
 NETWORKS = {  # name in the table -> how to train it
     'article': {'network': 'article', 'epochs': 25},
@@ -42,7 +45,7 @@ MEASURES = {'frechet': ('Frechet', 1), 'score': ('score', 2), 'kl': ('KL', 3), '
 def judge_of():
     """The Judge for MNIST."""
     dataset = data.load(SOURCE)
-    return evaluation.Judge(dataset, classifier.load(dataset, quiet=True))
+    return Judge(dataset, classifier.load(dataset, quiet=True))
 
 
 class Stopwatch:
@@ -71,7 +74,7 @@ class Stopwatch:
         return metrics.frechet(features, self.judge.features)
 
 
-class Watched(training.Run):
+class Watched(Run):
     """A run with a look at its samples every so many epochs. name: in the table."""
 
     def _finish_epoch(self, board):

@@ -9,8 +9,10 @@ import numpy as np
 from candidates import REFERENCES, Floor, game
 from harness import Entrant, Worker, describe, machine, quartiles, race, save, spread
 
-from minigan import kernels, ops, roofline, selftest
-from minigan.backend import select_device
+from minigan import backend, ops
+from minigan.gpu import compare, roofline
+from minigan.gpu.device import select_device
+from minigan.gpu.twins import SOURCE, Kernels, compiled
 from minigan.streams import Streams
 
 WIDTH = 512
@@ -47,13 +49,13 @@ class Local:
 @cache
 def twins(xp, block, lanes):
     """The kernels with blocks of another size."""
-    code = re.sub(r'#define LANES \d+', f'#define LANES {lanes}', kernels.SOURCE.read_text())
-    return kernels.Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code, block=block)
+    code = re.sub(r'#define LANES \d+', f'#define LANES {lanes}', SOURCE.read_text())
+    return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code, block=block)
 
 
 def variants(xp, name):
     """number of threads -> (block, lanes), for a kernel; the first is the one that training uses."""
-    usual = kernels.loaded(xp)
+    usual = compiled(xp)
     columns, lanes = usual.tile
     if name == 'cross_entropy':
         return {usual.threads: (usual.block, lanes)}
@@ -65,11 +67,11 @@ def variants(xp, name):
 def without_kernels(function):
     """The function, with CuPy's own functions for all operations; random numbers stay those of the kernels."""
     def plain():
-        fit, kernels.fit = kernels.fit, lambda arguments: False
+        fit, backend.eligible = backend.eligible, lambda arguments: False
         try:
             return function()
         finally:
-            kernels.fit = fit
+            backend.eligible = fit
     return plain
 
 
@@ -83,14 +85,14 @@ def candidates_for(xp, name, m, arguments, theirs):
     """name -> function: the kernel in blocks of several sizes, each checked; plain CuPy; PyTorch; a copy as large."""
     function, size = name.split(',')[0], m * WIDTH
     found = {'copy': copy(xp, TRAFFIC[function] * size)}
-    if function in selftest.DRAWS:
+    if function in compare.DRAWS:
         dtype = np.uint16 if function == 'bits' else np.float32
         out, streams = xp.empty(size, dtype), Streams(0)
         found['plain'] = lambda: xp.asarray(getattr(streams.at('noise', 0), function)(size))
-        given, hyper, check = (out, *selftest.PLACE), {}, (selftest.compare_draws, function, 3000)
+        given, hyper, check = (out, *compare.PLACE), {}, (compare.compare_draws, function, 3000)
     else:
         given, hyper = arguments[name]
-        given, check = selftest.move(given, xp), (selftest.compare_twin, name, 33, 70)
+        given, check = compare.move(given, xp), (compare.compare_twin, name, 33, 70)
         found['plain'] = without_kernels(lambda: getattr(ops, function)(*given, **hyper))
     for threads, pair in variants(xp, function).items():
         row = check[0](twins(xp, *pair), *check[1:], xp=xp)
@@ -132,11 +134,11 @@ def report_kernels(xp, batches, **settings):
     """Print a table for each batch size. Returns what was measured."""
     runs = []
     for m in batches:
-        arguments = selftest.arguments(m, WIDTH, 0, xp)
+        arguments = compare.arguments(m, WIDTH, 0, xp)
         theirs, remark = pytorchs(arguments)
         print(f'\n{f"{m} x {WIDTH}":36}{"us":>8}{"host us":>9}{"GB/s":>8}{"share":>7}   plain   PyTorch   us by block')
         results = {}
-        for name in [*arguments, *selftest.DRAWS]:
+        for name in [*arguments, *compare.DRAWS]:
             if name.split(',')[0] not in TRAFFIC or name.endswith(VARIATIONS):
                 continue
             r = results[name] = measure_kernel(xp, name, m, arguments, theirs, **settings)
@@ -153,7 +155,7 @@ def limits(xp, *, seconds, rounds=5, n=4096, size=2**28):
     """What the GPU can do, measured: bytes/s of a large copy, FLOP/s of a large product, seconds a launch."""
     A, B = xp.ones((2, n, n), np.float32)
     one = xp.zeros(1, np.float32)
-    launch = kernels.loaded(xp).functions['tanh_backward']
+    launch = compiled(xp).functions['tanh_backward']
     entrants = [Entrant(name, Local(xp, function)) for name, function in (
         ('copy', copy(xp, size)), ('product', lambda: A @ B),
         ('launch', lambda: launch((1,), (32,), (one, one, one, np.int32(1)))))]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.files import replacing
+from minigan.storage.files import replacing
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'

@@ -1,9 +1,10 @@
 """The original generative adversarial network, written by hand, every derivative checked."""
 
+from minigan import losses, ops
+from minigan.checks.derivatives import check
+from minigan.checks.gradcheck import gradcheck
 from minigan.gan import Game
-from minigan.gradcheck import gradcheck
-from minigan.layers import (BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid,
-                            Tanh)
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid, Tanh
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
@@ -11,10 +12,25 @@ from minigan.streams import Streams
 
 __version__ = '0.1.0'
 __all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Maxout', 'Net', 'Noise', 'RECIPES',
-           'SGDMomentum', 'Scale', 'Sequential', 'Sigmoid', 'Streams', 'Tanh', 'gradcheck', 'load']
+           'SGDMomentum', 'Scale', 'Sequential', 'Sigmoid', 'Streams', 'Tanh', 'check', 'gradcheck', 'load', 'losses',
+           'ops', 'resume', 'train']
 
+
+# These three import late: files, pictures and scikit-learn take longer to import than all else here.
 
 def load(path):
-    """The generator of a run's folder, or of a checkpoint file; see generator.py."""
-    from minigan import generator  # imported late: reading archives takes more imports than all else here
+    """The generator of a run's folder, or of a checkpoint file; see storage/generator.py."""
+    from minigan.storage import generator
     return generator.load(path)
+
+
+def train(*, quiet=False, **choices):
+    """Train a GAN and return the run's folder: minigan.train(network='default', epochs=1); see training/config.py."""
+    from minigan import training
+    return training.train(training.Config(**choices), quiet=quiet)
+
+
+def resume(folder, *, quiet=False, **changes):
+    """Go on with the run in a folder and return the folder; see training/run.py."""
+    from minigan import training
+    return training.resume(folder, quiet=quiet, **changes)

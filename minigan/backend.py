@@ -1,18 +1,19 @@
-"""NumPy or CuPy: the module that computes."""
+"""NumPy or CuPy: the module that computes, and the hook by which a GPU's kernels take an operation over."""
+
+from functools import wraps
 
 import numpy as np
 
-SIGNS = {  # in what CuPy raises, and what it means
-    'ModuleNotFoundError': 'CuPy is not installed; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]',
-    'InsufficientDriver': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
-    'NoDevice': 'there is no NVIDIA GPU',
-    'nvrtc': "NVRTC, CUDA's compiler, is missing; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",
-}
+TWINS = {}  # module of an array -> function from that module to its twins; gpu/twins.py adds 'cupy'
 
 
 def on_gpu(x):
     """Whether x is an array on a GPU."""
-    return type(x).__module__.partition('.')[0] == 'cupy'
+    return _module_name(x) == 'cupy'
+
+
+def _module_name(x):
+    return type(x).__module__.partition('.')[0]
 
 
 def array_module(x):
@@ -28,33 +29,38 @@ def to_host(x):
     return x.get() if hasattr(x, 'get') else np.asarray(x)
 
 
-def select_device(name):
-    """The array module for device 'cpu', 'cuda' or 'auto', and one line that says what was chosen and why.
+def twin(specification):
+    """Decorates an operation: its twin of the same name runs instead, where TWINS has one for the kind of arrays that
+    it is called with, and all of them are eligible."""
+    name = specification.__name__
 
-    'auto' takes the GPU when a kernel really runs there, else the CPU.
-    Raises ValueError for another name, and for 'cuda' when no kernel runs.
+    @wraps(specification)
+    def chosen(*arguments, **keywords):
+        given = (*arguments, *keywords.values())
+        twins = TWINS.get(_module_name(given[0]))
+        if twins is None or not eligible(given):
+            return specification(*arguments, **keywords)
+        return getattr(twins(array_module(given[0])), name)(*arguments, **keywords)
+
+    return chosen
+
+
+def eligible(arguments):
+    """Whether kernels can take the arguments: no array has gaps or a floating type other than float32.
+
+    Tuples are looked into, types must be float32, and None and numbers go with anything.
     """
-    if name not in ('cpu', 'cuda', 'auto'):
-        raise ValueError(f"device: expected 'cpu', 'cuda' or 'auto', got {name!r}")
-    if name == 'cpu':
-        return np, 'NumPy on the CPU'
-    try:
-        import cupy
-        ones = cupy.ones((2, 2))
-        if int((ones @ ones).sum()) != 8:  # allocates, compiles, asks cuBLAS, launches, copies back
-            raise RuntimeError('a product of two matrices came out wrong')
-    except Exception as error:  # no CuPy, no driver, no compiler, no device: each raises something else
-        if name == 'cuda':
-            raise ValueError(f"device 'cuda': {_reason(error)}") from error
-        return np, f'NumPy on the CPU: {_reason(error)}'
-    return cupy, f'CuPy {cupy.__version__} on the GPU'
-
-
-def _reason(error):
-    """Why no kernel runs, in one line: what is missing, where that can be told, and what was said."""
-    said = f'{type(error).__name__}: {" ".join(str(error).split())}'
-    missing = next((what for sign, what in SIGNS.items() if sign in said), 'CuPy cannot run a kernel here')
-    return f'{missing} ({said[:200]})'
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            if not eligible(argument):
+                return False
+        elif isinstance(argument, (type, np.dtype)):
+            if argument != np.float32:
+                return False
+        elif hasattr(argument, 'flags'):
+            if argument.dtype.kind == 'f' and argument.dtype != np.float32 or not argument.flags.c_contiguous:
+                return False
+    return True
 
 
 def keep_freed_memory():

@@ -10,6 +10,8 @@ from minigan.net import Net
 from minigan.ops import stack
 from minigan.streams import PRIORS, Streams
 
+UPDATES = ('alternating', 'simultaneous')
+
 
 @dataclass
 class Game:
@@ -45,8 +47,8 @@ class Game:
             raise ValueError(f'prior: expected one of {sorted(PRIORS)}, got {self.prior!r}')
         if self.objective not in losses.OBJECTIVES:
             raise ValueError(f'objective: expected one of {sorted(losses.OBJECTIVES)}, got {self.objective!r}')
-        if self.update not in ('alternating', 'simultaneous'):
-            raise ValueError(f"update: expected 'alternating' or 'simultaneous', got {self.update!r}")
+        if self.update not in UPDATES:
+            raise ValueError(f'update: expected one of {UPDATES}, got {self.update!r}')
         if self.update == 'simultaneous' and self.k != 1:
             raise ValueError(f'update: a simultaneous step moves each player once, so k must be 1, got {self.k}')
         for layer in self.D.layers:

@@ -1,8 +1,21 @@
 """Net: layers in sequence over one flat buffer of parameters."""
 
+from math import prod
+from typing import NamedTuple
+
 import numpy as np
 
-from minigan.fusion import fuse
+
+class Slot(NamedTuple):
+    """Where a parameter lies in a flat buffer."""
+
+    name: str
+    start: int
+    shape: tuple
+
+    def of(self, flat):
+        """The view into a flat buffer, in the parameter's own shape."""
+        return flat[self.start:self.start + prod(self.shape)].reshape(self.shape)
 
 
 class Net:
@@ -10,19 +23,19 @@ class Net:
 
         theta, dtheta: (n,)    the trainable parameters and the derivative of the loss with respect to them
         state: (n_state,)      the moving averages
-        slots, state_slots     what lies where: a list of (name, offset, shape)
+        slots, state_slots     what lies where: lists of Slot
 
     Each layer's W is a view into theta, its dW a view into dtheta. Optimisers, checkpoints and gradient checks
     work on the flat arrays or walk the slots. Derivatives are assigned by each backward pass, never accumulated.
 
     layers: a list of Layer; name: for error messages; rng: Draws for the starting values; xp: numpy or cupy.
-    fused: whether training runs neighbouring layers as one (fusion.py); None: on a GPU.
+    fuse: a function that makes of the layers those that training runs in their place (gpu/fusion.py), or None.
     Raises ValueError for a layer that stands at two places: it has one cache.
     """
 
-    def __init__(self, layers, *, rng, name='net', dtype=np.float32, xp=np, fused=None):
-        self.layers, self.name, self.dtype = layers, name, np.dtype(dtype)
-        self._chains = {False: layers, True: fuse(layers) if fused or fused is None and xp is not np else layers}
+    def __init__(self, layers, *, rng, name='net', dtype=np.float32, xp=np, fuse=None):
+        self.layers, self.name, self.dtype, self.fuse = layers, name, np.dtype(dtype), fuse
+        self._chains = {False: layers, True: fuse(layers) if fuse else layers}
         self._chain = layers  # what the last forward went through
         self.takes_integers = bool(layers) and layers[0].takes_integers
         self._parts = dict(parts(layers))
@@ -48,8 +61,8 @@ class Net:
         slots, size = [], 0
         for place, layer in self._parts.items():
             for name, shape in getattr(layer, kind).items():
-                slots.append((f'{place}.{name}', size, shape))
-                size += int(np.prod(shape))
+                slots.append(Slot(f'{place}.{name}', size, shape))
+                size += prod(shape)
         for buffer in buffers:
             setattr(self, buffer, xp.zeros(size, self.dtype))
         return slots
@@ -131,5 +144,5 @@ def parts(layers, place='', *, nested=True):
 
 
 def views(flat, slots):
-    """name -> the part of a flat buffer that the slot describes, in its own shape."""
-    return {name: flat[start:start + int(np.prod(shape))].reshape(shape) for name, start, shape in slots}
+    """name -> view into a flat buffer."""
+    return {slot.name: slot.of(flat) for slot in slots}

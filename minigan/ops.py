@@ -6,8 +6,9 @@ Functions that end in _ write into their arguments; all others leave them alone.
 A function with a @twin has a CUDA kernel, which float32 arrays on a GPU take instead.
 """
 
-from minigan.backend import array_module
-from minigan.kernels import twin
+import numpy as np
+
+from minigan.backend import array_module, twin
 
 
 def dense(x, W, b=None):
@@ -23,7 +24,6 @@ def dense(x, W, b=None):
     return y
 
 
-@twin
 def dense_backward_input(dy, W):
     """Derivative of dense with respect to its input.
 
@@ -31,8 +31,8 @@ def dense_backward_input(dy, W):
 
     dy: (m, n_out), W: (n_in, n_out). Returns dx (m, n_in).
     """
-    if len(dy) <= 64:  # (W dy^T)^T: for few rows, OpenBLAS reads W as it lies in two thirds of the time
-        return array_module(dy).ascontiguousarray((W @ dy.T).T)
+    if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS is faster for few rows if W stays as it is
+        return np.ascontiguousarray((W @ dy.T).T)
     return dy @ W.T
 
 
@@ -280,6 +280,16 @@ def gather_images(images, rows, dtype):
     x *= 1 / 127.5
     x -= 1
     return x
+
+
+def to_unit(x):
+    """Pixels from tanh's range [-1, 1] to [0, 1].   (x + 1) / 2"""
+    return (x + 1) / 2
+
+
+def from_unit(images):
+    """Pixels from [0, 1] to tanh's range [-1, 1].   2 images - 1"""
+    return 2 * images - 1
 
 
 @twin

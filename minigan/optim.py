@@ -106,13 +106,13 @@ def at(value, t):
     return value(t) if callable(value) else value
 
 
-def falling(value, steps, *, rise=0.0):
-    """The schedule that falls from value to 0 in a straight line, in so many steps.
+def linear_decay(value, steps, *, warmup=0.0):
+    """The schedule that falls from value to 0 in a straight line, over `steps` steps.
 
-    rise: the share of them in which it climbs from 0 to that line first, in nearly a straight one: in Adam's first step
+    warmup: the fraction of the steps in which it first rises from 0 to that line, nearly linearly: in Adam's first step
     every parameter moves by the whole rate, however small its gradient. Goyal et al. 2017, section 2.2.
     """
-    return lambda t: value * max(0, 1 - t / max(1, steps)) * min(1, (t + 1) / max(1, rise * steps))
+    return lambda t: value * max(0, 1 - t / max(1, steps)) * min(1, (t + 1) / max(1, warmup * steps))
 
 
 def _scratch(net):

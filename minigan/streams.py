@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from minigan import kernels
-
 STREAMS = ('init', 'data', 'noise', 'dropout', 'sample', 'check')  # append only: the position is part of the key
+PICTURES, WATCH, SAMPLES, PATH = range(4)  # steps of 'sample': a run's pictures, its log, generator.sample, its path
 
 
 class Streams:
@@ -13,15 +12,17 @@ class Streams:
     Each draw sets the key and the counter of a Philox 4x64-10 generator, so that any step's numbers can be had
     at any time, in any order. On a GPU a kernel computes the same Philox: every device sees the same bits.
 
-    seed: integer in [0, 2**64); xp: numpy or cupy. Raises ValueError for another seed.
+    seed: integer in [0, 2**64); xp: numpy or cupy; kernels: for cupy, the twins that draw (gpu/twins.py).
+    Raises ValueError for a seed outside that range, and for cupy without kernels.
     Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
     """
 
-    def __init__(self, seed, *, xp=np):
+    def __init__(self, seed, *, xp=np, kernels=None):
         if not 0 <= seed < 2**64:
             raise ValueError(f'seed: expected an integer in [0, 2**64), got {seed}')
-        self.seed, self.xp = seed, xp
-        self.kernels = None if xp is np else kernels.loaded(xp)
+        if xp is not np and kernels is None:
+            raise ValueError('Streams: expected kernels, which draw on a GPU, for an xp other than numpy, got None')
+        self.seed, self.xp, self.kernels = seed, xp, kernels
         self._philox = np.random.Philox(0)
         self._state = self._philox.state  # the generator's own form of state, refilled for each draw
         self._generator = np.random.Generator(self._philox)

@@ -15,8 +15,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` in a scri
 @pytest.fixture
 def cupy(monkeypatch):
     """The stand-in, as what `import cupy` gives."""
-    from minigan.emulator import COMPILER
     from support.standin import Cupy
+
+    from minigan.gpu.emulator import COMPILER
     if COMPILER is None:
         pytest.skip('no C++ compiler, or not Linux')
     module = Cupy()

@@ -11,7 +11,8 @@ import pytest
 
 from minigan import Game
 from minigan.cli import _parser
-from minigan.training import Config, train
+from minigan.training.config import Config
+from minigan.training.run import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text()

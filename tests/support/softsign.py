@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minigan.derivatives import check
-from minigan.kernels import Launcher
+from minigan.checks.derivatives import check
+from minigan.gpu.launch import Launcher
 
 
 def softsign(x):

@@ -11,7 +11,8 @@ from collections import Counter
 
 import numpy as np
 from support.cupy_names import TABLE
-from minigan.emulator import HostModule
+
+from minigan.gpu.emulator import HostModule
 
 NAMES = json.loads(TABLE.read_text())
 VIEWS = {'reshape', 'ravel', 'view', 'transpose', 'squeeze', 'swapaxes', 'expand_dims', 'broadcast_to'}  # if contiguous

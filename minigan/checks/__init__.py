@@ -1,0 +1,1 @@
+"""Is a hand-written derivative, or a whole layer, correct?"""

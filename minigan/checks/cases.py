@@ -1,0 +1,177 @@
+"""Every derivative of this package, put through gradcheck: what `minigan gradcheck` prints and the tests assert.
+
+Nothing here is trained. A case is a name and a function from a seed to a Report.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from minigan import losses, ops
+from minigan.checks.derivatives import TOLERANCE, Report, check
+from minigan.checks.differences import Row, relative
+from minigan.checks.gradcheck import gradcheck
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid, Tanh
+from minigan.net import Net, views
+from minigan.networks import RECIPES
+from minigan.optim import Adam, SGDMomentum
+from minigan.streams import Streams
+
+PIXELS, ROWS = 784, 6
+
+
+class Residual(Sequential):
+    """y = x + f(x), f the layers that it is made of."""
+
+    def forward(self, x, *, training, rng):
+        return x + super().forward(x, training=training, rng=rng)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        dx = super().backward(dy, param_grads=param_grads, input_grad=input_grad)
+        return dy + dx if input_grad else None
+
+
+class Embedding(Layer):
+    """y = E[x]: for each integer of x, a row of E (classes, n)."""
+
+    takes_integers = True
+
+    def __init__(self, classes, n):
+        self.shapes = {'E': (classes, n)}
+
+    def init(self, rng):
+        self.E[...] = rng.normal(self.E.shape, self.E.dtype)
+
+    def forward(self, x, *, training, rng):
+        self.cache = x
+        return self.E[x]
+
+    def backward(self, dy, *, param_grads, input_grad):
+        self.dE[...] = 0
+        np.add.at(self.dE, self.cache, dy)  # a class may come more than once
+
+
+def cases():
+    """(name, case) for every layer, loss, network and optimiser, and for the generator through the discriminator."""
+    for layer in (Dense(6, 4), Dense(6, 4, bias=False), Dense(6, 6), BatchNorm(6), LeakyReLU(0.2), Maxout(3),
+                  Scale(2, -1), Dropout(0.3), Noise(lambda t: 0.5), Tanh(), Sigmoid(), Sequential(Dense(6, 5), Tanh()),
+                  Residual(Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6))):
+        for training in (True, False):
+            yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
+    yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)
+    for smoothing in (0, 0.1):
+        yield f'L_D{f", smoothing {smoothing}" * bool(smoothing)}', partial(discriminator_loss_case, smoothing)
+    for objective in losses.OBJECTIVES:
+        yield f'L_G {objective}', partial(generator_loss_case, objective)
+    yield 'softmax_cross_entropy', classifier_loss_case
+    for network, recipe in RECIPES.items():
+        for training in (True, False):
+            yield f'{network} G, {mode(training)}', partial(network_case, recipe, 'G', training)
+            yield f'{network} D, {mode(training)}', partial(network_case, recipe, 'D', training)
+        for objective in losses.OBJECTIVES:
+            yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective)
+    settings = {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01}
+    yield 'Adam, five steps against its paper', partial(optimiser_case, Adam, plain_adam, settings)
+    settings = {'momentum': 0.7}
+    yield 'SGDMomentum, five steps against its equation', partial(optimiser_case, SGDMomentum, plain_sgd, settings)
+
+
+def mode(training):
+    """The mode's name."""
+    return 'training' if training else 'evaluation'
+
+
+def layer_case(layer, width, training, seed):
+    """A layer alone."""
+    return gradcheck(layer, np.random.default_rng(seed).standard_normal((ROWS, width)), training=training, seed=seed)
+
+
+def network_case(recipe, player, training, seed, *, fuse=None):
+    """A whole network of a recipe; fuse: see Net."""
+    net = build(recipe, player, seed, fuse=fuse)
+    return layer_case(net, recipe.n_z if player == 'G' else PIXELS, training, seed)
+
+
+def build(recipe, player, seed, *, fuse=None):
+    """G or D of a recipe, in float64, away from gamma = 1 and b = 0, which would hide a wrong term."""
+    layers = recipe.G(recipe.n_z, PIXELS) if player == 'G' else recipe.D(PIXELS)
+    net = Net(layers, rng=Streams(seed).at('init', 0, int(player == 'D')), name=player, dtype=np.float64, fuse=fuse)
+    net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
+    return net
+
+
+def discriminator_loss_case(smoothing, seed):
+    """L_D with respect to both of D's answers."""
+    real, fake = np.random.default_rng(seed).standard_normal((2, ROWS, 1))
+    return check(lambda: np.array([losses.L_D(real, fake, smoothing=smoothing)]),
+                 lambda u: dict(zip(('real', 'fake'),
+                                    (u * d for d in losses.L_D_backward(real, fake, smoothing=smoothing)))),
+                 {'real': real, 'fake': fake}, seed=seed)
+
+
+def generator_loss_case(objective, seed):
+    """L_G with respect to D's answer."""
+    fake, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((ROWS, 1)), losses.OBJECTIVES[objective]
+    return check(lambda: np.array([loss(fake)]), lambda u: {'fake': u * loss_backward(fake)}, {'fake': fake}, seed=seed)
+
+
+def classifier_loss_case(seed):
+    """The loss of the classifier that judges samples, with respect to its logits."""
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.standard_normal((ROWS, 10)), rng.integers(0, 10, ROWS)
+    return check(lambda: np.array([ops.softmax_cross_entropy(logits, labels)]),
+                 lambda u: {'logits': u * ops.softmax_cross_entropy_backward(logits, labels)}, {'logits': logits},
+                 seed=seed)
+
+
+def composite_case(recipe, objective, seed):
+    """L_G through a recipe's D."""
+    return through_D(build(recipe, 'G', seed), build(recipe, 'D', seed), objective, ROWS, recipe.n_z, seed)
+
+
+def through_D(G, D, objective, m, n_z, seed):
+    """L_G with respect to theta_G, through a fixed D: what a G step follows."""
+    z, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((m, n_z)), losses.OBJECTIVES[objective]
+
+    def logits(keep_cache=False):
+        return D.forward(G.forward(z, keep_cache=keep_cache), rng=Streams(seed).at('dropout', 0), keep_cache=keep_cache)
+
+    def backward(u):
+        G.dtheta[...] = np.nan
+        G.backward(D.backward(u * loss_backward(logits(keep_cache=True)), param_grads=False), input_grad=False)
+        return views(G.dtheta, G.slots)
+
+    return check(lambda: np.array([loss(logits())]), backward, views(G.theta, G.slots), seed=seed)
+
+
+def optimiser_case(optimiser, plain, settings, seed):
+    """An optimiser has no derivative: five of its in-place steps against its paper's equations as they stand."""
+    rng = np.random.default_rng(seed)
+    net = Net([Dense(5, 4)], rng=Streams(seed).at('init', 0), dtype=np.float64)
+    start, gradients = net.theta.copy(), rng.standard_normal((5, net.theta.size))
+    optimiser = optimiser(net, learning_rate=0.1, **settings)
+    for gradient in gradients:
+        net.dtheta[...] = gradient
+        optimiser.step()
+    moved, v = plain(gradients, 0.1, **settings), rng.standard_normal(start.shape)
+    expected, got = np.sum(v * moved), np.sum(v * (net.theta - start))
+    error = relative(expected, got)
+    return Report([Row('theta', expected, got, error, 'ok' if error <= TOLERANCE['float64']['any'] else 'wrong')])
+
+
+def plain_adam(gradients, learning_rate, beta1, beta2, eps):
+    """How far Adam moves theta in all: Kingma & Ba 2015, Algorithm 1, with both corrected moments written out."""
+    m = v = moved = 0
+    for t, g in enumerate(gradients, 1):
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        moved = moved - learning_rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return moved
+
+
+def plain_sgd(gradients, learning_rate, momentum):
+    """How far gradient descent with momentum moves theta in all."""
+    velocity = moved = 0
+    for g in gradients:
+        velocity = momentum * velocity - learning_rate * g
+        moved = moved + velocity
+    return moved

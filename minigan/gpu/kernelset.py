@@ -1,0 +1,134 @@
+"""A set of CUDA kernels with all that belongs to it: the package's own, or one that a module of yours describes.
+
+The module lies next to its .cu file and defines
+
+    every public function     a specification, on NumPy arrays, named as its kernel; float32 in, float32 out
+    a subclass of Launcher    the twins: methods with the names and signatures of the specifications
+    arguments(m, n, seed)     case -> (arguments, keywords) for m x n elements, m >= 3, float32; a case is the name of
+                              a specification, or, for more cases of one, 'name, what is special'
+    RESOURCES                 name -> (registers, bytes of shared memory), or with bytes of local memory as a third
+    TRAFFIC                   name -> (bytes, FLOPs) for an element of m x n
+    GRADIENTS                 case -> function from a seed to a Report of gradcheck
+    SOURCE                    the .cu file; by default the one of the same name
+    EXEMPT                    'kernel' or 'gradient check' -> {name: why there is none}; empty by default
+    TOLERANCE                 name -> how far the twin may be from its specification; 1e-6 by default
+
+Gradient cases and functions whose names begin with _ are no specifications.
+"""
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from minigan import ops
+from minigan.checks import cases
+from minigan.checks.derivatives import TOLERANCE
+from minigan.gpu import compare, roofline, twins
+from minigan.gpu.fusion import fuse
+from minigan.gpu.launch import Launcher
+from minigan.networks import RECIPES
+
+EXEMPT = {  # of the package's operations
+    'kernel': {},
+    'gradient check': {
+        'bits': 'random numbers', 'uniform': 'random numbers', 'normal': 'random numbers',
+        'stack': 'moves rows; each half of the derivative goes its own way',
+        'gather_images': 'data: nobody reads its derivative',
+        'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
+    },
+}
+NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one
+PLACES = {'specification': 'ops.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
+          'arguments': 'compare.arguments', 'resources': 'roofline.RESOURCES', 'traffic': 'roofline.TRAFFIC',
+          'gradient check': 'checks/cases.py', 'exemption': 'kernelset.EXEMPT'}
+
+
+@dataclass(frozen=True)
+class KernelSet:
+    """The kernels of one source. The tables are as the module's docstring says.
+
+    places: part -> where an author writes it, for messages. tolerance: name -> how far a twin may be off.
+    """
+
+    code: str
+    specifications: dict
+    twins: type
+    arguments: Callable
+    resources: dict
+    traffic: dict
+    gradients: dict
+    tolerance: Callable
+    places: dict
+    exempt: dict
+
+    def why_exempt(self, part, name):
+        """Why a kernel has no such part, or None. What has no kernel needs no resources and no traffic either."""
+        return self.exempt.get('kernel' if part in ('resources', 'traffic') else part, {}).get(name)
+
+
+def fused_cases():
+    """(name, case), as in checks/cases.py, for every network as a GPU runs it."""
+    for network, recipe in RECIPES.items():
+        for player in 'GD':
+            yield f'{network} {player}, fused', partial(cases.network_case, recipe, player, True, fuse=fuse)
+
+
+def own():
+    """The package's kernels."""
+    gradients = {name: case for name, case in cases.cases() if not name.startswith(tuple(RECIPES))}
+    decorated = {name: f for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
+    return KernelSet(
+        code=twins.SOURCE.read_text(), twins=twins.Kernels, arguments=_own_arguments,
+        specifications=decorated | {name: compare.specified_draws(name) for name in compare.DRAWS},
+        resources=roofline.RESOURCES, traffic=roofline.TRAFFIC, gradients=gradients | dict(fused_cases()),
+        tolerance=compare.allowed, places=PLACES, exempt=EXEMPT)
+
+
+def _own_arguments(m, n, seed):
+    found = compare.arguments(m, n, seed)
+    for name in compare.DRAWS:
+        for case, size in ((name, m * n), *((f'{name}, {size}', size) for size in (1, 15, 16, 17))):
+            found[case] = compare.drawn_into(name, size)
+    return found
+
+
+def of_module(path):
+    """The kernels that a Python module describes. It is run: it is the author's own.
+
+    Raises ValueError when it is no .py file, when it or its .cu file is missing, and for two classes of twins.
+    """
+    path = Path(path)
+    if path.suffix != '.py' or not path.is_file():
+        raise ValueError(f'{path}: expected a .py file that describes kernels, got '
+                         f'{"no such file" if not path.exists() else "something else"}')
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    source = path.parent / getattr(module, 'SOURCE', f'{path.stem}.cu')
+    if not source.is_file():
+        raise ValueError(f'{source}: no such file; expected the kernels of {path.name}, or SOURCE there')
+    mine = {name: value for name, value in vars(module).items() if getattr(value, '__module__', None) == path.stem}
+    classes = [value for value in mine.values() if isinstance(value, type) and issubclass(value, Launcher)]
+    if len(classes) > 1:
+        raise ValueError(f'{path}: expected one subclass of Launcher, got {len(classes)}')
+    gradients = getattr(module, 'GRADIENTS', {})
+    tolerance = getattr(module, 'TOLERANCE', {})
+    others = (getattr(module, 'arguments', None), *gradients.values())
+    return KernelSet(
+        code=source.read_text(), twins=classes[0] if classes else type(NO_TWINS, (Launcher,), {}),
+        arguments=getattr(module, 'arguments', lambda m, n, seed: {}),
+        specifications={name: value for name, value in mine.items()
+                        if inspect.isfunction(value) and not name.startswith('_') and value not in others},
+        resources=getattr(module, 'RESOURCES', {}), traffic=getattr(module, 'TRAFFIC', {}), gradients=gradients,
+        tolerance=lambda name: tolerance.get(name, TOLERANCE['float32']['any']), places=_places(path, source),
+        exempt=getattr(module, 'EXEMPT', {}))
+
+
+def _places(path, source):
+    tables = {'arguments': 'arguments', 'resources': 'RESOURCES', 'traffic': 'TRAFFIC', 'gradient check': 'GRADIENTS',
+              'exemption': 'EXEMPT'}
+    return {'specification': path.name, 'twin': path.name, 'kernel': source.name,
+            **{part: f'{table} of {path.name}' for part, table in tables.items()}}

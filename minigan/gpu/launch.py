@@ -1,0 +1,133 @@
+"""Launch CUDA kernels: every argument is checked against, and cast to, what the source says that the kernel takes.
+
+CuPy passes to a kernel whatever it is given: a Python float as a double, an array of another type or layout as if it
+were right. So everything goes through Launcher.launch, which reads in the source what each kernel wants.
+"""
+
+import re
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backend import array_module
+
+TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
+         'u8': np.uint8}
+NULL = np.uintp(0)
+BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the most of each dimension that a GPU takes
+THREADS = 1024  # of a block at most
+HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.format(
+    r'(?:__launch_bounds__\s*\([^()]*\)\s*)?'), re.DOTALL)  # of a kernel: its name, its parameters
+BOUNDS = re.compile(r'__launch_bounds__\s*\(\s*(\d+)[^()]*\)\s*(?:void\s+)?(\w+)\s*\(')  # most threads, kernel
+
+
+class Parameter(NamedTuple):
+    """What a kernel takes at one place: a number, or an array of so many elements, such as 'm n'."""
+
+    name: str
+    dtype: np.dtype
+    elements: str
+
+
+class Sizes(dict):
+    """Numbers by name; sums of products of them, such as 'm n' or 'a + b', are found when first asked for.
+
+    Raises ValueError for one that an int cannot hold, with room for the threads of a last block.
+    """
+
+    def __missing__(self, text):
+        terms = text.split(' + ')
+        size = int(text) if text.isdigit() else sum(prod(self[name] for name in term.split()) for term in terms)
+        if size >= 2**30:
+            raise ValueError(f'{text}: expected fewer than 2**30 elements, got {size}')
+        self[text] = size
+        return size
+
+
+def parameters(source):
+    """name -> the Parameters of every kernel in the source. Raises ValueError for one that it cannot read."""
+    kernels = {}
+    for name, text in HEAD.findall(re.sub('//[^\n]*', '', source)):
+        kernels[name] = []
+        for one in (' '.join(part.split()) for part in text.split(',')):
+            found = re.fullmatch(r'(const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', one)
+            if not found or found[2] not in TYPES or bool(found[3]) != bool(found[5]):
+                raise ValueError(f'{name}: expected a parameter such as "float eps" or "const float* __restrict__ x '
+                                 f'/* m n */", of {", ".join(TYPES)}, got "{one}"')
+            kernels[name].append(Parameter(found[4], np.dtype(TYPES[found[2]]), found[5]))
+    return kernels
+
+
+def check_size(name, grid, block, threads=THREADS):
+    """Raises ValueError for a launch that no GPU takes. threads: of a block at most."""
+    for what, size, most in (('block', block, BLOCK), ('grid', grid, GRID)):
+        if not (1 <= len(size) <= 3 and all(1 <= one <= limit for one, limit in zip(size, most))):
+            raise ValueError(f'{name}: expected a {what} of 1 to {most} in each dimension, got {tuple(size)}')
+    if prod(block) > threads:
+        raise ValueError(f'{name}: expected a block of at most {threads} threads, got {tuple(block)}: {prod(block)}')
+
+
+class Launcher:
+    """What every set of twins inherits. module: the compiled source, as cupy.RawModule gives it.
+
+    block: threads of a block that goes element by element. A source defines THREADS, of a block that makes one number,
+    and COLUMNS and LANES, of a block that goes down the columns, if it has such kernels.
+    """
+
+    def __init__(self, module, source, *, block=256):
+        self.module, self.parameters, self.block = module, parameters(source), block
+        self.functions = {name: module.get_function(name) for name in self.parameters}
+        self.most = dict.fromkeys(self.parameters, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
+        defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
+        self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
+
+    def empty(self, x, shape, dtype):
+        """A new array where x lies."""
+        return array_module(x).empty(shape, dtype)
+
+    def empty_like(self, x):
+        """A new array like x."""
+        return array_module(x).empty_like(x)
+
+    def launch(self, name, grid, block, *arguments):
+        """Run a kernel. Numbers are cast to what it takes; None is a null pointer.
+
+        Raises TypeError for another number of arguments, and for an array of another dtype or with gaps; ValueError
+        for one of another size, or with more elements than an int can count, and for a grid or a block of a size that
+        no GPU takes.
+        """
+        check_size(name, grid, block, self.most[name])
+        pairs = list(zip(self.parameters[name], arguments))
+        if len(arguments) != len(self.parameters[name]):
+            raise TypeError(f'{name}: expected {len(self.parameters[name])} arguments, got {len(arguments)}')
+        sizes, cast = Sizes({one.name: number for one, number in pairs if one.elements is None}), []
+        for one, argument in pairs:
+            if one.elements is None:
+                argument = one.dtype.type(argument)
+            elif argument is None:
+                argument = NULL
+            elif argument.dtype != one.dtype or not argument.flags.c_contiguous:
+                raise TypeError(f'{name}: expected {one.name} as a contiguous array of {one.dtype}, got '
+                                f'{argument.dtype} of strides {argument.strides}')
+            elif one.elements != 'any' and argument.size != sizes[one.elements]:
+                raise ValueError(f'{name}: expected {one.name} with {one.elements} = {sizes[one.elements]} elements, '
+                                 f'got {argument.size}')
+            cast.append(argument)
+        self.functions[name](grid, block, tuple(cast))
+
+    def by_element(self, name, count, *arguments):
+        """Launch a thread for each of `count` elements, in blocks of no more than the kernel's launch bounds."""
+        if count:
+            block = min(self.block, self.most[name])
+            self.launch(name, (-(-count // block),), (block,), *arguments)
+
+    def by_column(self, name, n, *arguments):
+        """Launch a tile for each COLUMNS of n columns."""
+        if not all(self.tile):
+            raise ValueError(f'{name}: expected "#define COLUMNS" and "#define LANES" with numbers in the source')
+        if n:
+            self.launch(name, (-(-n // self.tile[0]),), tuple(self.tile), *arguments)
+
+
+RESERVED = frozenset(dir(Launcher(None, '')))  # names that no twin may have

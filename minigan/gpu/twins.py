@@ -1,0 +1,115 @@
+"""CUDA twins of operations in ops.py and of the random numbers in streams.py: same name, same signature, float32."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from minigan import backend
+from minigan.gpu.launch import Launcher
+
+SOURCE = Path(__file__).with_name('kernels.cu')
+
+
+@cache
+def compiled(xp):
+    """The twins, compiled for the GPU by xp, which is cupy; None for numpy, which has none."""
+    if xp is np:
+        return None
+    code = SOURCE.read_text()
+    return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code)
+
+
+class Kernels(Launcher):
+    """The twins of kernels.cu."""
+
+    def bits(self, out, *place):
+        """Fill out with Draws.bits; place: draw, substep, step, seed, stream."""
+        self.by_element('bits', -(-out.size // 16), out, out.size, *place)
+
+    def uniform(self, out, *place):
+        """Fill out with Draws.uniform."""
+        self.by_element('uniform', -(-out.size // 8), out, out.size, *place)
+
+    def normal(self, out, *place):
+        """Fill out with Draws.normal."""
+        self.by_element('normal', -(-out.size // 2), out, out.size, *place)
+
+    def gather_images(self, images, rows, dtype):
+        """See ops."""
+        x = self.empty(images, (len(rows), images.shape[1]), dtype)
+        self.by_element('gather_images', x.size, images, rows, x, *x.shape)
+        return x
+
+    def stack(self, a, b):
+        """See ops."""
+        out = self.empty(a, (len(a) + len(b), *a.shape[1:]), a.dtype)
+        self.by_element('stack', out.size, a, b, out, a.size, b.size)
+        return out
+
+    def tanh_backward(self, dy, y):
+        """See ops."""
+        dx = self.empty_like(y)
+        self.by_element('tanh_backward', y.size, dy, y, dx, y.size)
+        return dx
+
+    def cross_entropy(self, logit, *, target):
+        """See ops."""
+        mean = self.empty(logit, (), logit.dtype)
+        self.launch('cross_entropy', (1,), (self.threads,), logit, mean, logit.size, target)
+        return mean
+
+    def cross_entropy_backward(self, logit, *, target):
+        """See ops."""
+        dlogit = self.empty_like(logit)
+        self.by_element('cross_entropy_backward', logit.size, logit, dlogit, logit.size, target, 1 / len(logit))
+        return dlogit
+
+    def adam_(self, theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
+        """See ops; needs no scratch."""
+        n1, n2 = (1 - beta1**t) / (1 - beta1), (1 - beta2**t) / (1 - beta2)
+        self.by_element('adam_', theta.size, theta, dtheta, m, v, theta.size, beta1, beta2,
+                        learning_rate * n2**0.5 / n1, eps * n2**0.5)
+
+    def bias_leaky_relu_dropout(self, x, b, rng, *, slope, rate):
+        """See ops; draws the bits itself."""
+        y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
+        place = rng.next_place() if rate else [0] * 5
+        self.by_element('bias_leaky_relu_dropout', x.size, x, b, y, s, *x.shape, slope, dropped,
+                        2**16 / (2**16 - dropped), *place)
+        return y, s
+
+    def bias_leaky_relu_dropout_backward_(self, dy, s, db):
+        """See ops."""
+        dx = self.empty_like(dy)
+        self.by_column('bias_leaky_relu_dropout_backward_', dy.shape[1], dy, s, dx, db, *dy.shape)
+        return dx
+
+    def bias_tanh(self, x, b):
+        """See ops."""
+        y = self.empty_like(x)
+        self.by_element('bias_tanh', x.size, x, b, y, *x.shape)
+        return y
+
+    def bias_tanh_backward_(self, dy, y, db):
+        """See ops."""
+        dx = self.empty_like(dy)
+        self.by_column('bias_tanh_backward_', dy.shape[1], dy, y, dx, db, *dy.shape)
+        return dx
+
+    def batch_norm_leaky_relu_(self, x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
+        """See ops."""
+        y, xhat, rstd = self.empty_like(x), self.empty_like(x), self.empty_like(gamma)
+        self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, moving_mean, moving_var, y, xhat, rstd,
+                       *x.shape, eps, momentum, slope)
+        return y, (xhat, rstd)
+
+    def batch_norm_leaky_relu_backward_(self, dy, gamma, beta, cache, dgamma, dbeta, *, slope):
+        """See ops."""
+        dx = self.empty_like(dy)
+        self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, dx, dgamma, dbeta,
+                       *dy.shape, slope)
+        return dx
+
+
+backend.TWINS['cupy'] = compiled

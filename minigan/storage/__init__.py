@@ -1,0 +1,1 @@
+"""Files written whole and read with suspicion; checkpoints; a trained generator."""

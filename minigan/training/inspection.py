@@ -1,0 +1,57 @@
+"""What a checkpoint holds, for a reader: its config, the end of its log, every parameter's size and norm."""
+
+import math
+
+import numpy as np
+
+from minigan.storage import checkpoint
+from minigan.training import diagnosis
+from minigan.training.log import COLUMNS, as_rows
+
+SHOWN = ('epoch', 'step', 'train_V', 'validation_V', 'train_D_x', 'validation_D_x', 'train_D_G_z', 'gradient_norm_G',
+         'gradient_norm_D', 'distance', 'spread')  # columns of the log
+ROWS = 5  # of the log, the last ones
+
+
+def describe(path):
+    """Text about a run's folder or a checkpoint. Raises ValueError for a damaged one, OSError when there is none."""
+    arrays, about = checkpoint.load(path)
+    found = checkpoint.find(path)
+    try:
+        nets = [checkpoint.net(arrays, about, name) for name in 'GD']
+        epochs = np.atleast_1d(arrays.get('run.log', ())).shape[0]
+        log = checkpoint.part(arrays, 'run.log', (epochs, len(COLUMNS)), np.float64)
+        t = checkpoint.part(arrays, 'run.t', (), np.int64)
+    except ValueError as error:
+        raise ValueError(f'{found}: {error}') from error
+    rows = as_rows(log)
+    warnings = [f'warning: {text}' for text in diagnosis.warnings(rows).values()]
+    return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *warnings,
+                        *(_parameters(net) for net in nets)])
+
+
+def _facts(about):
+    lines = []
+    for topic in ('config', 'images', 'versions'):
+        if isinstance(facts := about.get(topic), dict):
+            lines += [f'{topic + "." + name:24} {value}' for name, value in facts.items()]
+    return '\n'.join(lines)
+
+
+def _end_of_log(rows):
+    lines = [' '.join(f'{name:>15}' for name in SHOWN)]
+    lines += [' '.join(f'{row[name]:15.6g}' for name in SHOWN) for row in rows[-ROWS:]]
+    return ['\n'.join(lines)] if rows else []
+
+
+def _parameters(net):
+    """Each parameter's place in its net, its shape, and the size of its numbers: norm, root mean square, largest."""
+    lines = [f'{net!r}', '', f'{"":26} {"shape":>12} {"numbers":>9} {"norm":>10} {"rms":>10} {"largest":>10}']
+    for slots, flat in ((net.slots, net.theta), (net.state_slots, net.state)):
+        for name, start, shape in [*slots, ('together', 0, flat.shape)] if slots else []:
+            n = math.prod(shape)
+            array = flat[start:start + n].astype(float)
+            norm = np.linalg.norm(array)
+            lines.append(f'{name:26} {" x ".join(map(str, shape)):>12} {n:9} {norm:10.4g} {norm / n ** 0.5:10.4g} '
+                         f'{np.abs(array).max():10.4g}')
+    return '\n'.join(lines)

@@ -1,0 +1,391 @@
+"""The benchmarks hold everybody to minigan's gradients, time in turn, and print what they measured."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import bench_mixtures
+import bench_ops
+import bench_quality
+import bench_scaling
+import bench_step
+import bench_train
+import candidates
+import gpu
+import harness
+import numpy as np
+import pytest
+
+from minigan import ops
+from minigan.gpu import compare, twins
+from minigan.gpu.launch import parameters
+from minigan.gpu.twins import SOURCE
+
+ROOT = Path(__file__).parents[2]
+
+
+class Same:
+    """A reference that is minigan, but for a factor on one gradient of one player."""
+
+    def __init__(self, begin, player=None, factor=1.0):
+        self.begin, self.player, self.factor = begin, player, factor
+
+    def gradients(self, x, z_D, z_G):
+        game = candidates.game(self.begin.m, check=True)
+        game.update_D(x, z_D, None)
+        game.update_G(z_G, None)
+        views = {name: [net.dtheta[start:start + int(np.prod(shape))].reshape(shape) for _, start, shape in net.slots]
+                 for name, net in (('D', game.D), ('G', game.G))}
+        if self.player:
+            views[self.player][-1] = views[self.player][-1] * self.factor
+        return views['D'], views['G']
+
+
+@pytest.mark.parametrize('player', ['D', 'G'])
+def test_a_reference_with_other_gradients_is_not_timed(player, monkeypatch):
+    monkeypatch.setattr(candidates, 'import_module', lambda name: sys.modules[__name__])
+    monkeypatch.setitem(candidates.REFERENCES, 'same', ('', 'Same'))
+    monkeypatch.setitem(candidates.REFERENCES, 'other', ('', 'Same', player, 1 + 1e-4))
+    assert candidates.Reference('same', 8, 1).about == {'gradient_error': 0}
+    with pytest.raises(ValueError, match="expected minigan's gradients within 1e-05, got 0.0001"):
+        candidates.Reference('other', 8, 1)
+
+
+@pytest.mark.parametrize('name', candidates.REFERENCES)
+def test_each_reference_has_minigans_gradients_and_runs(name):
+    worker = harness.Worker('candidates:Reference', name, 8, 1)
+    if not worker.wait_until_ready() and worker.missing.startswith('ModuleNotFoundError'):
+        pytest.skip(f'{worker.missing}: pip install -e ".[bench]"')
+    assert worker.missing is None and worker.about['gradient_error'] < 1e-5
+    assert worker.call('run', 3)[1] > 0
+    worker.close()
+
+
+def test_pytorchs_own_dropout_drops_as_many_units_as_minigans():
+    """The comparison of gradients is without dropout."""
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch import Dropout
+    y = Dropout(0.3)(torch.ones(400, 400))
+    assert set(y.unique().tolist()) == {0, np.float32(2**16 / (2**16 - int(0.3 * 2**16)))}
+    assert abs(float((y == 0).float().mean()) - 0.3) < 0.01
+
+
+@pytest.mark.parametrize('m', [32, 100])
+def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
+    seen, floor = [], candidates.Floor(m)
+    one = candidates.game(m)
+    for name in ('dense', 'dense_backward_input', 'dense_backward_params_'):
+        real = getattr(ops, name)
+        monkeypatch.setattr(ops, name, lambda *a, name=name, real=real: seen.append((name, a[0].shape, a[1].shape))
+                            or real(*a))
+    one.step(0)
+    assert sorted(seen) == sorted((f.__name__, a[0].shape, a[1].shape) for f, a in floor.products)
+    parameters = sum(layer.W.size for net in (one.G, one.D) for layer in net.layers if hasattr(layer, 'W'))
+    assert floor.source.nbytes * 2 == 28 * parameters
+    floor.run(1)
+
+
+def test_a_missing_framework_is_reported_and_a_dead_process_too():
+    worker = harness.Worker('no_such_framework:Step')
+    assert not worker.wait_until_ready() and 'no_such_framework' in worker.missing
+    worker.close()
+    worker = harness.Worker('sys:exit', 3)
+    assert not worker.wait_until_ready() and worker.missing == 'its process ended with code 3'
+    worker.close()
+    worker = harness.Worker('candidates:Minigan', 8, 'step')
+    assert worker.wait_until_ready()
+    with pytest.raises(SystemExit, match="run: its process ended with code 1: TypeError: .* 'str'"):
+        worker.call('run', 'many')
+    worker.close()
+
+
+class Clock:
+    """A worker that takes the given seconds a step and remembers when it was asked."""
+
+    rest = 0
+
+    def __init__(self, name, seconds, log):
+        self.name, self.seconds, self.log = name, seconds, log
+
+    def call(self, method, steps):
+        self.log.append((self.name, steps))
+        return None, steps * self.seconds
+
+
+def test_a_race_times_in_turn_and_compares_neighbours():
+    log = []
+    a, b = (harness.Entrant(name, Clock(name, seconds, log)) for name, seconds in (('a', 0.01), ('b', 0.03)))
+    harness.race([a, b], rounds=4, seconds=0.3)
+    assert log[:2] == [('a', 3), ('b', 3)] and log[6:] == [('a', 30), ('b', 10), ('b', 10), ('a', 30)] * 2
+    np.testing.assert_allclose(b.ratio(a), [3, 3, 3])
+    assert len(a.seconds) == 4
+    b.seconds = [0.01, 0.02, 0.04, 0.05]
+    np.testing.assert_allclose(b.ratio(a), [3, 1.75, 4.25])
+
+
+def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
+    named = set(bench_ops.operations(bench_ops.arrays(2, 1)))
+    public = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if f.__module__ == 'minigan.ops'}
+    public -= {'to_unit', 'from_unit'}  # no step calls them
+    assert public - named <= set(gpu.TRAFFIC) and named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    right = np.ones((2, 3), np.float32)
+    bench_ops.compare('tanh', right, np.ones((2, 3)))
+    for wrong in (right * np.float32(1.0001), right * np.nan):
+        with pytest.raises(ValueError, match='tanh: .* differ'):
+            bench_ops.compare('tanh', wrong, right)
+    with pytest.raises(ValueError, match='shorter|argument'):
+        bench_ops.compare('tanh', (right, right), (right,))
+
+
+def test_speeds_are_work_over_time():
+    m, entrants = 2, {}
+    for name, seconds in (('dense', 1e-3), ('product', 2.0), ('tanh', 4e-6), ('copy 8192', 1e-6)):
+        entrants[name] = harness.Entrant(name, None)
+        entrants[name].seconds = [seconds]
+    dense, tanh = (bench_ops.judge(name, m, entrants) for name in ('dense', 'tanh'))
+    assert dense['speed'] == pytest.approx(2 * 2 * 784 * 512 / 1e-3 / 1e9) and dense['unit'] == 'GFLOP/s'
+    assert dense['share'] == pytest.approx(dense['speed'] / (1024**3 * 2 / 2.0 / 1e9))
+    assert tanh['speed'] == pytest.approx(8192 / 4e-6 / 1e9) and tanh['share'] == pytest.approx(0.25)
+
+
+def test_the_laws_of_scaling_are_found_again():
+    points = [{'m': m, 'width': width, 'N': N, 'P': 1e6 * width**2} for m, width, N in
+              ((16, 1, 10_000), (64, 1, 10_000), (512, 1, 10_000), (64, 3, 10_000), (64, 1, 90_000))]
+    for p in points:
+        p['ms'] = 2e-7 * p['m'] * p['P'] + 3e-6 * p['P']
+        p['MB'] = 70 + 0.05 * p['m'] + (16 * p['P'] + 784 * p['N']) / 1e6
+    for p in bench_scaling.expect(points):
+        assert p['expected ms'] == pytest.approx(p['ms']) and p['expected MB'] == pytest.approx(p['MB'])
+
+
+@pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_scaling, ['scaling']),
+                                             (bench_train, ['train-digits', 'train-mnist']),
+                                             (bench_quality, ['quality']), (bench_mixtures, ['mixtures'])])
+def test_the_readmes_table_is_what_was_measured(module, results):
+    readme = (ROOT / 'README.md').read_text()
+    start, end = harness.span(readme, module.__name__)
+    assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
+
+
+def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_keep_to_a_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(harness, 'RESULTS', tmp_path)
+    harness.keep('some', {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}})
+    harness.keep('some', {'b 0': {'modes': 5}})
+    on = {'on': harness.describe(harness.machine())}
+    assert harness.load('some')['runs'] == {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3, **on},
+                                            'b 0': {'modes': 5, **on}}
+    assert harness.machines(harness.load('some')) == f"*{on['on']}.*"
+    assert '[ 1.5, 2 ]' in (tmp_path / 'some.json').read_text()
+
+
+class Ticks:
+    """A processor's clock that goes on by 1 s with each look at it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def process_time(self):
+        self.now += 1
+        return self.now
+
+
+def test_what_is_spent_on_measuring_does_not_count_as_training(monkeypatch):
+    clock = Ticks()
+    monkeypatch.setattr(bench_quality, 'time', clock)
+    judge = type('Judge', (), {'parzen': lambda self, images: {'parzen': 5}})
+    monkeypatch.setattr(bench_quality, 'judge_of', judge)
+    monkeypatch.setattr(bench_quality.Stopwatch, 'frechet', lambda self, images: 7)
+    watch = bench_quality.Stopwatch()
+
+    def samples():
+        clock.now += 100
+    for _ in range(3):
+        clock.now += 10
+        watch.look({'a': samples, 'b': samples})
+    for name in 'ab':
+        assert [point[0] for point in watch.curves[name]] == pytest.approx([11, 22, 33], abs=3)
+        assert [point[1:] for point in watch.curves[name]] == [(7, 5)] * 3
+
+
+def test_the_peer_has_its_authors_layers_and_losses_and_learns():
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch_gan import PyTorchGAN
+    images = np.random.default_rng(0).choice(np.float32([-0.8, -0.7]), (640, 4))
+    gan = PyTorchGAN(images, 0, eps=1e-5)
+    assert [layer.out_features for layer in gan.G if isinstance(layer, torch.nn.Linear)] == [128, 256, 512, 1024, 4]
+    assert [layer.out_features for layer in gan.D if isinstance(layer, torch.nn.Linear)] == [512, 256, 1]
+    assert [layer.eps for layer in PyTorchGAN(images, 0).G if isinstance(layer, torch.nn.BatchNorm1d)] == [0.8] * 3
+    before = gan.samples(1000)
+    for _ in range(150):
+        gan.step()
+    for training in (False, True):
+        after = gan.samples(1000, training=training)
+        assert after.shape == (1000, 4) and abs(after.mean() - 0.125) < 0.05 < abs(before.mean() - 0.125)
+
+
+@pytest.mark.parametrize('better', [False, True])
+def test_of_a_peers_samples_the_better_mode_counts(better, monkeypatch, tmp_path):
+    """Its Frechet distance is a stand-in here: the distance from 1. No seconds, so nothing is trained."""
+    gan = type('GAN', (), {'samples': lambda self, n, training=False: np.full((n, 4), 1 if training == better else 3)})
+    monkeypatch.setattr(bench_quality, 'judge_of', type('Judge', (), {'parzen': lambda self, images: {'parzen': 5}}))
+    monkeypatch.setattr(bench_quality.Stopwatch, 'frechet', lambda self, images: abs(images.mean() - 1))
+    peer = bench_quality.Peer.__new__(bench_quality.Peer)
+    peer.name, peer.gan = 'PyTorch', gan()
+    curves = peer.train(tmp_path / 'samples.npz', seconds=0)
+    assert len(curves['PyTorch']) == bench_quality.LOOKS
+    with np.load(tmp_path / 'samples.npz') as samples:
+        assert samples['PyTorch'].shape == (bench_quality.N, 4) and (samples['PyTorch'] == 1).all()
+
+
+def test_a_peer_needs_the_seconds_of_the_default(monkeypatch):
+    monkeypatch.setattr(bench_quality, 'load', lambda name: {'runs': {}})
+    with pytest.raises(SystemExit, match='default, which has no result for seed 7 yet'):
+        next(bench_quality.play('PyTorch', 7))
+
+
+def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
+    content = {'runs': {'a b 0': {'modes': 6}, 'a b 1': {'modes': 8}, 'a 0': {'modes': 1}}}
+    measured = bench_quality.cells(bench_quality.runs_of(content, 'a b'), bench_mixtures.PLANE)
+    assert list(measured) == ['7.0 ± 1.0', '', '']
+    assert list(bench_quality.cells(bench_quality.runs_of(content, 'a'), {'modes': ('', 2)})) == ['1.00']
+
+
+def test_a_run_in_the_plane_is_measured_after_each_epoch(monkeypatch):
+    monkeypatch.setattr(bench_mixtures.mixtures, 'EPOCH', 2)
+    monkeypatch.setattr(bench_mixtures, 'EPOCHS', 3)
+    result = bench_mixtures.Plane('ring of 8', 'clip_norm', 0).train()
+    assert len(result['curve']) == 3 and result['curve'][-1]['modes'] == result['modes']
+    assert np.shape(result['samples']) == (2, 500)
+
+
+@pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none', 'bench_ops.py --quick'])
+def test_a_quick_look_prints_its_table_and_writes_nothing(command, monkeypatch):
+    before = {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
+    script, *arguments = command.split()
+    run = subprocess.run([sys.executable, ROOT / 'bench' / script, *arguments], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert ('floor' if 'step' in command else 'batch_norm_backward') in run.stdout
+    assert before == {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
+
+
+@pytest.mark.parametrize('script', sorted(path.name for path in (ROOT / 'bench').glob('bench_*.py')))
+def test_each_benchmark_says_how_it_is_used(script):
+    run = subprocess.run([sys.executable, ROOT / 'bench' / script, '--help'], capture_output=True, text=True)
+    assert run.returncode == 0 and f'python bench/{script}' in run.stdout
+
+
+@pytest.mark.parametrize('script', [bench_ops, bench_step])
+def test_without_a_gpu_the_cuda_benchmarks_say_so_in_one_line(script, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'cupy', None)
+    monkeypatch.setattr(sys, 'argv', [script.__name__, '--device', 'cuda'])
+    script.main()
+    assert capsys.readouterr().out.startswith("device 'cuda': CuPy is not installed")
+
+
+def test_every_kernel_is_timed_on_the_stand_in_in_blocks_of_several_sizes(cupy, capsys, monkeypatch):
+    saved = []
+    monkeypatch.setattr(gpu, 'save', lambda name, content: saved.append((name, content)))
+    monkeypatch.setattr(gpu, 'pytorchs', lambda arguments: ({'adam_': lambda: None}, 'no PyTorch here'))
+    gpu.measure_on_gpu(gpu.report_kernels, (3,), 'ops-cuda', rounds=2, seconds=None)
+    (name, content), said = saved[0], capsys.readouterr().out
+    results = content['runs'][0]['results']
+    assert name == 'ops-cuda' and 'no GPU, but a stand-in' in said and 'no PyTorch here' in said
+    assert {one.split(',')[0] for one in results} == set(gpu.TRAFFIC) == set(parameters(SOURCE.read_text()))
+    for one, r in results.items():
+        assert one in said and r['us'] > 0 and r['host us'] > 0 and (r['PyTorch'] is None) == (one != 'adam_')
+    assert list(results['adam_']['blocks']) == list(gpu.BLOCKS)
+    assert list(results['bias_tanh_backward_']['blocks']) == [32 * lanes for lanes in gpu.LANES]
+
+
+def test_the_numbers_of_a_kernel_follow_from_the_times(cupy, monkeypatch):
+    took = {'copy': 1.0, 'plain': 8.0, 'PyTorch': 6.0, 256: 2.0, 64: 3.0}
+    monkeypatch.setattr(gpu, 'candidates_for', lambda *_: {label: label for label in (
+        'copy', 'plain', 256, 64, 'PyTorch')})
+    monkeypatch.setattr(gpu.Local, 'call', lambda self, method, steps: self.host.append(1e-6) or (
+        None, steps * 1e-6 * took[self.function]))
+    r = gpu.measure_kernel(cupy, 'adam_', 10, {}, {}, rounds=3, seconds=None)
+    assert r['us'] == pytest.approx(2) and r['host us'] == pytest.approx(1) and r['share'] == pytest.approx(0.5)
+    assert r['GB/s'] == pytest.approx(28 * 10 * 512 / 2e-6 / 1e9) and r['plain'] == pytest.approx([4, 4, 4])
+    assert r['PyTorch'] == pytest.approx([3, 3, 3]) and r['blocks'] == pytest.approx({64: 3, 256: 2})
+
+
+@pytest.mark.parametrize('name, right, wrong, threads', [
+    ('bias_tanh', 'tanhf(x[i] + b[i % n])', 'tanhf(x[i] - b[i % n])', 256),
+    ('bias_tanh_backward_', 'if (db && inside', 'if (LANES != 16 && db && inside', 512)])
+def test_a_kernel_that_is_wrong_with_some_size_of_block_is_not_timed(cupy, monkeypatch, tmp_path, name, right, wrong,
+                                                                     threads):
+    (tmp_path / 'kernels.cu').write_text(SOURCE.read_text().replace(right, wrong))
+    monkeypatch.setattr(gpu, 'SOURCE', tmp_path / 'kernels.cu')
+    with pytest.raises(SystemExit, match=f'blocks of {threads} threads: {name} .* WRONG'):
+        gpu.measure_kernel(cupy, name, 3, compare.arguments(3, 512, 0), {}, rounds=1, seconds=None)
+
+
+@pytest.mark.parametrize('name', ['adam_', 'bias_tanh_backward_', 'uniform', 'cross_entropy, target 1'])
+def test_what_is_timed_are_blocks_of_that_size_a_copy_of_that_size_and_plain_functions(cupy, monkeypatch, name):
+    launched, real = [], twins.Kernels.launch
+    found = gpu.candidates_for(cupy, name, 3, compare.arguments(3, 512, 0, cupy), {})
+    monkeypatch.setattr(twins.Kernels, 'launch', lambda self, name, grid, block, *arguments: (
+        launched.append((name, np.prod(block))), real(self, name, grid, block, *arguments)))
+    for label, function in found.items():
+        launched.clear()
+        function()
+        assert launched == ([(name.split(',')[0], label)] if isinstance(label, int) else [])
+    moved, function = [], name.split(',')[0]
+    cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
+    found['copy']()
+    assert moved == [gpu.TRAFFIC[function] * 3 * 512]
+
+
+def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
+    limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
+    least, terms = gpu.floor(32, limit)
+    assert terms['launches x launch'] == pytest.approx(55e-6) and least == max(terms.values())
+    G, D = 100 * 256 + 256 * 512 + 512 * 784, 784 * 512 + 512 * 256 + 256
+    first = 100 * 256, 784 * 512  # nobody reads the derivative of z; in D's own step nobody that of x
+    flops = 2 * 32 * (2 * G + G + (G - first[0]) + 3 * D + 2 * D + 2 * (D - first[1]) + D)
+    assert terms['FLOPs / peak'] == pytest.approx(flops / 1e12)
+    assert terms['bytes / bandwidth'] > 28 * (G + D) / 1e9
+
+
+def test_the_launches_of_a_step_are_those_that_were_counted(cupy):
+    for plain, launches in ((False, gpu.LAUNCHES), (True, 287)):
+        step = gpu.Step(cupy, 8, plain)
+        step.call('run', 1)
+        cupy.counts.clear()
+        step.call('run', 2)
+        assert cupy.counts['launches'] == 2 * launches and len(step.host) == 2
+
+
+def test_a_step_is_timed_on_the_stand_in_with_its_kernels_and_without(cupy, capsys, monkeypatch):
+    limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
+    monkeypatch.setattr(gpu, 'limits', lambda xp, *, seconds: limit)
+    gpu.measure_on_gpu(gpu.report_step, (4,), None, rounds=2, seconds=None, only=['none'])
+    said = capsys.readouterr().out
+    assert "minigan, CuPy's own functions" in said and 'floor' in said and 'launches x launch 0.055' in said
+
+
+def test_the_limits_are_measured(cupy):
+    moved, multiplied = [], []
+    cupy.cuda.get_elapsed_time = lambda start, end: 6.0  # ms for three: 2 ms each
+    cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
+    cupy.matmul = lambda A, B: multiplied.append((A.shape, B.shape))
+    limit = gpu.limits(cupy, seconds=None, rounds=2, n=32, size=2**12)
+    assert limit == pytest.approx({'bytes/s': 2**12 / 2e-3, 'FLOP/s': 2 * 32**3 / 2e-3, 's/launch': 2e-3})
+    assert set(moved) == {2**12} and set(multiplied) == {((32, 32), (32, 32))}
+
+
+def test_pytorchs_functions_for_a_gpu_compute_the_same():
+    pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_cuda
+    arguments, fresh = compare.arguments(9, 33, 0), compare.arguments(9, 33, 0)
+    for one in (arguments, fresh):  # off batch norm's kinks: PyTorch finds xhat again, by other roundings
+        one['batch_norm_leaky_relu_'][0][2][...] += 0.01
+    for name, f in pytorch_cuda.operations(arguments, 'cpu').items():
+        if name in ('adam_', 'bias_leaky_relu_dropout'):  # in place, random
+            f()
+            continue
+        given, keywords = fresh[name]
+        result, expected = f(), getattr(ops, name.split(',')[0])(*given, **keywords)
+        result, expected = (one[0] if isinstance(one, tuple) else one for one in (result, expected))
+        assert compare.difference(result.numpy(), expected) < 1e-5, name

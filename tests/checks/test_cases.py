@@ -1,0 +1,50 @@
+"""`minigan gradcheck`: every case is right, and no layer, loss, network or optimiser is left out."""
+
+import pytest
+
+import minigan
+from minigan import RECIPES, Layer, losses
+from minigan.checks import cases
+from minigan.checks.derivatives import Report
+from minigan.checks.differences import Row
+from minigan.cli import main
+from minigan.gpu import kernelset
+
+CASES = dict(cases.cases())
+
+
+@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('seed', [0, 1, 2])
+def test_a_case_is_right(name, seed):
+    report = CASES[name](seed)
+    assert report.ok, report
+    assert len(report) >= 1 and all(not row.why for row in report if not redundant(name, row.name))
+
+
+def redundant(case, row):
+    """The article's biases in front of a batch norm, whose gradient is 0."""
+    return case.startswith('article') and row in ('4.Dense.b', '7.Dense.b')
+
+
+def test_nothing_is_left_out():
+    layers = [name for name in minigan.__all__ if isinstance(getattr(minigan, name), type)
+              and issubclass(getattr(minigan, name), Layer) and name != 'Layer']
+    wanted = [f'{layer}(' for layer in layers] + [f'L_G {objective}' for objective in losses.OBJECTIVES]
+    wanted += [f'{network} {player}, {mode}' for network in RECIPES for player in 'GD'
+               for mode in ('training', 'evaluation')]
+    wanted += ['L_D', 'Adam', 'SGDMomentum', *(f'{network} L_G' for network in RECIPES)]
+    assert len(layers) == 10
+    for start in wanted:
+        assert any(name.startswith(start) for name in CASES), start
+    assert len(CASES) == len(list(cases.cases())), 'two cases of one name'
+
+
+def test_the_command_prints_every_case_and_its_exit_code_is_the_verdict(monkeypatch, capsys):
+    assert main(['gradcheck']) == 0
+    output = capsys.readouterr().out
+    count = sum(len(case(0)) for case in (CASES | dict(kernelset.fused_cases())).values())
+    assert all(f'{name}\n' in output for name in CASES) and output.endswith(f'All {count} derivatives are right.\n')
+    monkeypatch.setattr(kernelset, 'fused_cases', lambda: [])
+    monkeypatch.setattr(cases, 'cases', lambda: [('broken', lambda seed: Report([Row('x', 1, 2, 0.5, 'wrong')]))])
+    assert main(['gradcheck', '--seed', '3']) == 1
+    assert capsys.readouterr().out.endswith('WRONG: broken\n')

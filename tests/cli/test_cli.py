@@ -1,0 +1,203 @@
+"""The commands as a user types them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minigan
+from minigan.cli import main
+from minigan.storage import checkpoint
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run([sys.executable, '-m', 'minigan', *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_version_and_help():
+    assert run('--version').stdout == f'minigan {minigan.__version__}\n'
+    text = run('--help').stdout
+    assert 'train' in text and 'gan' in text
+    text = ' '.join(run('train', '--help').stdout.split())
+    for flag in ('--network', '--data', '--epochs', '--batch', '-k', '--learning-rate-G', '--learning-rate-D',
+                 '--beta1', '--objective', '--update', '--seed', '--device', '--samples-every', '--out', '--n-z',
+                 '--save-every', '--tensorboard', '--resume'):
+        description = text[text.rindex(f' {flag} '):]
+        assert 'default:' in description[:350], f'{flag} does not say its default'
+    assert 'None' not in text and 'SUPPRESS' not in text
+
+
+def test_train_leaves_a_run_and_says_where(tmp_path):
+    result = run('train', '--epochs', '1', '-k', '2', '--seed', '3', '-o', 'here', cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert 'here/samples' in result.stdout and (tmp_path / 'here' / 'last.npz').exists()
+
+
+def test_bad_input_gives_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', '--batch', '0']) == 2
+    assert capsys.readouterr().err == ('minigan: error: batch: expected between 1 and 1439, the number of training '
+                                       'images, got 0\n')
+    with pytest.raises(ValueError, match='batch: expected'):
+        main(['train', '--batch', '0', '--debug'])
+
+
+def test_a_folder_that_cannot_be_made_gives_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').write_text('')
+    assert main(['train', '--epochs', '1', '-o', 'file/run']) == 2
+    assert capsys.readouterr().err.startswith('minigan: error: ')
+
+
+@pytest.mark.parametrize('arguments, said', [
+    ([], 'required: COMMAND (minigan --help'), (['dance'], "invalid choice: 'dance'"),
+    (['train', '--network', 'vgg'], "invalid choice: 'vgg'"),
+    (['train', '--epochs', 'many'], "invalid int value: 'many'"),
+    (['train', '--epochs', '1e3'], "invalid int value: '1e3'"), (['sample'], 'required: RUN (minigan sample --help'),
+    (['train', '--dance'], 'unrecognized arguments: --dance')])
+def test_unknown_words_give_one_line_and_exit_code_2(arguments, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and error.startswith('minigan: error: ') and error.count('\n') == 1 and said in error
+
+
+@pytest.mark.parametrize('flags, said', [
+    ('--batch 0', 'batch: expected between 1 and 1439'), ('--batch 1440', 'got 1440'),
+    ('--batch 1', 'BatchNorm(256) in G needs a minibatch of at least 2'), ('-k 0', 'k: expected at least 1'),
+    ('--learning-rate-G -1', 'learning_rate_G: expected'), ('--learning-rate-D nan', 'learning_rate_D: expected'),
+    ('--seed 18446744073709551616', 'seed: expected an integer in [0, 2**64)'), ('--seed -1', 'got -1'),
+    ('--n-z 0', 'n_z: expected between 1'), ('--beta1 1', 'beta1: expected'), ('--epochs 0', 'epochs: expected'),
+    ('--data nowhere', 'nowhere'), ('--data empty', 'empty: expected a file named like train-images'),
+    ('--data .', 'expected a file named like'), ('-o occupied', 'out: expected a new or empty folder, got occupied'),
+    ('-o occupied/precious.txt', 'got occupied/precious.txt, which is neither'),
+    ('-o occupied/precious.txt/run', 'Not a directory'), ('--device cuda', "device 'cuda': "),
+    ('--save-every -1', 'save_every: expected'),
+    ('--resume nowhere', 'nowhere: expected the folder of a run, got none'),
+    ('--resume empty', 'empty: expected a run, a folder with last.npz, got one without'),
+    ('--resume occupied --batch 3 --seed 1', 'got batch, seed: that is settled')])
+def test_bad_choices_give_one_line_and_exit_code_2_and_write_nothing(flags, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'occupied').mkdir()
+    (tmp_path / 'occupied' / 'precious.txt').write_text('mine')
+    monkeypatch.setitem(sys.modules, 'cupy', None)
+    assert main(['train', *flags.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('minigan: error: ') and error.count('\n') == 1 and said in error
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['empty', 'occupied', 'precious.txt']
+
+
+def test_a_folder_that_may_not_be_written_gives_one_line(tmp_path, capsys):
+    if not Path('/proc/version').exists():
+        pytest.skip('no /proc, which not even root can write')
+    assert main(['train', '--epochs', '1', '-o', '/proc/run']) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('minigan: error: ') and error.count('\n') == 1 and '/proc/run' in error
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('runs') / 'run'
+    assert main(['train', '--epochs', '1', '--batch', '32', '-o', str(folder)]) == 0
+    return folder
+
+
+def test_samples_as_a_picture_and_as_an_array(trained, tmp_path, capsys):
+    assert main(['sample', str(trained), '--n', '9', '--seed', '1', '-o', str(tmp_path / 'grid.png')]) == 0
+    assert main(['sample', str(trained / 'best.npz'), '--n', '9', '--seed', '1', '-o', str(tmp_path / 'a.npy')]) == 0
+    assert f'{tmp_path}/grid.png: 9 images\n' in capsys.readouterr().out
+    images = np.load(tmp_path / 'a.npy')
+    assert images.shape == (9, 8, 8) and images.dtype == np.float32
+    np.testing.assert_array_equal(images, minigan.load(trained).sample(9, seed=1))
+    pixels = np.asarray(Image.open(tmp_path / 'grid.png'))
+    assert pixels.shape == (3 * 208 + 2 * 4, 3 * 208 + 2 * 4)
+    assert abs(pixels[:208, :208].mean() - 255 * images[0].mean()) < 2
+    assert main(['sample', str(trained), '--training', '-o', str(tmp_path / 'b.npy')]) == 0
+    assert not np.allclose(np.load(tmp_path / 'b.npy')[:9], images, atol=0.05)
+
+
+def test_samples_can_be_learned_from_again(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(['sample', str(trained), '--n', '100', '-o', 'a.npy']) == 0
+    assert main(['train', '--data', 'a.npy', '--epochs', '1', '-o', 'again']) == 0
+
+
+def test_an_interpolation_is_a_strip_and_an_animation(trained, tmp_path, capsys):
+    assert main(['interpolate', str(trained), '--points', '3', '--steps', '4', '-o', str(tmp_path / 'walk')]) == 0
+    strip, animation = Image.open(tmp_path / 'walk.png'), Image.open(tmp_path / 'walk.gif')
+    side = 900 // (4 * 8) * 8
+    assert strip.size == (4 * side + 3 * 4, 3 * side + 2 * 4) and animation.n_frames == 12
+    for i in (0, 7, 11):
+        animation.seek(i)
+        left, top = i % 4 * (side + 4), i // 4 * (side + 4)
+        tile = strip.crop((left, top, left + side, top + side)).resize((128, 128))
+        assert abs(np.asarray(animation.convert('L'), float) - np.asarray(tile, float)).mean() < 3
+
+
+def test_inspect_prints_and_ends_quietly_when_nobody_reads_on(trained):
+    assert f'{trained}/last.npz: step 44\n' in run('inspect', str(trained)).stdout
+    command = f'"{sys.executable}" -m minigan gradcheck | head -1'
+    result = subprocess.run(['bash', '-c', command], capture_output=True, text=True)
+    assert result.stdout.startswith('expected:') and result.stderr == ''
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['sample', 'RUN', '--n', '0'], 'n: expected at least 1 image, got 0'),
+    (['sample', 'RUN', '-o', 'a.jpg'], 'out: expected a name that ends in .png or .npy, got a.jpg'),
+    (['sample', 'RUN', '--seed', '-1'], 'seed: expected'), (['sample', 'nowhere'], 'nowhere'),
+    (['sample', 'RUN/log.csv'], 'log.csv: expected a whole .npz'), (['interpolate', 'RUN', '--points', '1'], 'points'),
+    (['sample', 'RUN', '-o', 'no/where.png'], 'No such file or directory'), (['inspect', 'RUN/config.json'], 'config'),
+    (['interpolate', 'RUN', '--steps', '0'], 'steps: expected at least 2, got 0')])
+def test_what_cannot_be_drawn_gives_one_line_and_leaves_nothing(arguments, said, trained, tmp_path, monkeypatch,
+                                                                capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([argument.replace('RUN', str(trained)) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('minigan: error: ') and error.count('\n') == 1 and said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
+def test_nobody_needs_to_listen(tmp_path):
+    for i, redirect in enumerate(('2>&-', '2>&1 | head -c 1', '>&- 2>&-')):
+        command = f'"{sys.executable}" -m minigan train --epochs 1 --batch 300 -o run{i} {redirect}'
+        subprocess.run(['bash', '-c', command], capture_output=True, cwd=tmp_path)
+        assert (tmp_path / f'run{i}' / 'last.npz').exists()
+    assert (tmp_path / 'run0' / 'losses.png').exists()
+
+
+def test_a_terminal_without_the_letters_of_a_name_is_no_reason_to_fail(tmp_path):
+    arguments = ['train', '--epochs', '1', '--batch', '300', '-o', 'bücher']
+    result = subprocess.run([sys.executable, '-m', 'minigan', *arguments], capture_output=True, text=True,
+                            cwd=tmp_path, env={**os.environ, 'PYTHONIOENCODING': 'ascii'})
+    assert result.returncode == 0 and 'b\\xfccher' in result.stdout
+
+
+def test_what_a_stranger_wrote_does_not_command_the_terminal(trained, tmp_path, capsys):
+    arrays, about = checkpoint.load(trained)
+    checkpoint.save(tmp_path / 'a.npz', arrays, {**about, 'versions': {'a': '\x1b]0;owned\x07'}})
+    assert main(['inspect', str(tmp_path / 'a.npz')]) == 0
+    checkpoint.save(tmp_path / 'b.npz', arrays, {**about, 'format': '\x1b[31m' * 10_000})
+    assert main(['inspect', str(tmp_path / 'b.npz')]) == 2
+    output, error = capsys.readouterr()
+    assert '?]0;owned?' in output and '\x1b' not in output + error and len(error) < 2100
+
+
+def test_memory_that_is_not_there_gives_one_line(trained, monkeypatch, capsys):
+    monkeypatch.setattr(minigan, 'load', lambda run: (_ for _ in ()).throw(MemoryError()))
+    assert main(['sample', str(trained)]) == 2 and capsys.readouterr().err == 'minigan: error: not enough memory\n'
+
+
+def test_import_minigan_needs_numpy_alone():
+    program = ('import sys; before = set(sys.modules); import numpy; '
+               'sys.meta_path.insert(0, type("Stop", (), {"find_spec": lambda self, name, *_: '
+               '(_ for _ in ()).throw(ImportError(name)) if name.split(".")[0] in '
+               '("sklearn", "matplotlib", "tqdm", "cupy", "scipy", "torch") else None})()); '
+               'import minigan; print(len(minigan.__all__))')
+    result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout == f'{len(minigan.__all__)}\n', result.stderr

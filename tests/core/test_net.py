@@ -1,0 +1,230 @@
+"""Net: one flat buffer, a table of slots, and guards against stale caches."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigan import Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Sequential, Sigmoid, Streams, Tanh, gradcheck
+from minigan.checks.cases import Embedding
+from minigan.net import parts
+
+
+def make(dtype=np.float64, seed=0):
+    return Net([Dense(3, 4, bias=False), BatchNorm(4), Tanh(), Dense(4, 2)], rng=Streams(seed).at('init', 0),
+               name='G', dtype=dtype)
+
+
+X = np.random.default_rng(0).standard_normal((5, 3))
+X4 = np.random.default_rng(1).standard_normal((5, 4))
+
+
+def test_slots_tile_theta_in_order_and_the_layers_views_lie_there():
+    net = make()
+    assert net.slots == [('1.Dense.W', 0, (3, 4)), ('2.BatchNorm.gamma', 12, (4,)), ('2.BatchNorm.beta', 16, (4,)),
+                         ('4.Dense.W', 20, (4, 2)), ('4.Dense.b', 28, (2,))]
+    assert net.state_slots == [('2.BatchNorm.moving_mean', 0, (4,)), ('2.BatchNorm.moving_var', 4, (4,))]
+    assert net.theta.shape == net.dtheta.shape == (30,) and net.state.shape == (8,)
+    net.theta[...] = np.arange(30)
+    net.dtheta[...] = -np.arange(30)
+    np.testing.assert_array_equal(net.layers[1].beta, np.arange(16, 20))
+    np.testing.assert_array_equal(net.layers[3].W, np.arange(20, 28).reshape(4, 2))
+    np.testing.assert_array_equal(net.layers[3].dW, -np.arange(20, 28).reshape(4, 2))
+    net.state[4:] = 9
+    np.testing.assert_array_equal(net.layers[1].moving_var, 9)
+
+
+def test_a_net_without_parameters_is_allowed():
+    net = Net([Tanh()], rng=None, dtype=np.float64)
+    assert net.theta.size == 0 and net.slots == []
+    np.testing.assert_array_equal(net(X), np.tanh(X))
+
+
+def test_backward_is_the_derivative_of_forward():
+    for training in (True, False):
+        report = gradcheck(make(), X, training=training)
+        assert report.ok, report
+        assert [row.name for row in report] == ['x', '1.Dense.W', '2.BatchNorm.gamma', '2.BatchNorm.beta',
+                                                '4.Dense.W', '4.Dense.b']
+
+
+@st.composite
+def stacks(draw):
+    """A few layers of any kind and width that fit together, and a minibatch for them."""
+    widths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    layers = []
+    for n_in, n_out in zip(widths, widths[1:] + [2]):
+        layers += [Dense(n_in, n_out, bias=draw(st.booleans())),
+                   draw(st.sampled_from([BatchNorm(n_out), LeakyReLU(0.2), Dropout(0.3), Tanh(), Sigmoid()]))]
+    rows = draw(st.integers(2 if any(layer.mixes_rows for layer in layers) else 1, 6))
+    seed = draw(st.integers(0, 2**32 - 1))
+    return layers, np.random.default_rng(seed).standard_normal((rows, widths[0])), seed
+
+
+@given(stacks(), st.booleans())
+def test_any_stack_of_layers_has_the_right_derivatives(stack, training):
+    layers, x, seed = stack
+    net = Net(layers, rng=Streams(seed).at('init', 0), dtype=np.float64)
+    report = gradcheck(net, x, training=training, seed=seed)
+    assert report.ok, report
+
+
+def test_gradients_are_assigned_not_accumulated():
+    net, dy = make(), np.ones((5, 2))
+    net.forward(X)
+    net.backward(dy)
+    first = net.dtheta.copy()
+    net.forward(X)
+    net.backward(dy)
+    np.testing.assert_array_equal(net.dtheta, first)
+
+
+def test_a_cache_is_used_once():
+    net, dy = make(), np.ones((5, 2))
+    with pytest.raises(RuntimeError, match='G: backward needs a forward'):
+        net.backward(dy)
+    net.forward(X)
+    net.backward(dy)
+    with pytest.raises(RuntimeError, match='G: backward needs a forward'):
+        net.backward(dy)
+
+
+def test_a_cache_kept_on_purpose_gives_the_same_derivative_twice():
+    net, dy = make(), np.ones((5, 2))
+    net.forward(X)
+    np.testing.assert_array_equal(net.backward(dy, keep_cache=True), net.backward(dy))
+
+
+def test_two_forwards_before_a_backward_raise():
+    net = make()
+    net.forward(X)
+    with pytest.raises(RuntimeError, match='G: a second forward'):
+        net.forward(X)
+
+
+def test_backward_after_the_parameters_have_moved_raises():
+    net = make()
+    net.forward(X)
+    Adam(net, learning_rate=0.1).step()
+    with pytest.raises(RuntimeError, match='G: the parameters have changed'):
+        net.backward(np.ones((5, 2)))
+
+
+def test_a_forward_that_keeps_nothing_leaves_nothing():
+    net = make()
+    net.forward(X, keep_cache=False)
+    net(X)
+    assert all(layer.cache is None for layer in net.layers)
+    with pytest.raises(RuntimeError):
+        net.backward(np.ones((5, 2)))
+
+
+def test_a_backward_that_raises_leaves_the_net_usable():
+    net = make()
+    net.forward(X)
+    with pytest.raises(ValueError):
+        net.backward(np.ones((5, 7)))
+    net.forward(X)
+    assert net.backward(np.ones((5, 2))).shape == X.shape
+
+
+def test_input_of_another_dtype_raises():
+    with pytest.raises(ValueError, match='G: expected x of dtype float32, got float64'):
+        make(np.float32).forward(X)
+
+
+def test_everything_has_the_dtype_of_the_net():
+    net = make(np.float32)
+    y = net.forward(X.astype(np.float32))
+    dx = net.backward(np.ones_like(y))
+    assert {a.dtype for a in (net.theta, net.dtheta, net.state, y, dx)} == {np.dtype('float32')}
+
+
+def test_float32_starts_from_the_same_numbers_as_float64():
+    np.testing.assert_allclose(make(np.float32).theta, make().theta, rtol=1e-6)
+
+
+def test_the_norm_of_the_derivative():
+    net = make()
+    net.dtheta[:2] = 3, 4
+    assert net.dtheta_norm() == 5
+
+
+def test_repr_names_the_layers():
+    assert repr(make()) == 'G: Dense(3 -> 4, no bias), BatchNorm(4), Tanh(), Dense(4 -> 2)'
+
+
+def nested():
+    inner = Sequential(Dense(3, 5), BatchNorm(5), Tanh())
+    return [Dense(4, 3), Sequential(inner, Dropout(0.2), Dense(5, 3, bias=False)), BatchNorm(3)]
+
+
+def test_the_parameters_of_layers_inside_layers_lie_in_the_nets_buffers():
+    net = Net(nested(), rng=Streams(0).at('init', 0), dtype=np.float64)
+    assert [name for name, *_ in net.slots] == [
+        '1.Dense.W', '1.Dense.b', '2.Sequential.1.Sequential.1.Dense.W', '2.Sequential.1.Sequential.1.Dense.b',
+        '2.Sequential.1.Sequential.2.BatchNorm.gamma', '2.Sequential.1.Sequential.2.BatchNorm.beta',
+        '2.Sequential.3.Dense.W', '3.BatchNorm.gamma', '3.BatchNorm.beta']
+    assert [name for name, *_ in net.state_slots] == [
+        f'{place}.{name}' for place in ('2.Sequential.1.Sequential.2.BatchNorm', '3.BatchNorm')
+        for name in ('moving_mean', 'moving_var')]
+    assert net.theta.size == sum(np.prod(shape) for *_, shape in net.slots)
+    flat = Net([Dense(4, 3), Dense(3, 5), BatchNorm(5), Tanh(), Dropout(0.2), Dense(5, 3, bias=False), BatchNorm(3)],
+               rng=Streams(0).at('init', 0), dtype=np.float64)
+    np.testing.assert_array_equal(net.theta, flat.theta)  # the same draws, in the same order
+    x, results = X4, []
+    for one in (net, flat):
+        y = one.forward(x, rng=Streams(1).at('dropout', 0))
+        results.append((y, one.backward(np.cos(y)), one.dtheta, one.state, one(x)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_caches_inside_layers_are_dropped_too():
+    net = Net(nested(), rng=Streams(0).at('init', 0), dtype=np.float64)
+    inside = [layer for layer in dict(parts(net.layers)).values() if not layer.layers]
+    assert len(inside) == 7
+    net.forward(X4, rng=Streams(1).at('dropout', 0))
+    assert all(layer.cache is not None for layer in inside), inside
+    net.backward(np.ones((5, 3)))
+    assert all(layer.cache is None for layer in inside)
+    net.forward(X4, rng=Streams(1).at('dropout', 0), keep_cache=False)
+    assert all(layer.cache is None for layer in inside)
+
+
+def test_gradients_inside_layers_that_nobody_reads_are_left_out():
+    net = Net([Sequential(Dense(4, 3), Tanh(), Dense(3, 2))], rng=Streams(0).at('init', 0), dtype=np.float64)
+    net.forward(X4)
+    net.dtheta[...] = np.nan
+    assert net.backward(np.ones((5, 2)), param_grads=False).shape == X4.shape and np.isnan(net.dtheta).all()
+    net.forward(X4)
+    assert net.backward(np.ones((5, 2)), input_grad=False) is None and not np.isnan(net.dtheta).any()
+    assert repr(net) == 'net: Sequential(Dense(4 -> 3), Tanh(), Dense(3 -> 2))'
+
+
+@pytest.mark.parametrize('layers, places', [
+    (lambda a, b: [a, b, a], '1.Tanh and at 3.Tanh'),
+    (lambda a, b: [Sequential(b, a), a], '1.Sequential.2.Tanh and at 2.Tanh'),
+    (lambda a, b: [Sequential(Sequential(a)), Sequential(a)],
+     '1.Sequential.1.Sequential.1.Tanh and at 2.Sequential.1.Tanh')])
+def test_a_layer_that_stands_at_two_places_is_refused(layers, places):
+    with pytest.raises(ValueError, match=rf'D: Tanh\(\) stands at {places}, but has one cache: make two layers'):
+        Net(layers(Tanh(), Dense(4, 4)), rng=Streams(0).at('init', 0), name='D')
+
+
+def test_mixing_rows_is_passed_on_unless_the_outer_layer_says_otherwise():
+    class Apart(Sequential):
+        mixes_rows = False
+
+    assert Sequential(Tanh(), Sequential(BatchNorm(3))).mixes_rows and not Sequential(Tanh()).mixes_rows
+    assert not Apart(BatchNorm(3)).mixes_rows and not Sequential(Apart(BatchNorm(3))).mixes_rows
+
+
+def test_integers_are_taken_by_a_first_layer_that_says_so():
+    net = Net([Embedding(4, 3), Tanh()], rng=Streams(0).at('init', 0))
+    y = net(np.array([3, 0]))
+    np.testing.assert_array_equal(y, np.tanh(net.layers[0].E[[3, 0]]))
+    assert y.dtype == np.float32
+    for layers, x in (([Embedding(4, 3)], np.array([0.0, 1])), ([Tanh()], np.array([0, 1]))):
+        with pytest.raises(ValueError, match='net: expected x of dtype float32, got (float64|int64)'):
+            Net(layers, rng=Streams(0).at('init', 0))(x)

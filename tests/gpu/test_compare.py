@@ -1,0 +1,85 @@
+"""`minigan selftest` passes where everything is right, and fails where one kernel is wrong; run on the stand-in."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minigan.checks.row import Row
+from minigan.cli import main
+from minigan.gpu import compare, twins
+from minigan.networks import RECIPES
+from minigan.streams import Streams
+from minigan.training import on_gpu
+
+
+def test_without_a_gpu_it_says_why_and_exits_with_2(monkeypatch, capsys):
+    monkeypatch.setitem(__import__('sys').modules, 'cupy', None)
+    assert main(['selftest']) == 2
+    assert capsys.readouterr().err.startswith("minigan: error: device 'cuda': ")
+
+
+def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
+    monkeypatch.setattr(on_gpu, 'STEPS', 3)
+    assert main(['selftest']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [*compare.arguments(2, 2, 0), *compare.DRAWS, *(f'3 steps of {network}' for network in RECIPES)]
+    assert lines[-1] == f'All {len(names)} are right.'
+    rows = [line for line in lines if line.endswith(' ok')]
+    assert len(rows) == len(names) and all(row.startswith(name) for row, name in zip(rows, names))
+
+
+def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(on_gpu, 'STEPS', 2)
+    code = twins.SOURCE.read_text()
+    wrong = code.replace('sum_xhat += dh * xhat[i];', 'sum_xhat += dh;')
+    assert wrong != code
+    (tmp_path / 'kernels.cu').write_text(wrong)
+    monkeypatch.setattr(twins, 'SOURCE', tmp_path / 'kernels.cu')
+    assert main(['selftest']) == 1
+    said = capsys.readouterr().out
+    assert 'WRONG: batch_norm_leaky_relu_backward_; batch_norm_leaky_relu_backward_, no dgamma; 2 steps' in said
+    assert 'adam_' not in said.splitlines()[-1]
+    lines = said.splitlines()
+    whys = [lines[i + 1] for i, line in enumerate(lines) if line.endswith('WRONG')]
+    assert len(whys) == said.count('expected ') and all(re.fullmatch(
+        r'    \w+( \w+)?(\[[\d, ]+\])*: expected \S+, got \S+(; m=\d+ n=\d+ seed=0)?', why) for why in whys)
+
+
+@pytest.mark.parametrize('got, expected, difference', [
+    ((np.ones(3), np.ones(2)), (np.ones(3), np.ones(2)), 0),
+    (np.array([1, 2, 3.5]), np.array([1, 2, 4.0]), 0.125), (np.ones(3), np.ones(2), np.inf),
+    ((np.ones(3), (None, np.zeros(2))), (np.ones(3), (None, np.zeros(2))), 0),
+    (np.array([1, np.nan]), np.array([1, 2.0]), np.nan), (np.array([]), np.array([]), 0)])
+def test_the_difference_is_relative_to_the_largest_entry(got, expected, difference):
+    np.testing.assert_equal(compare.difference(got, expected), difference)
+
+
+@pytest.mark.parametrize('got, expected, where', [
+    (np.array([[1, 2, 3.5]]), np.array([[1, 2, 4.0]]), 'result[0, 2]: expected 4, got 3.5'),
+    ((np.ones(3), (np.array(2.0),)), (np.ones(3), (np.array(1.0),)), 'result[1][0]: expected 1, got 2'),
+    (np.array([9, np.nan, 1]), np.ones(3), 'result[1]: expected 1, got nan'),
+    ((np.ones(2), np.ones((2, 1))), (np.zeros(2), np.ones(2)), 'result[1]: expected shape (2,), got (2, 1)')])
+def test_a_difference_says_where_it_is(got, expected, where):
+    assert compare.worst(got, expected).where == where
+
+
+def test_one_wrong_shape_is_not_hidden_by_the_others(cupy, monkeypatch):
+    for wrong in (np.nan, 0.5):
+        monkeypatch.setattr(compare, 'compare_twin', lambda twins, name, m, n, xp: Row(
+            name, wrong if (m, n) == compare.SHAPES[1] else 1e-9, 1e-6))
+        assert not next(compare.rows(cupy)).ok
+
+
+def test_what_was_drawn_counts_too():
+    drawn, fresh = Streams(0).at('noise', 0), Streams(0).at('noise', 0)
+    drawn.uniform(3)
+    assert compare.difference((drawn,), (fresh,)) == np.inf
+    assert compare.difference((Streams(0).at('noise', 0),), (Streams(0).at('noise', 0),)) == 0
+
+
+def test_an_unknown_number_is_not_ok():
+    assert Row('x', 1e-7, 1e-6).ok and Row('x', 0, 0).ok
+    assert not Row('x', np.nan, 1e-6).ok and not Row('x', 2e-6, 1e-6).ok
+    with pytest.raises(ValueError):
+        compare.difference((np.ones(1),), (np.ones(1), np.ones(1)))

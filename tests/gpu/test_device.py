@@ -1,0 +1,140 @@
+"""Training on a GPU, on the stand-in for cupy: the same numbers as NumPy, few launches, and nobody waits."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minigan
+from minigan import backend, data, ops
+from minigan.gpu import compare
+from minigan.gpu.twins import compiled
+from minigan.networks import RECIPES
+from minigan.storage import checkpoint
+from minigan.streams import Streams
+from minigan.training.config import Config
+from minigan.training.on_gpu import STEPS, compare_training
+from minigan.training.run import build_game, resume, train
+
+README = (Path(__file__).parents[2] / 'README.md').read_text()
+# large steps would carry rounding far, and a schedule would end with the shorter run
+GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
+
+
+def game(cupy, **choices):
+    dataset, config = data.load('digits'), Config(**choices)
+    recipe = RECIPES[config.network]
+    return build_game(config.resolve(recipe, dataset), recipe, dataset, cupy)
+
+
+def counts(cupy, one, t):
+    """What step t costs."""
+    cupy.counts.clear()
+    one.step(t)
+    return dict(cupy.counts)
+
+
+def usual(cupy):
+    """What a step costs, but for the first of an epoch."""
+    one = game(cupy)
+    one.step(0)
+    return counts(cupy, one, 1)
+
+
+@pytest.mark.parametrize('network', RECIPES)
+def test_a_hundred_steps_are_numpys(cupy, network):
+    row = compare_training(cupy, STEPS, network=network)
+    assert row.ok, row
+
+
+@pytest.mark.parametrize('network, choices', [('article', {}), ('default', {'update': 'simultaneous'}),
+                                              ('default', {'objective': 'minimax', 'k': 2})])
+@pytest.mark.parametrize('order', [1, 2])
+def test_other_choices_and_other_orders_of_threads_are_numpys_too(cupy, network, choices, order):
+    cupy.order, cupy.fma = order, True
+    row = compare_training(cupy, 4, network=network, **choices)
+    assert row.ok, row
+
+
+def test_a_step_takes_at_most_60_launches_and_nobody_waits(cupy):
+    one = game(cupy)
+    first, second = counts(cupy, one, 0), counts(cupy, one, 1)
+    assert second == {'launches': 55, 'products': 25}  # and so no wait and no upload
+    assert first == {'launches': 57, 'products': 25}   # the epoch's order of images is drawn here
+
+
+def test_what_fusing_saves(cupy, monkeypatch):
+    """The table in the README: pytest -s tests/test_device.py -k saves"""
+    found = {'fused layers': usual(cupy)}
+    monkeypatch.setattr('minigan.gpu.fusion.fuse', None)
+    found['a kernel for each operation that has one'] = usual(cupy)
+    monkeypatch.setattr(backend, 'eligible', lambda arguments: False)
+    found["CuPy's own functions, but for random numbers"] = usual(cupy)
+    for name, count in found.items():
+        print(f'\n{name:46} {count["launches"]:4} launches, {count["products"]} of them matrix products', end='')
+    for name, count in found.items():
+        assert f'| {name} | {count["launches"]} |' in README
+
+
+def test_a_whole_run_is_the_cpus(cupy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [train(Config(epochs=1, device=device, out=device, **GENTLE), quiet=True) for device in ('cuda', 'cpu')]
+    names = [sorted(path.relative_to(run).as_posix() for path in run.rglob('*')) for run in runs]
+    assert names[0] == names[1]
+    ours, theirs = (minigan.load(run).G for run in runs)
+    assert compare.difference(ours.theta, theirs.theta) < 0.02  # slopes as they are: a unit may pass its kink
+    rows = []
+    for run in runs:
+        with open(run / 'log.csv', newline='') as file:
+            rows += [[float(value) for name, value in row.items() if name != 'seconds'] for row in csv.DictReader(file)]
+    np.testing.assert_allclose(*rows, rtol=0.05)
+    pictures = [np.asarray(Image.open(run / 'samples' / 'epoch-0001.png'), int) for run in runs]
+    assert abs(pictures[0] - pictures[1]).mean() < 1
+    assert 'CuPy' in (runs[0] / 'config.json').read_text()
+
+
+def test_a_run_begun_on_the_device_goes_on_on_the_cpu(cupy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(Config(epochs=1, batch=360, device='cuda', out='run', **GENTLE), quiet=True)
+    train(Config(epochs=2, batch=360, out='cpu', **GENTLE), quiet=True)
+    before, _ = checkpoint.load('run')
+    resume('run', epochs=2, device='cpu', quiet=True)
+    (ours, about), (theirs, _) = checkpoint.load('run'), checkpoint.load('cpu')
+    assert about['config']['device'] == 'cpu' and ours['run.t'] == 6 and before['run.t'] == 3
+    for name in ours:
+        if name[0] in 'GD':
+            assert compare.difference(ours[name], theirs[name]) < 1e-3, name
+    resume('run', epochs=3, device='cuda', quiet=True)  # and back
+    assert checkpoint.load('run')[0]['run.t'] == 9
+
+
+def test_the_data_stay_on_the_device_as_bytes(cupy):
+    one = game(cupy)
+    assert type(one.minibatch.images) is cupy.ndarray and one.minibatch.images.dtype == np.uint8
+    assert all(type(net.theta) is cupy.ndarray for net in (one.G, one.D))
+
+
+def test_auto_takes_the_device_and_says_so(cupy, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train(Config(epochs=1, device='auto', batch=700, out='run'))
+    assert f'CuPy {cupy.__version__} on the GPU\n' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name, shape', [('bits', (3, 7)), ('uniform', 19), ('normal', (5, 5)), ('permutation', 50)])
+def test_random_numbers_of_one_place_come_one_after_the_other(cupy, name, shape):
+    """As on the CPU: the second array is another than the first."""
+    draws = [Streams(2**63 + 1, xp=xp, kernels=compiled(xp)).at('noise', 2**40, 3) for xp in (cupy, np)]
+    for _ in range(2):
+        ours, theirs = (getattr(one, name)(shape) for one in draws)
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        np.testing.assert_allclose(ours.get(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_float64_takes_the_specification(cupy):
+    a, b = (Streams(0, xp=xp, kernels=compiled(xp)).at('noise', 0).normal((3, 4), np.float64) for xp in (cupy, np))
+    np.testing.assert_allclose(a.get(), b, rtol=1e-14)
+    cupy.counts.clear()
+    assert ops.bias_tanh(a, a[0]).dtype == np.float64 and cupy.counts['launches'] == 2
+    assert ops.bias_tanh(a.astype(np.float32), cupy.zeros(4, np.float32)).dtype == np.float32

@@ -1,0 +1,117 @@
+"""A fused net computes what its layers compute one after the other, in training, and no other layer is touched."""
+
+import numpy as np
+import pytest
+
+from minigan import BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, Streams, Tanh, data, gradcheck
+from minigan.gpu.fusion import GROUPS, BatchNormLeakyReLU, DenseLeakyReLU, DenseTanh, fuse
+from minigan.networks import RECIPES
+from minigan.optim import Adam
+from minigan.training import Config, build_game
+
+
+def twice(layers, **settings):
+    """The same net twice: as it is, and fused."""
+    return [Net(layers(), rng=Streams(3).at('init', 0), dtype=np.float64, fuse=fuse if fused else None, **settings)
+            for fused in (False, True)]
+
+
+@pytest.mark.parametrize('network, G, D', [
+    ('default', [Dense, BatchNormLeakyReLU, Dense, BatchNormLeakyReLU, DenseTanh],
+     [DenseLeakyReLU, DenseLeakyReLU, Dense]),
+    ('article', [Dense, BatchNormLeakyReLU, Dense, BatchNormLeakyReLU, Dense, BatchNormLeakyReLU, Tanh],
+     [DenseLeakyReLU, DenseLeakyReLU, Dense])])
+def test_the_networks_become_groups(network, G, D):
+    nets = (Net(layers, rng=Streams(0).at('init', 0), fuse=fuse)
+            for layers in (RECIPES[network].G(10, 16), RECIPES[network].D(16)))
+    assert [[type(layer) for layer in net._chains[True]] for net in nets] == [G, D]
+
+
+def test_every_group_is_in_a_network_or_checked_here():
+    class Mine(LeakyReLU):
+        pass
+
+    a, b, c = Dense(3, 4), LeakyReLU(0.2), Dropout(0.5)
+    assert [type(layer) for layer in fuse([a, b, c, a, b, a, Tanh(), BatchNorm(4), b, BatchNorm(4), Tanh()])] == [
+        DenseLeakyReLU, DenseLeakyReLU, DenseTanh, BatchNormLeakyReLU, BatchNormLeakyReLU, Tanh]
+    for layers in ([a], [a, c, b], [Dense(3, 4, bias=False), b], [Dense(3, 4, bias=False), Tanh()], [a, Mine(0.2)],
+                   [b, a], []):
+        assert fuse(layers) == layers
+    assert len(GROUPS) == 5
+
+
+def mixed():
+    return [Dense(5, 7), LeakyReLU(0.3), Dropout(0.4), Dense(7, 6, bias=False), BatchNorm(6), LeakyReLU(0.1),
+            Dense(6, 4), LeakyReLU(0.2), Dropout(0.0), BatchNorm(4), Dropout(0.2), Dense(4, 3), Tanh()]
+
+
+@pytest.mark.parametrize('param_grads', [True, False])
+def test_a_fused_net_computes_the_same(param_grads):
+    plain, fused = twice(mixed)
+    x, dy = np.random.default_rng(0).standard_normal((9, 5)), np.random.default_rng(1).standard_normal((9, 3))
+    results = []
+    for net in (plain, fused):
+        net.dtheta[...] = np.pi
+        y = net.forward(x, rng=Streams(1).at('dropout', 2))
+        results.append((y, net.backward(dy, param_grads=param_grads), net.dtheta, net.state, net(x)))
+    for one, other in zip(*results):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+    assert param_grads == (results[1][2] != np.pi).all()
+
+
+def test_a_fused_net_passes_gradcheck():
+    net = Net(mixed(), rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse)
+    report = gradcheck(net, np.random.default_rng(0).standard_normal((8, 5)))
+    assert report.ok, report
+
+
+def test_a_game_of_fused_nets_is_the_same_game():
+    games = []
+    for fused in (False, True):
+        streams, recipe = Streams(4), RECIPES['default']
+        G, D = (Net(layers, rng=streams.at('init', 0, i), dtype=np.float64, fuse=fuse if fused else None)
+                for i, layers in enumerate((recipe.G(10, 16), recipe.D(16))))
+        games.append(Game(G, D, Adam(G, learning_rate=1e-3), Adam(D, learning_rate=1e-3),
+                          lambda j: streams.at('data', j).normal((8, 16), np.float64), streams, m=8, n_z=10))
+        for t in range(5):
+            games[-1].step(t)
+    np.testing.assert_allclose(games[0].G.theta, games[1].G.theta, rtol=1e-9, atol=1e-12)
+    assert not games[1].G.layers[0].cache and games[1].G._chains[True][1].cache is None
+
+
+def test_errors_are_those_of_the_layers():
+    net = Net([Dense(3, 4), LeakyReLU(0.2), Dropout(0.5), BatchNorm(4), Dense(4, 2), Tanh()],
+              rng=Streams(0).at('init', 0), fuse=fuse)
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r'Dense\(3 -> 4\): expected x of shape \(m, 3\), got \(2, 5\)'):
+        net.forward(np.ones((2, 5), np.float32), rng=Streams(0).at('dropout', 0))
+    with pytest.raises(ValueError, match=r'Dropout\(0.5\): expected rng \(Draws\) in training, got None'):
+        net.forward(x)
+    with pytest.raises(ValueError, match=r'BatchNorm\(4\): expected a minibatch of at least 2 rows in training, got 1'):
+        net.forward(x[:1], rng=Streams(0).at('dropout', 0))
+
+
+def test_training_alone_is_fused_and_only_where_it_is_asked_for():
+    for ask, groups in ((None, 0), (fuse, 5)):
+        net = Net(mixed(), rng=Streams(0).at('init', 0), fuse=ask)
+        assert sum(type(layer) in GROUPS.values() for layer in net.layers_in_training) == groups
+        assert net._chains[False] is net.layers
+
+
+def test_a_game_on_a_gpu_is_fused_and_one_on_a_cpu_is_not(cupy):
+    dataset, recipe = data.load('digits'), RECIPES['default']
+    for xp, groups in ((np, 0), (cupy, 5)):
+        game = build_game(Config().resolve(recipe, dataset), recipe, dataset, xp)
+        assert sum(type(layer) in GROUPS.values() for net in (game.G, game.D) for layer in net.layers_in_training
+                   ) == groups
+
+
+def test_a_slope_that_changes_is_followed():
+    plain, fused = twice(mixed)
+    for net in (plain, fused):
+        for layer in net.layers:
+            if type(layer) is LeakyReLU:
+                layer.slope = 0.7
+    x = np.random.default_rng(0).standard_normal((9, 5))
+    one, other = (net.forward(x, rng=Streams(1).at('dropout', 2)) for net in (plain, fused))
+    np.testing.assert_allclose(one, other, rtol=1e-12)

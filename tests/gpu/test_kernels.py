@@ -1,0 +1,316 @@
+"""kernels.cu without a GPU: NVIDIA's compiler takes it for every architecture; run on a CPU, every kernel equals its
+specification in four orders of threads and more; planted bugs are caught."""
+
+import functools
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from minigan import backend, ops
+from minigan.backend import eligible, twin
+from minigan.gpu import nvrtc
+from minigan.gpu.compare import DRAWS, arguments, compare_draws, compare_twin
+from minigan.gpu.emulator import COMPILER, CompileError
+from minigan.gpu.kernelcheck import NO_COMPILER, NO_NVRTC, comparisons, compiled, emulated
+from minigan.gpu.kernelset import own
+from minigan.gpu.launch import check_size, parameters
+from minigan.gpu.nvrtc import ARCHITECTURES
+from minigan.gpu.roofline import RESOURCES
+from minigan.gpu.twins import SOURCE, Kernels
+
+CODE = SOURCE.read_text()
+NVRTC = nvrtc.library()
+needs_nvrtc = pytest.mark.skipif(NVRTC is None, reason=NO_NVRTC)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
+CASES = list(arguments(2, 2, 0))
+
+
+@functools.cache
+def built(code, fma=False):
+    return emulated(replace(own(), code=code), fma=fma)
+
+
+def assert_ok(row, **settings):
+    assert row.ok, f'{row}; {row.why} {" ".join(f"{name}={value}" for name, value in settings.items())}'
+
+
+@needs_compiler
+@pytest.mark.parametrize('name', CASES)
+@given(m=st.integers(3, 40), n=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), order=st.integers(0, 9),
+       block=st.sampled_from([32, 96, 256, 1024]), fma=st.booleans())
+@settings(max_examples=20)
+@example(m=90, n=784, seed=0, order=0, block=256, fma=True)
+def test_a_kernel_equals_its_specification(name, m, n, seed, order, block, fma):
+    """m >= 3: for two rows, batch norm's dx is all cancellation, in NumPy too."""
+    twins = built(CODE, fma)
+    twins.module.seed, twins.block = order, block
+    assert_ok(compare_twin(twins, name, m, n, seed), order=order, block=block, fma=fma)
+
+
+@needs_compiler
+@pytest.mark.parametrize('name', DRAWS)
+@given(size=st.integers(1, 3000), order=st.integers(0, 9), block=st.sampled_from([32, 96, 256, 1024]))
+@settings(max_examples=15)
+@example(size=70_000, order=0, block=256)
+def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
+    built(CODE).module.seed, built(CODE).block = order, block
+    assert_ok(compare_draws(built(CODE), name, size), order=order, block=block)
+
+
+def check_all(code):
+    """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
+    kernels = replace(own(), code=code)
+    for row_of, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
+        assert_ok(row_of(), where=where)
+
+
+BARRIERS = CODE.count('__syncthreads();')
+
+
+def without_barrier(number):
+    pieces = CODE.split('__syncthreads();')
+    return '__syncthreads();'.join(pieces[:number + 1]) + ';' + '__syncthreads();'.join(pieces[number + 1:])
+
+
+BUGS = {  # what is planted: (text, replacement); the first place where the text stands
+    'one element too many': ('if (i < m * n) y[i] = tanhf', 'if (i <= m * n) y[i] = tanhf'),
+    'one element too few': ('if (i < m * n) y[i] = tanhf', 'if (i < m * n - 1) y[i] = tanhf'),
+    'the bias of another column': ('tanhf(x[i] + b[i % n])', 'tanhf(x[i] + b[i / n])'),
+    'the right slope at the kink': ('factor = h > 0 ?', 'factor = h >= 0 ?'),
+    'the right slope at the kink, after batch norm': ('h > 0 ? dy', 'h >= 0 ? dy'),
+    'slope forgotten': ('1.0f : slope;', '1.0f : 1.0f;'),
+    'a unit more is dropped': ('i % 16) >= dropped', 'i % 16) > dropped'),
+    'mask not scaled': ('? scale : 0.0f', '? 1.0f : 0.0f'),
+    'the bits of the next block': ('philox(i / 16 + 1, draw', 'philox(i / 16 + 2, draw'),
+    'the output in place of its factor': ('s[i] = factor;', 's[i] = h * factor;'),
+    'an input is written': ('y[i] = h * factor;', 'y[i] = h * factor; ((float*)x)[i] = 0;'),
+    'tanh, not its derivative': ('dx[i] = dy[i] * (1 - y[i] * y[i]);', 'dx[i] = dy[i] * (1 - y[i]);'),
+    'images and rows mixed up': ('rows[i / n] * n', 'rows[i % m] * n'),
+    'pixels not shifted': (' * (float)(1 / 127.5) - 1.0f', ' * (float)(1 / 127.5)'),
+    'the second part begins one too early': ('b[i - size_a]', 'b[i - size_a + 1]'),
+    'the sigmoid of the other sign': ('(x[i] > 0 ? 1 : e) - target', '(x[i] > 0 ? e : 1) - target'),
+    'a slope taken for granted': ('1.0f : slope;', '1.0f : 0.2f;'),
+    'the step in 32 bits': ('c = substep, d = step', 'c = substep, d = (unsigned)step'),
+    'which array of a step it is, forgotten': ('philox(i / 16 + 1, draw,', 'philox(i / 16 + 1, 0,'),
+    'eps taken for granted': ('sqrtf(var + eps)', 'sqrtf(var + 1e-3f)'),
+    'a variance that cancels': ('float d = x[row * n + column] - mu;\n        sum += d * d;',
+                                'float d = x[row * n + column];\n        sum += d * d - mu * mu;'),
+    'a tree for many numbers only': ('half > 0; half /= 2)', 'half > 0 && half < size; half /= 2)'),
+    'the seed in 32 bits': ('a = high_c ^ b ^ seed', 'a = high_c ^ b ^ (unsigned)seed'),
+    'an index in 16 bits': ('h = x[i] + b[i % n]', 'h = x[i & 0xFFFF] + b[i % n]'),
+    'a row in 16 bits': ('rows[i / n] * n', '(u16)rows[i / n] * n'),
+    'a size of blocks taken for granted': ('* blockDim.x +', '* 256 +'),
+    'a shared array too small': ('part[THREADS];', 'part[THREADS / 2];'),
+    'a gradient that cancels': ('scale * ((1 - target) * (x[i] > 0 ? 1 : e) - target * (x[i] > 0 ? e : 1)) / (1 + e)',
+                                'scale * (1 / (1 + expf(-x[i])) - target)'),
+    'a target of 1 or 0 alone': ('- target * (x[i] > 0 ? e : 1)', '- (target > 0) * (x[i] > 0 ? e : 1)'),
+    'the loss of the other target': ('target * fmaxf(-x[i], 0) +', '(1 - target) * fmaxf(-x[i], 0) +'),
+    'a loss that cancels': ('log1pf(expf(-fabsf(x[i])))', 'logf(1 + expf(-fabsf(x[i])))'),
+    'a loss that overflows': ('target * fmaxf(-x[i], 0) + (1 - target) * fmaxf(x[i], 0) + log1pf(expf(-fabsf(x[i])))',
+                              'log1pf(expf(x[i])) - target * x[i]'),
+    'the mean over the threads': ('part[0] / size', 'part[0] / THREADS'),
+    'half of the tree is not added': ('int half = THREADS / 2', 'int half = THREADS / 4'),
+    'a thread past the half adds too': ('if (threadIdx.x < half)', 'if (threadIdx.x <= half)'),
+    'eps inside the root': ('(sqrtf(v[i]) + eps)', 'sqrtf(v[i] + eps)'),
+    'first moment forgotten': ('rate * m[i]', 'rate * g'),
+    'v without the square': ('g * g;', 'g;'),
+    'nine rounds': ('round < 10', 'round < 9'),
+    'blocks counted from 0': ('philox(block + 1, draw', 'philox(block, draw'),
+    'keys swapped': ('a = high_c ^ b ^ seed', 'a = high_c ^ b ^ stream'),
+    'high half first': ('(i % 2 * 32)', '((1 - i % 2) * 32)'),
+    'the last bits of a block run over': ('i < 16 && 16 * block + i < size', 'i < 16'),
+    'an odd last normal is written beyond the end': ('if (h + i < size) out', 'out'),
+    'sine and cosine swapped': ('radius * cosf(angle)', 'radius * sinf(angle)'),
+    'a lane missing from the sum': ('lane < LANES; ++lane) sum', 'lane < LANES - 1; ++lane) sum'),
+    'a lane too many in the sum': ('lane < LANES; ++lane) sum', 'lane <= LANES; ++lane) sum'),
+    'a lane never writes its part': ('part[threadIdx.y][threadIdx.x] = value;',
+                                     'if (threadIdx.y) part[threadIdx.y][threadIdx.x] = value;'),
+    'a return before the barrier': ('// no return here: every thread must reach the barriers',
+                                    '\n    if (!inside) return;'),
+    'a barrier for some threads only': ('    __syncthreads();\n    float sum',
+                                        '    if (threadIdx.y) __syncthreads();\n    float sum'),
+    'columns beyond the last are read': ('inside && row < m; row += LANES) sum += x',
+                                         'row < m; row += LANES) sum += x'),
+    'columns beyond the last are written': ('    if (!inside) return;\n', ''),
+    'a bias gradient beyond the last column': ('if (db && inside && threadIdx.y == 0)', 'if (db && threadIdx.y == 0)'),
+    'a null pointer is written': ('if (db && inside && threadIdx.y == 0)', 'if (inside && threadIdx.y == 0)'),
+    'rows of another lane': ('row += LANES) {\n        float d', 'row += LANES + 1) {\n        float d'),
+    'a race: the sum in one shared place': ('    float sum = 0;\n    for (int lane',
+                                            '    __shared__ float sum; sum = 0;\n    for (int lane'),
+    'a loop that does not end': ('row += LANES) sum += x', 'row += LANES / 16) sum += x'),
+    'unbiased variance': ('float var = column_sum(sum) / m', 'float var = column_sum(sum) / (m - 1)'),
+    'the statistic and its average swapped': ('(1 - momentum) * (mu', 'momentum * (mu'),
+    'averages moved by every lane': ('    if (threadIdx.y == 0) {\n        rstd[column]',
+                                     '    {\n        rstd[column]'),
+    'dx without its third term': (' - xhat[i] * (sum_xhat / m)', ''),
+    'dgamma and dbeta swapped': ('dgamma[column] = sum_xhat', 'dgamma[column] = sum'),
+    'the slope of the wrong side': ('h > 0 ? dy : slope * dy', 'h > 0 ? slope * dy : dy'),
+    'beta forgotten where h is found again': ('dy[i], gamma[column] * xhat[i] + beta[column]',
+                                              'dy[i], gamma[column] * xhat[i]'),
+}
+
+
+@needs_compiler
+def test_the_source_as_it_stands_passes_what_the_bugs_must_fail():
+    check_all(CODE)
+
+
+@needs_compiler
+@pytest.mark.parametrize('bug', [*BUGS, *(f'barrier {i} removed' for i in range(BARRIERS))])
+def test_a_planted_bug_is_caught(bug):
+    code = CODE.replace(*BUGS[bug], 1) if bug in BUGS else without_barrier(int(bug.split()[1]))
+    assert code != CODE
+    with pytest.raises((AssertionError, RuntimeError)):
+        check_all(code)
+
+
+@needs_compiler
+@pytest.mark.parametrize('name, text, replacement', [
+    ('bias_leaky_relu_dropout', 'factor = h > 0', 'factor = h >= 0'),
+    ('bias_leaky_relu_dropout, none dropped', 'factor = h > 0', 'factor = h >= 0'),
+    ('bias_leaky_relu_dropout, hardly any', 'factor = h > 0', 'factor = h >= 0'),
+    ('batch_norm_leaky_relu_backward_', 'h > 0 ? dy', 'h >= 0 ? dy'),
+    ('batch_norm_leaky_relu_backward_, no dgamma', 'h > 0 ? dy', 'h >= 0 ? dy')])
+@pytest.mark.parametrize('fma', [False, True])
+def test_at_a_kink_the_wrong_side_is_seen_in_each_case_that_has_one(name, text, replacement, fma):
+    assert text in CODE
+    twins = built(CODE.replace(text, replacement), fma)
+    assert all(not compare_twin(twins, name, m, n, seed).ok for m, n in ((9, 33), (32, 64)) for seed in range(5))
+
+
+@needs_compiler
+@pytest.mark.parametrize('name, text, replacement', [
+    ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? 1 : e)', '(x[i] >= 0 ? 1 : e)'),  # e = exp(0) = 1
+    ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? e : 1)', '(x[i] >= 0 ? e : 1)'),
+    ('cross_entropy, target 0.7', 'fmaxf(-x[i], 0)', '(-x[i] >= 0 ? -x[i] : 0)'),  # 0 either way
+    ('cross_entropy, target 0.7', 'fmaxf(x[i], 0)', '(x[i] >= 0 ? x[i] : 0)'),
+    ('batch_norm_leaky_relu_', 'fmaxf(h, slope * h)', '(h >= 0 ? h : slope * h)')])
+def test_at_these_kinks_both_sides_give_the_same(name, text, replacement):
+    assert text in CODE
+    twins, changed = built(CODE), built(CODE.replace(text, replacement))
+    for seed in range(5):
+        row = compare_twin(twins, name, 9, 33, seed)
+        assert row == compare_twin(changed, name, 9, 33, seed) and row.ok
+
+
+@needs_compiler
+def test_a_difference_is_reported_with_its_place_both_numbers_and_the_settings():
+    twins = built(CODE.replace('dbeta[column] = sum;', 'dbeta[column] = sum + (column == 7);'))
+    row = compare_twin(twins, 'batch_norm_leaky_relu_backward_', 9, 33, 5)
+    found = re.fullmatch(r'dbeta\[7\]: expected (\S+), got (\S+); m=9 n=33 seed=5', row.why)
+    assert float(found[2]) == pytest.approx(float(found[1]) + 1)
+    with pytest.raises(AssertionError, match=r'WRONG; dbeta\[7\].* m=9 n=33 seed=5 order=2 block=96 fma=False'):
+        assert_ok(row, order=2, block=96, fma=False)
+    twins = built(CODE.replace('xhat[i] = (x[i] - mu) * r;', 'xhat[i] = i == n + 2 ? 0 : (x[i] - mu) * r;'))
+    row = compare_twin(twins, 'batch_norm_leaky_relu_', 9, 33, 5)
+    assert row.why.startswith(('result[1][0][1, 2]: expected ', 'result[0][1, 2]: expected '))
+    row = compare_draws(built(CODE.replace('i < 8 && 8', 'i < 8 - (block == 2) && 8')), 'uniform', 30)
+    assert re.fullmatch(r'out\[23\]: expected 0\.\d+, got 0; size=30', row.why)
+
+
+@needs_compiler
+def test_a_number_that_starts_undefined_does_not_compile():
+    with pytest.raises(CompileError, match='uninitialized'):
+        built(CODE.replace('float sum = 0, sum_xhat = 0;', 'float sum = 0, sum_xhat;'))
+
+
+@needs_compiler
+def test_a_launch_refuses_what_the_kernel_would_misread():
+    x, b = np.ones((4, 6), np.float32), np.ones(6, np.float32)
+    for wrong in (x.astype(np.float64), x[:, ::2], np.ones((6, 4), np.float32).T):
+        with pytest.raises(TypeError, match='bias_tanh: expected x as a contiguous array of float32, got'):
+            built(CODE).bias_tanh(wrong, b)
+    with pytest.raises(ValueError, match=r'bias_tanh: expected b with n = 6 elements, got 4'):
+        built(CODE).bias_tanh(x, b[:4])
+    with pytest.raises(TypeError, match='tanh_backward: expected 4 arguments, got 2'):
+        built(CODE).launch('tanh_backward', (1,), (1,), x, x)
+    huge = SimpleNamespace(dtype=np.dtype(np.float32), flags=SimpleNamespace(c_contiguous=True), size=2**30)
+    with pytest.raises(ValueError, match=r'm n: expected fewer than 2\*\*30 elements, got 1073741824'):
+        built(CODE).launch('bias_tanh', (1,), (1,), huge, b, huge, 2**15, 2**15)
+
+
+@needs_compiler
+@pytest.mark.parametrize('grid, block, said', [
+    ((1,), (0,), r'block of 1 to \(1024, 1024, 64\) in each dimension, got \(0,\)'),
+    ((1,), (1025,), r'block of 1 to \(1024, 1024, 64\) in each dimension, got \(1025,\)'),
+    ((1,), (1, 1, 65), 'block of 1 to'), ((1,), (-1, -32), 'block of 1 to'), ((1,), (), 'block of 1 to'),
+    ((1,), (33, 32), r'block of at most 1024 threads, got \(33, 32\): 1056'),
+    ((0,), (32,), r'grid of 1 to \(2147483647, 65535, 65535\) in each dimension, got \(0,\)'),
+    ((1, 65_536), (32,), r'grid of .* got \(1, 65536\)'), ((1, 1, 65_536), (32,), r'grid of'),
+    ((2**31,), (32,), 'grid of'), ((1, 1, 1, 1), (32,), 'grid of'),
+    ((1, 1, 2), (32,), r'at most two dimensions on a CPU, got grid \(1, 1, 2\), block \(32,\)')])
+def test_a_launch_that_no_gpu_takes_is_refused(grid, block, said):
+    x = np.ones(8, np.float32)
+    with pytest.raises(ValueError, match=f'^tanh_backward: expected (a )?{said}'):
+        built(CODE).launch('tanh_backward', grid, block, x, x, x.copy(), 8)
+
+
+@needs_compiler
+@pytest.mark.parametrize('grid, block', [((1,), (1024,)), ((1, 1, 1), (1024, 1, 1)), ((1, 65_535), (1,))])
+def test_the_largest_launches_that_a_gpu_takes_pass(grid, block):
+    x, dx = np.full((2, 1), 0.5, np.float32)
+    if grid == (1, 65_535):
+        check_size('f', grid, block)
+    else:
+        built(CODE).launch('tanh_backward', grid, block, x, x, dx, 1)
+        assert dx == 0.375
+
+
+@needs_compiler
+def test_nothing_is_launched_for_an_empty_array(monkeypatch):
+    x, b = np.ones((0, 5), np.float32), np.ones(5, np.float32)
+    monkeypatch.setattr(Kernels, 'launch', lambda *_: pytest.fail('a launch of no block is an error on a GPU'))
+    twins = built(CODE)
+    assert twins.bias_tanh(x, b).shape == twins.tanh_backward(x, x).shape == (0, 5)
+    twins.uniform(np.ones(0, np.float32), 0, 0, 0, 0, 0)
+    assert twins.bias_tanh_backward_(x[:, :0], x[:, :0], None).shape == (0, 0)
+
+
+@pytest.mark.parametrize('parameter', ['double rate', 'float* x /* n */', 'float* __restrict__ x', 'int n /* n */'])
+def test_a_parameter_that_cannot_be_read_is_named(parameter):
+    with pytest.raises(ValueError, match=f'f: expected a parameter such as .* got "{re.escape(parameter)}"'):
+        parameters(f'extern "C" __global__ void f({parameter}, int n) {{')
+
+
+def test_only_arrays_that_a_kernel_can_take_go_to_a_kernel():
+    x = np.ones((4, 6), np.float32)
+    assert eligible((x, None, 0.5, x.astype(np.uint8), np.float32, np.dtype('float32'), (x, x[:2])))
+    for wrong in (x.astype(np.float64), x.astype(np.float16), x[:, ::2], x.T, np.float64, (x, x[:, 1:])):
+        assert not eligible((x, wrong))
+
+
+def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
+    class OnGPU(np.ndarray):
+        __module__ = 'cupy'
+
+    monkeypatch.setitem(backend.TWINS, 'cupy', lambda xp: SimpleNamespace(tanh=lambda x: 'kernel'))
+    monkeypatch.setattr(ops, 'array_module', lambda x: np)
+    monkeypatch.setattr(backend, 'array_module', lambda x: np)
+    tanh, x = twin(ops.tanh), np.zeros((2, 3), np.float32)
+    assert tanh(x.view(OnGPU)) == 'kernel' and tanh.__wrapped__ is ops.tanh
+    for other in (x, np.float32(0), x.view(OnGPU).T, x.view(OnGPU).astype(np.float64)):
+        np.testing.assert_array_equal(tanh(other), other)
+
+
+@needs_nvrtc
+def test_nvidias_compiler_takes_every_kernel_for_every_architecture_and_spills_nothing():
+    found, wrong = compiled(own())
+    assert list(found) == list(ARCHITECTURES) and not wrong
+    assert all(set(one) == set(parameters(CODE)) == set(RESOURCES) for one in found.values())
+    assert [name for name, stated in RESOURCES.items() if len(stated) > 2] == ['normal']
+
+
+@needs_nvrtc
+def test_the_compile_check_can_fail():
+    with pytest.raises(ValueError, match='identifier "y" is undefined'):
+        nvrtc.resources(NVRTC, 'extern "C" __global__ void f(float* x) { x[0] = y; }', 'sm_90')
+    greedy = ''.join(f'float a{i} = x[{i}];' for i in range(200)) + '__syncthreads();' + ''.join(
+        f'x[threadIdx.x + {i}] = a{i} * a{(i * 7 + 3) % 200};' for i in range(200))
+    code = f'extern "C" __global__ void __launch_bounds__(1024) f(volatile float* x) {{ {greedy} }}'
+    (registers, _, spilled), = nvrtc.resources(NVRTC, code, 'sm_90').values()
+    assert registers <= 64 and spilled > 0

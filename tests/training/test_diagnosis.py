@@ -1,0 +1,137 @@
+"""Runs that go wrong are told so, where and why; runs that go well are not."""
+
+import numpy as np
+import pytest
+
+from minigan.storage import checkpoint
+from minigan.training import diagnosis, run
+from minigan.training.config import Config
+from minigan.training.diagnosis import NotFinite
+from minigan.training.run import train
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def poison(monkeypatch, at, harm):
+    """Harm the game's numbers at the beginning of step `at`."""
+    step = run.Game.step
+
+    def step_harmed(self, t):
+        if t == at:
+            harm(self)
+        return step(self, t)
+    monkeypatch.setattr(run.Game, 'step', step_harmed)
+
+
+def put(array, i, value):
+    array[i] = value
+
+
+HARM = {
+    'a weight of G': (lambda game: put(game.G.theta, 30_000, np.nan), r'G, output of layer 4, Dense\(256 -> 512'),
+    'a weight of D': (lambda game: put(game.D.theta, 7, np.inf), r'D, output of layer 1, Dense\(64 -> 512\)'),
+    "a moment of D's Adam": (lambda game: put(game.optimizer_D.v, 40_000, np.inf), r"D, Adam's v of 4.Dense.W"),
+    "a moment of G's Adam": (lambda game: put(game.optimizer_G.m, 200, np.nan), r'G, 1.Dense.W: 1 of 25600'),
+}
+
+
+@pytest.mark.parametrize('harm', HARM)
+@pytest.mark.parametrize('at', [0, 25, 43, 44, 61])
+def test_a_number_that_is_not_finite_is_found_in_the_step_and_tensor_where_it_appears(monkeypatch, harm, at):
+    what, message = HARM[harm]
+    poison(monkeypatch, at, what)
+    with pytest.raises(NotFinite, match=f'step {at}: {message}.*infinite or undefined. run/last.npz holds step 0'):
+        train(Config(epochs=2, batch=32, save_every=1e6, out='run'), quiet=True)
+    arrays, _ = checkpoint.load('run')
+    assert arrays['run.t'] == 0
+
+
+def test_a_checkpoint_is_never_written_with_them(monkeypatch):
+    poison(monkeypatch, 13, HARM['a weight of G'][0])
+    with pytest.raises(NotFinite, match='step 13: G, output of layer 4.* run/last.npz holds step 13. '):
+        train(Config(epochs=1, save_every=0.0, out='run'), quiet=True)
+    assert all(np.isfinite(array).all() for array in checkpoint.load('run')[0].values())
+    assert checkpoint.load('run')[0]['run.t'] == 13
+
+
+def test_the_best_epoch_so_far_is_kept(monkeypatch):
+    poison(monkeypatch, 60, HARM['a weight of G'][0])
+    with pytest.raises(NotFinite, match='step 60'):
+        train(Config(epochs=2, batch=32, out='run'), quiet=True)
+    assert checkpoint.load('run/best.npz')[0]['run.t'] == 44
+
+
+def test_a_derivative_is_named(monkeypatch):
+    from minigan.layers import LeakyReLU
+    backward = LeakyReLU.backward
+    monkeypatch.setattr(LeakyReLU, 'backward', lambda self, dy, **options: backward(self, dy, **options) * np.inf)
+    with pytest.raises(NotFinite, match=r'step 0: D, derivative with .* input of layer 5, LeakyReLU\(0.2\)'):
+        train(Config(epochs=1, out='run'), quiet=True)
+
+
+def test_a_rate_that_is_far_too_large_is_told_so(capsys):
+    from minigan.cli import main
+    assert main(['train', '--learning-rate-D', '1e20', '--epochs', '1', '-o', 'run']) == 1
+    error = capsys.readouterr().err
+    assert 'numbers overflow; repeating steps 0 to 0 to see where' in error
+    assert error.splitlines()[-1].startswith('minigan: error: step 0: D, output of layer')
+    assert 'Smaller learning rates' in error and 'Warning' not in error
+
+
+def test_watching_leaves_the_layers_as_they_were():
+    dataset = run.data.load('digits')
+    recipe = run.RECIPES['default']
+    game = run.build_game(Config().resolve(recipe, dataset), recipe, dataset)
+    diagnosis.find_not_finite(game, range(3))
+    assert game.optimizer_G.t == 3
+    for thing in (*game.G.layers, *game.D.layers, game.optimizer_G, game.optimizer_D):
+        assert not {'forward', 'backward', 'step'} & vars(thing).keys()
+
+
+def warned(capsys, **choices):
+    train(Config(out='run', batch=32, samples_every=10**6, **choices))
+    return [line for line in capsys.readouterr().err.replace('\r', '\n').splitlines() if 'warning' in line]
+
+
+def test_the_articles_configuration_is_told_that_D_has_won(capsys):
+    first, *others = warned(capsys, network='article', epochs=30)
+    assert not others
+    assert first.startswith('minigan: warning: D has won: for 1012 steps D(x) > 0.85 and D(G(z)) < 0.05 (at step ')
+    assert '--network default' in first and '--learning-rate-D' in first
+
+
+def test_the_default_is_told_nothing(capsys):
+    assert warned(capsys, epochs=30) == []
+
+
+def test_a_G_that_learns_far_too_fast_collapses_and_is_told_so(capsys):
+    lines = warned(capsys, learning_rate_G=0.4, epochs=60)
+    for name in ('D has won', "G's gradient has vanished", 'the samples have collapsed'):
+        assert sum(line.startswith(f'minigan: warning: {name}: for ') for line in lines) == 1, name
+    assert len(lines) == 3
+
+
+def rows(*states, steps=100):
+    usual = {'train_D_x': 0.6, 'train_D_G_z': 0.4, 'gradient_norm_G': 1.0, 'spread': 0.9}
+    return [{**usual, **state, 'step': (i + 1) * steps} for i, state in enumerate(states)]
+
+
+WON = {'train_D_x': 0.99, 'train_D_G_z': 0.01}
+
+
+@pytest.mark.parametrize('state, name', [(WON, 'D has won'), ({'gradient_norm_G': 1e-4}, "G's gradient has vanished"),
+                                         ({'spread': 0.1}, 'the samples have collapsed')])
+def test_a_state_must_last(state, name):
+    assert diagnosis.warnings(rows({}, *[state] * 10)) == {}
+    assert list(diagnosis.warnings(rows({}, *[state] * 11))) == [name]
+    assert diagnosis.warnings(rows({}, *[state] * 10, {}, *[state] * 10)) == {}
+    assert list(diagnosis.warnings(rows({}, *[state] * 11, {}, {}))) == [name]  # it is not taken back
+    assert f'{name}: for 1000 steps ' in diagnosis.warnings(rows({}, *[state] * 30))[name]
+    assert '(at step 1200: ' in diagnosis.warnings(rows({}, *[state] * 30))[name]
+
+
+def test_nothing_is_said_of_nothing():
+    assert diagnosis.warnings([]) == {}

@@ -1,0 +1,96 @@
+"""The log can be read at any moment, by a spreadsheet and by TensorBoard's own reader."""
+
+import csv
+import io
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minigan.training import log, run
+from minigan.training.config import Config
+from minigan.training.run import resume, train
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(n):
+    return [{'epoch': i, 'step': 44 * i, **{name: i + 0.123456789 for name in log.COLUMNS[2:]}}
+            for i in range(1, n + 1)]
+
+
+def test_the_table_has_a_row_an_epoch(tmp_path):
+    log.write_csv(tmp_path / 'log.csv', rows(3))
+    with open(tmp_path / 'log.csv', newline='') as file:
+        found = list(csv.DictReader(file))
+    assert [list(row) for row in found] == [list(log.COLUMNS)] * 3
+    assert [(row['epoch'], row['step'], row['seconds']) for row in found] == [
+        ('1', '44', '1.12346'), ('2', '88', '2.12346'), ('3', '132', '3.12346')]
+
+
+def test_the_log_goes_into_a_checkpoint_and_comes_back():
+    for n in (0, 3):
+        back = log.as_rows(log.as_array(rows(n)))
+        assert back == rows(n) and all(type(row['epoch']) is type(row['step']) is int for row in back)
+
+
+def test_after_each_epoch_the_file_is_whole(monkeypatch):
+    seen, finish = [], run.Run._finish_epoch
+
+    def finish_and_read(self, board):
+        finish(self, board)
+        with open('run/log.csv', newline='') as file:
+            seen.append([int(row['epoch']) for row in csv.DictReader(file)])
+    monkeypatch.setattr(run.Run, '_finish_epoch', finish_and_read)
+    train(Config(epochs=3, batch=300, out='run'), quiet=True)
+    assert seen == [[1], [1, 2], [1, 2, 3]]
+
+
+def read_tensorboard():
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator('run/tensorboard', size_guidance={'images': 0, 'scalars': 0})
+    events.Reload()
+    return events
+
+
+def test_tensorboard_reads_what_the_table_says_and_the_pictures():
+    pytest.importorskip('tensorboard', reason="pip install -e '.[test]'")
+    train(Config(epochs=3, batch=300, samples_every=2, tensorboard=True, out='run'), quiet=True)
+    events = read_tensorboard()
+    assert set(events.Tags()['scalars']) == set(log.COLUMNS[2:]) and events.Tags()['images'] == ['samples']
+    with open('run/log.csv', newline='') as file:
+        table = list(csv.DictReader(file))
+    for name in log.COLUMNS[2:]:
+        scalars = events.Scalars(name)
+        assert [event.step for event in scalars] == [int(row['step']) for row in table] == [4, 8, 12]
+        np.testing.assert_allclose([event.value for event in scalars], [float(row[name]) for row in table], rtol=1e-5)
+    images = events.Images('samples')
+    assert [image.step for image in images] == [4, 8, 12]
+    picture = Image.open('run/samples/epoch-0003.png')
+    assert (images[-1].width, images[-1].height) == picture.size
+    np.testing.assert_array_equal(Image.open(io.BytesIO(images[-1].encoded_image_string)), picture)
+
+
+def test_steps_that_a_resumed_run_repeats_are_not_there_twice(monkeypatch):
+    pytest.importorskip('tensorboard', reason="pip install -e '.[test]'")
+    train(Config(epochs=2, batch=300, tensorboard=True, out='run'), quiet=True)
+    before = open('run/last.npz', 'rb').read()
+    resume('run', epochs=4, quiet=True)
+    with open('run/last.npz', 'wb') as file:  # as if killed after epoch 4, with a checkpoint of epoch 2
+        file.write(before)
+    resume('run', epochs=3, quiet=True)
+    assert [event.step for event in read_tensorboard().Scalars('train_V')] == [4, 8, 12]
+
+
+def test_without_tensorboard_nothing_is_begun(monkeypatch):
+    for name in [name for name in sys.modules if name.split('.')[0] == 'tensorboard']:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'tensorboard', None)
+    with pytest.raises(ValueError, match=r"the package is not installed; pip install -e '.\[tensorboard\]'"):
+        train(Config(tensorboard=True, out='run'), quiet=True)
+    assert os.listdir() == []
