@@ -14,7 +14,7 @@ from minigan.selftest import compare_training
 from minigan.streams import Streams
 from minigan.training import Config, build_game, resume, train
 
-README = (Path(__file__).parents[1] / 'README.md').read_text()
+README = (Path(minigan.__file__).parent / 'gpu' / 'README.md').read_text(encoding='utf-8')
 # large steps would carry rounding far, and a schedule would end with the shorter run
 GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
 
@@ -62,7 +62,7 @@ def test_a_step_takes_at_most_60_launches_and_nobody_waits(cupy):
 
 
 def test_what_fusing_saves(cupy, monkeypatch):
-    """The table in the README: pytest -s tests/test_device.py -k saves"""
+    """The table in minigan/gpu/README.md: pytest -s tests/test_device.py -k saves"""
     found = {'fused layers': usual(cupy)}
     monkeypatch.setattr('minigan.net.fuse', lambda layers: layers)
     found['a kernel for each operation that has one'] = usual(cupy)
