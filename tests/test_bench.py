@@ -5,6 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bench_mixtures
+import bench_ops
+import bench_quality
+import bench_scaling
+import bench_step
+import bench_train
+import candidates
+import gpu
+import harness
 import numpy as np
 import pytest
 
@@ -12,17 +21,6 @@ from minigan import kernels, ops, selftest
 from minigan.kernels import SOURCE, parameters
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / 'bench'))
-
-import bench_mixtures  # noqa: E402
-import bench_ops  # noqa: E402
-import bench_quality  # noqa: E402
-import bench_scaling  # noqa: E402
-import bench_step  # noqa: E402
-import bench_train  # noqa: E402
-import candidates  # noqa: E402
-import gpu  # noqa: E402
-import harness  # noqa: E402
 
 
 class Same:

@@ -1,18 +1,14 @@
 """The layers that judge gradcheck are correct, by complex steps; their errors are real; gradcheck tells them apart."""
 
 import sys
-from pathlib import Path
 
+import bench_gradcheck
+import families  # noqa: F401
 import numpy as np
 import pytest
+from planted import FAMILIES, correct, planted, real, wrong
 
 from minigan import Net, Streams
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'bench'))
-
-import bench_gradcheck  # noqa: E402
-import families  # noqa: E402, F401
-from planted import FAMILIES, correct, planted, real, wrong  # noqa: E402
 
 STEP = 1e-30     # the imaginary part has no difference to cancel in
 ENTRIES = 60     # of each array, at most
