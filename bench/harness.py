@@ -24,6 +24,7 @@ from minigan.storage.files import replacing
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
+README = ROOT / 'bench' / 'README.md'  # where the tables stand
 REST = 0.1  # seconds after a block of several threads, until those of its libraries have stopped spinning
 PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy-cuda12x',
             'cupy-cuda13x')
@@ -236,17 +237,16 @@ def markdown(head, rows):
 
 
 def span(readme, name):
-    """(start, end) of the text between a table's two markers in the README."""
+    """(start, end) of the text between a table's two markers in bench/README.md."""
     found = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', readme, re.DOTALL)
     return found.span(1)
 
 
 def publish(name, table):
-    """Put a table into the README, between its markers."""
-    path = ROOT / 'README.md'
-    text = path.read_text()
+    """Put a table into bench/README.md, between its markers."""
+    text = README.read_text(encoding='utf-8')
     start, end = span(text, name)
-    path.write_text(f'{text[:start]}{table}\n{text[end:]}')
+    README.write_text(f'{text[:start]}{table}\n{text[end:]}', encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -1,29 +1,55 @@
-"""The README's programs run and print what it says; its commands, tables and files exist."""
+"""Every README: programs print what they say; commands, links, files and headings exist; numbers are in the tables."""
 
-import ast
 import contextlib
 import io
 import re
 import shlex
 from pathlib import Path
 
+import bench_changes
 import pytest
 
 from minigan import Game
-from minigan.cli import _parser
-from minigan.training.config import Config
-from minigan.training.run import train
+from minigan.cli.options import parser
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / 'README.md').read_text()
-PROGRAMS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+SKIPPED = {'build', 'mutants', 'runs'}  # and what begins with a dot
 
 
-@pytest.mark.parametrize('program', PROGRAMS, ids=range(len(PROGRAMS)))
+def readmes():
+    """path from the root -> text."""
+    paths = [path.relative_to(ROOT) for path in ROOT.rglob('README.md')]
+    return {path.as_posix(): (ROOT / path).read_text(encoding='utf-8') for path in sorted(paths)
+            if not any(part in SKIPPED or part.startswith('.') for part in path.parts)}
+
+
+def blocks(text, language):
+    """The code blocks in one language."""
+    return re.findall(rf'^```{language}\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+
+
+def table(text, first):
+    """row -> column -> cell, of the table whose head begins with this."""
+    lines = text[text.index(f'| {first} |'):].split('\n\n')[0].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|'))
+    return {row[0]: dict(zip(head[1:], row[1:])) for row in rows}
+
+
+def anchors(text):
+    """The headings, as GitHub links to them."""
+    headings = re.findall(r'^#+ (.*)$', re.sub(r'^```.*?^```$', '', text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+READMES = readmes()
+README, BENCH, CHECKS = (READMES[path] for path in ('README.md', 'bench/README.md', 'minigan/checks/README.md'))
+PROGRAMS = [(path, program) for path, text in READMES.items() for program in blocks(text, 'python')]
+SWISH = next(program for _, program in PROGRAMS if 'class Swish' in program)
+
+
+@pytest.mark.parametrize('program', [program for _, program in PROGRAMS], ids=[path for path, _ in PROGRAMS])
 def test_a_program_prints_what_its_comments_say(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if 'runs/digits-default' in program:  # what the first command leaves
-        train(Config(epochs=1), quiet=True)
     expected = re.findall(r'^print\(.*?\) +# (.*)$', program, re.MULTILINE)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
@@ -34,28 +60,27 @@ def test_a_program_prints_what_its_comments_say(program, tmp_path, monkeypatch):
         assert line == says or says == 'both numbers, the error and the worst entry' and 'expected' in line
 
 
-def test_the_other_programs_about_layers_do_what_the_text_says():
-    program = next(program for program in PROGRAMS if 'class Swish' in program)
-    others = re.findall(r'```py\n(.*?)```', README[README.index('## Check a layer'):], re.DOTALL)
-    laws, blocks, function = others[:3]
+def test_the_programs_about_layers_and_functions_do_what_the_text_says():
+    laws, layers, function = blocks(CHECKS, 'py')
     names = {}
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(program, names)
+        exec(SWISH, names)
     exec(laws, names)
     names['test_leaky_relu']()
     with pytest.raises(AssertionError, match=r'1\.Swish\.a .* wrong'):
         names['test_swish']()
-    exec(blocks, names)
-    exec(function, names)
-    assert names['block'].layers and 'check(lambda' in function
+    exec(layers, {})
+    exec(function, {})
+    assert 'gradcheck(block' in layers and 'check(lambda' in function
 
 
 def test_every_minigan_command_is_one_that_the_program_knows():
-    commands = re.findall(r'`minigan ([^`]*)`', README)
-    assert len(commands) > 12 and {'train', 'sample', 'interpolate', 'inspect'} < {one.split()[0] for one in commands}
+    commands = re.findall(r'`minigan ([^`]*)`', ' '.join(READMES.values()))
+    assert {command.split()[0] for command in commands} == {
+        'train', 'sample', 'interpolate', 'evaluate', 'inspect', 'gradcheck', 'theory', 'selftest', 'kernelcheck'}
     for command in commands:
         if '--help' not in command:
-            _parser().parse_args(shlex.split(command))
+            parser().parse_args(shlex.split(command))
 
 
 def test_the_lines_of_algorithm_1_are_the_codes():
@@ -66,22 +91,50 @@ def test_the_lines_of_algorithm_1_are_the_codes():
         assert line in code
 
 
-def test_each_file_imports_only_from_those_before_it():
-    table = README[README.index('from the bottom up'):README.index('## Check a layer')]
-    order = [*re.findall(r'`(\w+)\.py`', table), '__main__']
-    assert sorted([*order, '__init__']) == sorted(path.stem for path in (ROOT / 'minigan').glob('*.py'))
-    for module in order:
-        tree = ast.parse((ROOT / 'minigan' / f'{module}.py').read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] == 'minigan':
-                names = node.module.split('.')[1:] or [alias.name for alias in node.names]
-                for name in names:
-                    assert order.index(name) < order.index(module), f'{module} imports {name}'
+def test_the_first_page_is_short_and_has_two_commands_to_paste():
+    assert len(README.splitlines()) <= 180
+    assert [len(block.splitlines()) for block in blocks(README, 'sh')] == [1, 1]  # and so .ci/run finds two
 
 
-def test_every_file_that_is_named_exists():
-    files = re.findall(r'\]\((?!http|#)([^)]*)\)', README) + re.findall(r'(?:bench|tests)/\w+\.py', README)
-    files += [f'minigan/{name}' for name in re.findall(r'`(\w+\.py)`', README)]
-    assert len(files) > 10
+@pytest.mark.parametrize('path', READMES)
+def test_every_link_leads_to_a_file_and_to_a_heading_of_it(path):
+    folder = (ROOT / path).parent
+    for link in re.findall(r'\]\((?!https?:)([^)]*)\)', READMES[path]):
+        target, _, anchor = link.partition('#')
+        file = (folder / target).resolve() if target else ROOT / path
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(file.read_text(encoding='utf-8')), link
+
+
+@pytest.mark.parametrize('path', READMES)
+def test_every_file_that_is_named_exists(path):
+    """In the README's own folder, or in one that this lies in. A name in capitals stands for a file of the reader's."""
+    text, folder = re.sub(r'\[[^]]*\]\([^)]*\)', '', READMES[path]), (ROOT / path).parent
+    around = [one for one in (folder, *folder.parents) if one.is_relative_to(ROOT)]
+    files = [name for name in re.findall(r'[\w./-]+\.(?:py|cu|h|cfg)\b', text) if not Path(name).stem.isupper()]
+    files += re.findall(r'(?<![\w./])(?:minigan|tests|bench)/[\w./-]*\w', text)
     for name in files:
-        assert (ROOT / name).exists(), name
+        assert any((one / name).exists() for one in around), name
+
+
+def test_the_numbers_on_the_first_page_are_those_of_the_tables():
+    chosen, measured = table(README, ''), table(BENCH, '')
+    assert len(chosen) == 5
+    for name, row in chosen.items():
+        assert row == {column: measured[name][column] for column in row}
+    steps = table(BENCH, 'threads, batch')
+    for name in ('PyTorch eager', 'JAX jit'):
+        ratios = sorted(steps[name].values(), key=float)
+        assert f'{ratios[0]} to {ratios[-1]}' in README.replace('\n', ' ')
+
+
+def test_every_marked_table_belongs_to_a_benchmark():
+    begun, ended = (re.findall(rf'^<!-- {slash}(\w+) -->$', BENCH, re.MULTILINE) for slash in ('', '/'))
+    assert begun == ended and len(begun) == len(set(begun)) >= 6
+    assert all((ROOT / 'bench' / f'{name}.py').exists() for name in begun)
+    assert not any('<!--' in text for path, text in READMES.items() if path != 'bench/README.md')
+
+
+def test_the_table_of_changes_has_the_changes():
+    assert list(table(BENCH, 'change, on top of the ones above')) == [
+        *(name for name, _ in bench_changes.changes()), 'real training images']

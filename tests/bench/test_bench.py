@@ -163,7 +163,7 @@ def test_the_laws_of_scaling_are_found_again():
                                              (bench_train, ['train-digits', 'train-mnist']),
                                              (bench_quality, ['quality']), (bench_mixtures, ['mixtures'])])
 def test_the_readmes_table_is_what_was_measured(module, results):
-    readme = (ROOT / 'README.md').read_text()
+    readme = harness.README.read_text(encoding='utf-8')
     start, end = harness.span(readme, module.__name__)
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
 

@@ -1,4 +1,4 @@
-"""The article's errors, executed: its form fails, the right one holds. Numbers are those of the README's table."""
+"""The article's errors, executed: its form fails, the right one holds. Numbers are those of tests/README.md."""
 
 import numpy as np
 import pytest

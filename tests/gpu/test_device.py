@@ -18,7 +18,9 @@ from minigan.training.config import Config
 from minigan.training.on_gpu import STEPS, compare_training
 from minigan.training.run import build_game, resume, train
 
-README = (Path(__file__).parents[2] / 'README.md').read_text()
+<<<<<<< HEAD:tests/gpu/test_device.py
+=======
+>>>>>>> readmes:tests/test_device.py
 # large steps would carry rounding far, and a schedule would end with the shorter run
 GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
 
@@ -66,7 +68,7 @@ def test_a_step_takes_at_most_60_launches_and_nobody_waits(cupy):
 
 
 def test_what_fusing_saves(cupy, monkeypatch):
-    """The table in the README: pytest -s tests/test_device.py -k saves"""
+    """The table in minigan/gpu/README.md: pytest -s tests/test_device.py -k saves"""
     found = {'fused layers': usual(cupy)}
     monkeypatch.setattr('minigan.gpu.fusion.fuse', None)
     found['a kernel for each operation that has one'] = usual(cupy)
