@@ -18,9 +18,7 @@ from minigan.training.config import Config
 from minigan.training.on_gpu import STEPS, compare_training
 from minigan.training.run import build_game, resume, train
 
-<<<<<<< HEAD:tests/gpu/test_device.py
-=======
->>>>>>> readmes:tests/test_device.py
+README = (Path(minigan.__file__).parent / 'gpu' / 'README.md').read_text(encoding='utf-8')
 # large steps would carry rounding far, and a schedule would end with the shorter run
 GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
 
