@@ -88,7 +88,7 @@ class Net:
 
     def __setattr__(self, name, value):
         if name in BUFFERS and value is not getattr(self, name, value):  # `theta += 1` hands back the same array
-            raise AttributeError(f'{self.name}: the layers hold views into {name}; assign with {self.name}.{name}[...] =')
+            raise AttributeError(f'{self.name}: layers hold views into {name}; assign with {self.name}.{name}[...] =')
         object.__setattr__(self, name, value)
 
     def __setstate__(self, attributes):  # a deep copy, or one out of a pickle: its layers' views are still to be made

@@ -340,7 +340,8 @@ def clip_norm_(dtheta, *, limit):
     dtheta: (n,), of all parameters of a net. Pascanu et al. 2013, Algorithm 1.
     """
     length, s = norm(dtheta)
-    dtheta *= s * array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))
+    dtheta *= s
+    dtheta *= array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))  # in all, min(1, limit s / length)
 
 
 def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):

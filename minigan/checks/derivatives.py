@@ -10,6 +10,9 @@ u = v: no check can then tell J from its transpose. So both come from a stream t
 """
 
 import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
 
 import numpy as np
 
@@ -44,9 +47,20 @@ class Report(list):
         head = f'{"":{width}} {"expected":>15} {"got":>15} {"error":>9}'
         return '\n'.join([head, *(row.line(width) for row in self)])
 
+    __repr__ = __str__
 
-def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance=TOLERANCE['float64']['any'], step=None,
-          full=False):
+    def _repr_html_(self):  # what a notebook shows
+        table = [('', 'expected', 'got', 'error', 'verdict', '')]
+        for row in self:
+            verdict = row.verdict if row.verdict == 'ok' else row.verdict.upper()
+            table.append((row.name, f'{row.expected:.8g}', f'{row.got:.8g}', f'{row.error:.1e}', verdict, row.why))
+        lines = ('<td>' + '</td><td>'.join(map(escape, cells)) + '</td>' for cells in table)
+        return '<table><tr>' + '</tr><tr>'.join(lines) + '</tr></table>'
+
+
+def check(forward: Callable, backward: Callable, inputs: dict[str, np.ndarray], *, seed: int = 0,
+          directions: int = DIRECTIONS, tolerance: float = TOLERANCE['float64']['any'], step: float | None = None,
+          full: bool = False) -> Report:
     """The check itself, for any function of float64 arrays that can be changed in place.
 
     inputs: name -> array. forward() -> y from the arrays' present values. backward(u) -> {name: derivative of <u, y>}.
@@ -194,7 +208,7 @@ def _outcomes(u, lines, backward, inputs, tolerance, steps):
             for line in lines[name]:
                 row = broken(name, wrong) if wrong else compare(name, line, u, da, tolerance=tolerance, steps=steps)
                 if masked and row.verdict == 'wrong':
-                    row.verdict, row.why = 'kink', NO_DERIVATIVE
+                    row = replace(row, verdict='kink', why=NO_DERIVATIVE)
                 rows.append((name, (row, u, da, line)))
                 if row.verdict == 'kink':
                     kinked |= line.kinked()
@@ -240,8 +254,7 @@ def _summary(name, outcomes):
     wrong = [outcome for outcome in outcomes if outcome[0].verdict == 'wrong']
     if wrong:
         row, u, da, line = max(wrong, key=lambda outcome: outcome[0].error)
-        row.why = row.why or factor(rows) + worst(line, da, u, row.step)
-        return row
+        return replace(row, why=row.why or factor(rows) + worst(line, da, u, row.step))
     for verdict, whys in (('kink', (NO_DERIVATIVE,)), ('ok', ('',)), ('ok', None), ('kink', None)):
         found = [row for row in rows if row.verdict == verdict and (row.why in whys if whys else row.why != ZERO)]
         if found:

@@ -21,7 +21,7 @@ NO_DERIVATIVE = 'no derivative here or nearby'
 UNSETTLED = 'differences do not settle as the steps shrink, or are not finite'
 
 
-@dataclass
+@dataclass(frozen=True)
 class Finding:
     """The outcome for one array, or for one rule.
 
@@ -121,9 +121,8 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
         expected, got = trusted[t]
         if any(abs(expected) * still > rounding / 10 for still in numbers.keys() - trusted.keys()):
             doubt = np.inf  # forward has steps of its own, larger than rounding
-    row = Finding(name, expected, got, relative(expected, got), 'wrong', step=t)
-    row.verdict, row.why = judge(line, u, row, doubt, moving, curved(numbers), tolerance)
-    return row
+    verdict, why = judge(line, u, (expected, got), doubt, moving, curved(numbers), tolerance)
+    return Finding(name, expected, got, relative(expected, got), verdict, why, t)
 
 
 def curved(numbers):
@@ -135,11 +134,14 @@ def curved(numbers):
     return NOISE * abs(fine) < abs(coarse - middle) < abs(fine) / 2 and abs(middle - fine) < abs(coarse - middle) / 10
 
 
-def judge(line, u, row, doubt, moving, smooth, tolerance):
-    """(verdict, why) for two numbers that differ. doubt: how far the expected one may be off; moving: the size of the
-    outputs that move; smooth: whether they move along a curve."""
-    expected, got, y = abs(row.expected), abs(row.got), np.linalg.norm(u * line.at(0))
-    gap, size, floor = abs(row.expected - row.got), max(expected, got), 256 * ROUNDING * y + UNDERFLOW
+def judge(line, u, pair, doubt, moving, smooth, tolerance):
+    """(verdict, why) for two numbers that differ: pair, the expected one and the one got.
+
+    doubt: how far the expected one may be off; moving: the size of the outputs that move; smooth: whether they move
+    along a curve.
+    """
+    (expected, got), y, gap = np.abs(pair), np.linalg.norm(u * line.at(0)), abs(pair[0] - pair[1])
+    size, floor = max(expected, got), 256 * ROUNDING * y + UNDERFLOW
     if not np.isfinite(gap):
         return 'kink', UNSETTLED
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step

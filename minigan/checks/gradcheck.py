@@ -1,5 +1,7 @@
 """Is a layer right? Its derivatives against central differences (derivatives.py), and the rules of contract.py."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from minigan.checks.contract import broken_rules, lent
@@ -44,10 +46,9 @@ def _check_net(net, x, training, streams, seed, options):
         factor, offset = streams.at('check', STATE).uniform((2, *net.state.shape), np.float64)
         start = net.state * (1 + factor) + offset  # variances stay positive
         for mode in (True, False) if training is None else (training,):
-            rows = _check_mode(net, x, start, mode, streams, seed, options)
-            for row in rows if training is None and not mode else ():
-                row.name += ', evaluation'
-            report += rows
+            suffix = ', evaluation' if training is None and not mode else ''
+            report += [replace(row, name=row.name + suffix)
+                       for row in _check_mode(net, x, start, mode, streams, seed, options)]
         return report
     finally:
         net.theta[...], net.state[...] = kept

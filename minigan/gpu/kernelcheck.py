@@ -95,7 +95,8 @@ def _compare(kernels, parts, names, say):
     for case in cases:
         ok, line = verdict(kernels, case)
         say(line)
-        wrong += [case] * (not ok)
+        if not ok:
+            wrong.append(case)
     return wrong
 
 
