@@ -1,4 +1,4 @@
-"""Second derivatives: what a layer says of J v, checked along a random v.
+"""Second derivatives: a layer's own J v, checked along a random v.
 
 A layer may offer tangent(v), J v at the x of its last forward, and tangent_backward(dt, v), which returns (dx, dv) for
 <dt, J v> and assigns the parameters' derivatives.

@@ -25,7 +25,7 @@ def select_device(name):
     """The array module for device 'cpu', 'cuda' or 'auto', and one line that says what was chosen and why.
 
     'auto' takes the GPU when a kernel really runs there, else the CPU.
-    Raises ValueError for another name, and for 'cuda' when no kernel runs.
+    Raises ValueError for any other name, and for 'cuda' when no kernel runs.
     """
     if name not in DEVICES:
         raise ValueError(f"device: expected one of {DEVICES}, got {name!r}")

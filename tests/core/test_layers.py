@@ -221,3 +221,25 @@ def test_the_settings_of_a_layer_of_ones_own_become_pythons_numbers_too():
 def test_a_width_that_is_numpys_shows_as_a_number():
     assert repr(Dense(np.int64(4), np.int64(3))) == 'Dense(4 -> 3)'
     assert net_of(Dense(np.int64(4), np.int64(3)), BatchNorm(np.int64(3))).theta.size == 21
+
+
+def test_a_parameter_that_is_one_number_stays_a_view():
+    class Shift(Layer):
+        shapes = {'c': ()}
+
+        def init(self, rng):
+            self.c[...] = 1
+
+        def forward(self, x, *, training, rng):
+            return x + self.c
+
+        def backward(self, dy, *, param_grads, input_grad):
+            self.dc[...] = dy.sum()
+            return dy
+
+    net = net_of(Shift())
+    net.layers[0].c += 2
+    net.theta += 1
+    assert net.theta == 4 == net.layers[0].c and net.layers[0].c.base is not None
+    report = gradcheck(net, normal((5, 4)))
+    assert report.ok, report

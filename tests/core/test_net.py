@@ -103,7 +103,7 @@ def test_two_forwards_before_a_backward_raise():
     net = make()
     net.forward(X)
     for again in (net.forward, net):
-        with pytest.raises(RuntimeError, match=r'G: a second forward .* call G.drop_cache\(\), .* G\(x\), which keeps'):
+        with pytest.raises(RuntimeError, match=r'G: a second forward .*call G.drop_cache\(\)\. .*G\(x\), which keeps'):
             again(X)
     net.drop_cache()
     net(X)
