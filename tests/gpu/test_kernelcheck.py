@@ -125,7 +125,7 @@ def test_all_that_is_missing_is_said_at_once(example, quick, capsys):
     assert main(['kernelcheck', path]) == 1
     lines = problems(capsys.readouterr().out)
     assert [line[:24] for line in lines] == ['softsign: no twin: expec', 'softsign: no traffic: ex',
-                                             'softsign_backward: anoth']
+                                             'softsign_backward: a dif']
     assert lines[2] == ('softsign_backward: a different signature: expected a twin softsign_backward(dy, x), as its '
                         'specification, got softsign_backward(dx, x)')
 
