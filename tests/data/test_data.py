@@ -113,7 +113,8 @@ BAD_IDX = {
     'damaged gzip': (gzip.compress(IDX)[:12] + b'\xff' * 9 + gzip.compress(IDX)[21:], 'expected a whole gzip file'),
     'gzip of garbage': (gzip.compress(b'hello world'), 'got magic 68656c6c'),
     'gzip of nothing': (gzip.compress(b''), 'got an empty file'),
-    'labels in place of images': (idx(np.arange(5, dtype=np.uint8)), r'expected train-images of unsigned bytes with 3 axes, got shape \(5,\)'),
+    'labels in place of images': (idx(np.arange(5, dtype=np.uint8)),
+                                  r'expected train-images of unsigned bytes with 3 axes, got shape \(5,\)'),
     'too few': (idx(images(5)), r'expected at least 10 images .* got 5'),
     'no pixels': (idx(images(20, 0)), r'of at least one pixel, got 20 of shape \(0, 3\)'),
 }
@@ -266,7 +267,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.address = f'https://localhost:{self.server_port}'
         monkeypatch.setattr(mnist, 'MIRRORS', (f'{self.address}/first/', f'{self.address}/second/'))
         files = write_folder(folder / 'source')
-        monkeypatch.setattr(mnist, 'FILES', {name: hashlib.sha256(idx(files[name])).hexdigest() for name in mnist.FILES})
+        monkeypatch.setattr(mnist, 'FILES', {name: hashlib.sha256(idx(files[name])).hexdigest()
+                                              for name in mnist.FILES})
         self.files = {f'{name}.gz': gzip.compress(idx(array)) for name, array in files.items()}
         self.answers, self.asked, self.stop = {'first': send, 'second': send}, [], threading.Event()
 
@@ -330,7 +332,7 @@ FAULTS = {  # what a mirror answers, and what is said of it
                    'expected a whole gzip file|IncompleteRead'),
     'cut short': (lambda handler, content: send(handler, content[:-20]), 'expected a whole gzip file'),
     'other content': (lambda handler, content: send(handler, gzip.compress(IDX)), 'expected content of SHA-256'),
-    'too much': (lambda handler, content: send(handler, bytes(data.DOWNLOAD_LIMIT + 1)), 'expected at most 16777216'),
+    'too much': (lambda handler, content: send(handler, bytes(mnist.DOWNLOAD_LIMIT + 1)), 'expected at most 16777216'),
     'a bomb': (lambda handler, content: send(handler, gzip.compress(IDX + bytes(10**7))),
                'expected 144 bytes'),
     'no answer': (lambda handler, content: handler.server.stop.wait(), 'timed out'),

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from minigan.storage import archive
+from minigan.storage import archive, files
 from minigan.training import inspection, run
 from minigan.training.config import Config
 from minigan.training.run import resume, train
@@ -283,14 +283,14 @@ def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monke
     train(small(out='whole'), quiet=True)
     train(small(epochs=2, samples_every=1), quiet=True)
     before = content('run')
-    os.symlink('/dev/full', f'run/{name}.{os.getpid()}.unfinished')
-    clean_up = run.Path.unlink
-    monkeypatch.setattr(run.Path, 'unlink', lambda path, **options: None)  # or the trap would be cleared away
+    full = f'{name}.{os.getpid()}.unfinished'
+    monkeypatch.setattr(files, 'open', raising=False, value=lambda path, mode, **options: (
+        open('/dev/full', 'w' + mode[1:], **options) if str(path).endswith(full) else open(path, mode, **options)))
     assert main(['train', '--resume', 'run', '--epochs', '4', '--save-every', '0']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert 'No space left on device' in error and name in error
     assert error.endswith(f'Step {archive.load("run")[0]["run.t"]} is safe: minigan train --resume run')
-    monkeypatch.setattr(run.Path, 'unlink', clean_up)
+    monkeypatch.delattr(files, 'open')
     if name == 'last.npz':
         assert content('run') == before
     resume('run', epochs=4, quiet=True)
