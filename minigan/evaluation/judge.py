@@ -85,7 +85,7 @@ def evaluate(run, *, n=N, seed=0, source=None, quiet=False):
             'unlabelled': dataset.unlabelled if not dataset.labels else None,
             'classifier_right': judge.classifier.right if judge.classifier else None,
             'columns': {'samples': judge(samples), 'real images': judge.real_images(n),
-                        'k-means': judge.cluster_centres(n), 'published': PUBLISHED.get(dataset.source, {})}}
+                        'k-means': judge.cluster_centres(n), 'published': PUBLISHED.get(dataset.name, {})}}
 
 
 def table(result):
