@@ -55,7 +55,9 @@ def main(arguments=None):
 
 
 def _show_warning(message, *_, **__):
-    print(f'minigan: warning: {_one_line(str(message))}', file=sys.stderr)
+    with suppress(OSError):  # nobody may be listening
+        if sys.stderr:  # None: closed; print would take standard output in its place
+            print(f'minigan: warning: {_one_line(str(message))}', file=sys.stderr)
 
 
 def _one_line(text):
