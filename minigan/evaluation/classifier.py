@@ -1,13 +1,17 @@
 """A classifier of the labelled images, of this package's own layers: what it sees in samples is how they are judged."""
 
+import warnings
+
 import numpy as np
 from tqdm import tqdm
 
-from minigan import data, ops
+from minigan import ops
+from minigan.data import Order
+from minigan.data.mnist import cache_folder
 from minigan.layers import Dense, Dropout, LeakyReLU
 from minigan.net import Net
 from minigan.optim import Adam, linear_decay
-from minigan.storage import checkpoint
+from minigan.storage import archive
 from minigan.storage.files import digest
 from minigan.streams import Streams
 
@@ -45,32 +49,36 @@ def load(dataset, *, quiet=False):
     """
     if dataset.labels is None:
         raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got images alone')
-    key = digest({'images': dataset.train, 'labels': np.asarray(dataset.labels[0], np.int64)}).tobytes().hex()[:16]
-    path = data.cache_folder() / f'classifier-{VERSION}-{key}.npz'
-    net = _net(dataset)
+    key = digest({'images': dataset.train, 'labels': np.asarray(dataset.labels[0], np.int64)})[:16]
+    name, net = f'classifier-{VERSION}-{key}.npz', _net(dataset)
     try:
-        arrays, _ = checkpoint.load(path)
-        net.theta[...] = checkpoint.part(arrays, 'theta', net.theta.shape, np.float32)
+        arrays, _ = archive.load(cache_folder() / name)
+        net.theta[...] = archive.require(arrays, 'theta', net.theta.shape, np.float32)
     except (OSError, ValueError):  # none yet, or a damaged one
         train(net, dataset, quiet=quiet)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(path, {'theta': net.theta}, {'classifier': repr(net), 'data': dataset.name})
+        _keep(name, net, dataset)
     right = np.mean(Classifier(net, None)(_pixels(dataset.test))[1].argmax(axis=1) == dataset.labels[2])
     return Classifier(net, float(right))
+
+
+def _keep(name, net, dataset):
+    """Put the classifier into the cache, if there can be one: the next evaluation is quicker for it."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        archive.save(cache_folder() / name, {'theta': net.theta}, {'classifier': repr(net), 'data': dataset.name})
+    except OSError as error:
+        warnings.warn(f'the classifier could not be kept, and will be trained again next time ({error})', stacklevel=3)
 
 
 def train(net, dataset, *, quiet=False):
     """Adam on the cross-entropy of the training images, at a rate that falls to 0 in a straight line."""
     streams, labels = Streams(0), np.asarray(dataset.labels[0])
     m = min(BATCH, len(dataset.train))
-    per_epoch = len(dataset.train) // m
-    steps = EPOCHS * per_epoch
+    order = Order(len(dataset.train), m, streams)
+    steps = EPOCHS * order.per_epoch
     adam = Adam(net, learning_rate=linear_decay(LEARNING_RATE, steps))
     for t in tqdm(range(steps), 'classifier', disable=quiet, unit='step', mininterval=0.5):
-        epoch, i = divmod(t, per_epoch)
-        if i == 0:
-            order = streams.at('data', epoch).permutation(len(dataset.train))
-        rows = order[i * m:(i + 1) * m]
+        rows = order.rows(t)
         logits = net.forward(_pixels(dataset.train[rows]), rng=streams.at('dropout', t))
         net.backward(ops.softmax_cross_entropy_backward(logits, labels[rows]), input_grad=False)
         adam.step()

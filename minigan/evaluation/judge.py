@@ -6,7 +6,7 @@ import numpy as np
 
 from minigan import data, ops
 from minigan.evaluation import classifier, metrics
-from minigan.storage import checkpoint
+from minigan.storage import archive
 from minigan.storage.generator import load
 from minigan.streams import Streams
 
@@ -76,15 +76,13 @@ def evaluate(run, *, n=N, seed=0, source=None, quiet=False):
     if n < 10:
         raise ValueError(f'n: expected at least 10 samples, got {n}')
     generator = load(run)
-    trained, images = generator.about['config']['data'], generator.about['images']
-    dataset = data.load(trained if source is None else source)
-    if data.digest(dataset) != images['sha256']:
-        raise ValueError(f'data: expected the images that the run was trained with, got others from {dataset.name}')
+    dataset = data.of_run(generator.about, source)
     judge = Judge(dataset, classifier.load(dataset, quiet=quiet) if dataset.labels else None)
     n = min(n, len(dataset.train))
     samples = generator.sample(n, seed=seed).reshape(n, -1)
-    return {'checkpoint': str(checkpoint.find(run)), 'step': generator.step, 'data': dataset.name, 'seed': seed,
+    return {'checkpoint': str(archive.find(run)), 'step': generator.step, 'data': dataset.name, 'seed': seed,
             'samples': n, 'test_images': len(dataset.test),
+            'unlabelled': dataset.unlabelled if not dataset.labels else None,
             'classifier_right': judge.classifier.right if judge.classifier else None,
             'columns': {'samples': judge(samples), 'real images': judge.real_images(n),
                         'k-means': judge.cluster_centres(n), 'published': PUBLISHED.get(dataset.name, {})}}
@@ -107,7 +105,7 @@ def table(result):
         lines += ['', f"The classifier, of minigan's own layers, is right on {result['classifier_right']:.2%} of the "
                       'test images.']
     else:
-        lines += ['', 'The data has no labels, so no classifier: what needs one is left out.']
+        lines += ['', f'There is no classifier ({result["unlabelled"]}), so what needs one is left out.']
     return '\n'.join(lines)
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from minigan.storage.files import replacing
+from minigan.storage.files import atomic_write
 
 GAP = 4  # pixels between two images of a grid
 
@@ -38,14 +38,14 @@ def enlarge(images, zoom):
 
 def save(path, picture):
     """Write a PIL image as PNG, whole or not at all. Raises OSError."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         picture.save(file, 'PNG')
 
 
 def save_animation(path, images, *, seconds=0.08, width=128):
     """Write images (N, height, width[, 3]) in [0, 1] as an endless GIF, each shown for `seconds`. Raises OSError."""
     first, *others = enlarge(images, max(1, width // images.shape[2]))
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
 
 
@@ -75,7 +75,7 @@ def loss_curves(path, rows, objective):
         axes.set_xlabel('epoch')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize='small')
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, dpi=100, format='png')
 
 
@@ -103,7 +103,7 @@ def theory(path, pairs, measured):
     norm.legend(fontsize='small')
     for axes in (answer, norm):
         axes.set_xlabel('steps of D')
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, dpi=100, format='png')
 
 
@@ -128,7 +128,7 @@ def figure_1(path, x, p_data, moments, *, seconds=0.1):
             one.set_xlim(-4, 4)
         frames.append(_rendered(figure))
     first, *others = frames
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
 
 
@@ -143,7 +143,7 @@ def scatter(path, clouds, *, columns=5):
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect='equal')
         outside = (np.abs(samples).max(axis=1) > reach).mean()
         axes.set_title(title + (f', {outside:.0%} outside' if outside else ''), fontsize='medium')
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, dpi=100, format='png')
 
 

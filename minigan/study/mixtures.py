@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
-from minigan.data import Minibatches
+from minigan.data import Order
 from minigan.gan import Game
 from minigan.layers import BatchNorm, Dense, LeakyReLU, Maxout, Noise
 from minigan.net import Net
@@ -91,10 +91,10 @@ def pacgan_game(mixture, seed, *, steps, smoothing=0.0, input_noise=0.0, clip_no
     """
     streams = Streams(seed)
     points = mixture.sample(streams.at('init', 1), POINTS)
-    minibatches = Minibatches(points, BATCH, streams)
+    order = Order(POINTS, BATCH, streams)
     noise = [Noise(linear_decay(input_noise, steps))] if input_noise else []
     G = Net(pacgan_G(), rng=streams.at('init', 0, 0), name='G')
     D = Net([*noise, *pacgan_D()], rng=streams.at('init', 0, 1), name='D')
     adams = [Adam(net, learning_rate=1e-4, beta1=0.8, clip_norm=clip_norm) for net in (G, D)]
-    return Game(G, D, *adams, lambda j: points[minibatches.rows(j)], streams, m=BATCH, n_z=2, update='simultaneous',
+    return Game(G, D, *adams, lambda j: points[order.rows(j)], streams, m=BATCH, n_z=2, update='simultaneous',
                 smoothing=smoothing)

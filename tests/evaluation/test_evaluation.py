@@ -112,7 +112,7 @@ def test_without_labels_what_needs_a_classifier_is_left_out(tmp_path, capsys):
 def test_other_images_than_the_runs_and_too_few_samples_are_refused(run, tmp_path, capsys):
     np.save(tmp_path / 'images.npy', 255 - DIGITS.train.reshape(-1, 8, 8))
     other = str(tmp_path / 'images.npy')
-    for arguments, message in ((['--data', other], 'expected the images that the run was trained with'),
+    for arguments, message in ((['--data', other], 'not the images that this run was trained with'),
                                (['--n', '9'], 'n: expected at least 10 samples, got 9')):
         assert main(['evaluate', str(run), *arguments]) == 2
         error = capsys.readouterr().err

@@ -1,10 +1,12 @@
 """A trained generator is a function of (checkpoint, seed): the same images, however many, in evaluation mode."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import minigan
-from minigan.storage import checkpoint
+from minigan.storage import archive, checkpoint, generator
 from minigan.storage.generator import great_circle
 from minigan.training.config import Config
 from minigan.training.run import train
@@ -32,7 +34,7 @@ def test_the_same_seed_gives_the_same_images_and_more_begin_with_fewer(run):
 
 
 def test_it_computes_what_the_net_computes(run):
-    arrays, about = checkpoint.load(run)
+    arrays, about = archive.load(run)
     G, z = minigan.load(run), np.random.default_rng(0).standard_normal((7, 100)).astype(np.float32)
     np.testing.assert_array_equal(G(z), (checkpoint.net(arrays, about, 'average')(z).reshape(7, 8, 8) + 1) / 2)
     assert (G.step, G.n_z, G.shape, G.about['config']['seed']) == (88, 100, (8, 8), 0)
@@ -77,12 +79,12 @@ def test_a_path_leads_through_the_points_and_back_in_small_steps(run):
 def test_the_great_circle_keeps_the_distance_from_zero_and_turns_evenly():
     a, b = np.random.default_rng(0).standard_normal((2, 100))
     b *= np.linalg.norm(a) / np.linalg.norm(b)
-    z = great_circle(a, b, 10).astype(float)
+    z = great_circle(a, b, np.arange(10) / 10).astype(float)
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), np.linalg.norm(a), rtol=1e-6)
     cosines = (z[:-1] * z[1:]).sum(axis=1) / (a @ a)
     np.testing.assert_allclose(cosines, cosines[0], rtol=1e-5)
     np.testing.assert_allclose(z[0], a, rtol=1e-6)
-    one = great_circle(np.array([2.0]), np.array([-1.0]), 3)  # a z of one number has no circle
+    one = great_circle(np.array([2.0]), np.array([-1.0]), np.arange(3) / 3)  # a z of one number has no circle
     np.testing.assert_allclose(one, [[2], [1], [0]], atol=1e-6)
 
 
@@ -92,6 +94,40 @@ def test_the_great_circle_keeps_the_distance_from_zero_and_turns_evenly():
 def test_impossible_wishes_are_refused(run, ask, message):
     with pytest.raises(ValueError, match=message):
         ask(minigan.load(run))
+
+
+@pytest.mark.parametrize('ask, most', [
+    (lambda G: G.sample(10**9), 10_737_418), (lambda G: G.sample(10_737_419), 10_737_418),
+    (lambda G: G.path(2, 10**8), 10_737_418), (lambda G: G.path(10**9, 2), 10_737_418)])
+def test_more_images_than_a_file_may_hold_are_refused_before_they_are_drawn(run, ask, most, monkeypatch):
+    G = minigan.load(run)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f'expected at most {most} images, .* got'):
+        ask(G)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_drawing_takes_little_more_memory_than_the_images(run):
+    G = minigan.load(run)
+    for draw in (lambda: G.sample(40_000), lambda: G.path(2, 20_000)):
+        tracemalloc.start()
+        images = draw()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < images.nbytes + (24 << 20)
+
+
+def test_a_path_does_not_depend_on_how_many_images_are_computed_together(run, monkeypatch):
+    G = minigan.load(run)
+    whole = G.path(3, 20, seed=1)
+    monkeypatch.setattr(generator, 'AT_ONCE', 7)
+    np.testing.assert_allclose(G.path(3, 20, seed=1), whole, atol=1e-5)
+
+
+def test_its_repr_names_the_network_and_the_step(run):
+    assert repr(minigan.load(run)).startswith('Generator(100 -> 8 x 8, step 88, ')
 
 
 def test_another_file_is_refused_by_name(tmp_path):
