@@ -19,8 +19,8 @@ from minigan.networks import RECIPES
 from minigan.optim import Adam, linear_decay
 from minigan.streams import Streams
 from minigan.study import mixtures
+from minigan.training.build import build_game
 from minigan.training.config import Config
-from minigan.training.run import build_game
 
 X = np.linspace(-8, 8, 4001)  # where densities are compared and integrals taken
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from minigan.backend import array_module
+from minigan.storage import checkpoint
 
 
 class NotFinite(ArithmeticError):
@@ -23,6 +24,20 @@ def find_not_finite(game, steps):
                 for thing, method, check in _checks(net, optimizer, f'step {t}: {net.name}'):
                     stack.enter_context(checked(thing, method, check))
             game.step(t)
+
+
+def explained(error, game, checkpoint_file, t, say):
+    """A NotFinite for the one that was raised at step t: the steps since the checkpoint are repeated and watched."""
+    arrays, _ = checkpoint.load(checkpoint_file)
+    checkpoint.restore(game, arrays)
+    saved = game.optimizer_G.t
+    say(f'numbers overflow; repeating steps {saved} to {t - 1} to see where')
+    try:
+        find_not_finite(game, range(saved, t))
+        found = f'steps {saved} to {t - 1}: {error}'
+    except NotFinite as place:
+        found = place
+    return NotFinite(f'{found}. {checkpoint_file} holds step {saved}. Smaller learning rates keep numbers small')
 
 
 @contextmanager

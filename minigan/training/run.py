@@ -14,32 +14,11 @@ from minigan.storage import checkpoint
 from minigan.storage.files import alone
 from minigan.training.config import RESUMABLE, Config, flag
 from minigan.training.folder import RunFolder, create
-from minigan.training.overflow import NotFinite, find_not_finite
+from minigan.training.overflow import NotFinite, explained
 from minigan.training.progress import Progress
 from minigan.training.signals import Stopped, signals_received
 from minigan.training.state import Run, config_of
 from minigan.training.warnings import Watch
-
-
-def play(run, folder, progress):
-    """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
-    watch = Watch(run.last, run.monitor.rows)
-    with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'), folder.board(run) as board,
-          progress.bar(run.last, run.t) as bar):
-        while run.t < run.last and not received:
-            logits = run.step()
-            bar.update()
-            if run.look_is_due():
-                bar.set_postfix({'epoch': run.epoch(), **run.monitor.look(logits)}, refresh=False)
-            if run.epoch_is_over():
-                row = run.monitor.end_epoch(run.t, run.generator)
-                for warning in watch.read(row):
-                    progress.say(f'warning: {warning}')
-                folder.add_epoch(run, board)
-            if folder.save_is_due(run):
-                folder.save(run)
-        folder.save(run)
-    return received
 
 
 def train(config, *, quiet=False):
@@ -55,7 +34,7 @@ def train(config, *, quiet=False):
     folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
     with alone(folder.path):
         folder.save(run)
-        return _play_and_explain(run, folder, Progress(quiet))
+        return _to_the_end(run, folder, Progress(quiet))
 
 
 def resume(folder, *, quiet=False, **changes):
@@ -77,11 +56,33 @@ def resume(folder, *, quiet=False, **changes):
         run = _moved(config, folder, changes)
         with _errors_name(folder / checkpoint.LAST):
             run.restore(arrays, sha256)
-        if run.config.epochs > config.epochs and (config.schedule == 'linear' or config.input_noise):
-            progress.say(f'warning: this run was to end after {config.epochs} epochs, and --schedule linear and '
-                         f'--input-noise with it. They start again from where a run of {run.config.epochs} epochs '
-                         'would be now, so the result differs from that of such a run')
-        return _play_and_explain(run, RunFolder(folder, saved_step=run.t), progress)
+        ends_with_the_run = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
+        if run.config.epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
+            progress.say(f'warning: {ends_with_the_run} ends with the run. With {run.config.epochs} epochs instead of '
+                         f'{config.epochs} it jumps to a different value now, so the result will not be that of '
+                         f'{run.config.epochs} epochs from the start')
+        return _to_the_end(run, RunFolder(folder, saved_step=run.t), progress)
+
+
+def play(run, folder, progress):
+    """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
+    watch = Watch(run.last, run.monitor.rows)
+    with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'), folder.board(run) as board,
+          progress.bar(run.last, run.t) as bar):
+        while run.t < run.last and not received:
+            logits = run.step()
+            bar.update()
+            if run.look_is_due():
+                bar.set_postfix({'epoch': run.epoch(), **run.monitor.look(logits)}, refresh=False)
+            if run.epoch_is_over():
+                row = run.monitor.end_epoch(run.t, run.generator)
+                for warning in watch.read(row):
+                    progress.say(f'warning: {warning}')
+                folder.add_epoch(run, board)
+            if folder.save_is_due(run):
+                folder.save(run)
+        folder.save(run)
+    return received
 
 
 def _require_resumable(changes):
@@ -107,38 +108,23 @@ def _moved(config, folder, changes):
         raise ValueError(f'{error}; if the images have moved: --data PATH') from error
 
 
-def _play_and_explain(run, folder, progress):
-    """play; errors say what is safe, and where numbers overflowed. Returns the folder; raises Stopped after a signal."""
+def _to_the_end(run, folder, progress):
+    """play, and what comes before and after it. Returns the folder; an error says which step is safe."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
         if run.config.device != 'cpu':
             progress.say(run.device)
         folder.begin(run)
-        try:
-            received = play(run, folder, progress)
-        except NotFinite as error:
-            raise _explained(error, run, folder, progress) from None
+        received = play(run, folder, progress)
         folder.draw_losses(run)
+    except NotFinite as error:
+        folder.save_best()  # it is from before
+        raise explained(error, run.game, folder.path / checkpoint.LAST, run.t, progress.say) from None
     except OSError as error:
         raise OSError(f'{error}. Step {folder.saved_step} is safe: {advice}') from error
     if received:
         raise Stopped(received[0], advice)
     return folder.path
-
-
-def _explained(error, run, folder, progress):
-    """NotFinite that says where numbers overflowed: the steps since the last checkpoint are repeated and watched."""
-    folder.save_best()  # it is from before
-    first, last = folder.saved_step, run.t - 1
-    progress.say(f'numbers overflow; repeating steps {first} to {last} to see where')
-    checkpoint.restore(run.game, checkpoint.load(folder.path)[0])
-    try:
-        find_not_finite(run.game, range(first, last + 1))
-        found = f'steps {first} to {last}: {error}'
-    except NotFinite as place:
-        found = place
-    return NotFinite(f'{found}. {folder.path / checkpoint.LAST} holds step {first}. Smaller learning rates keep '
-                     'numbers small')
 
 
 @contextmanager

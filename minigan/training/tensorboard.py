@@ -3,6 +3,7 @@
 import io
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from minigan.training.log import COLUMNS
 
@@ -62,7 +63,7 @@ def import_tensorboard():
         from tensorboard.compat.proto import event_pb2, summary_pb2  # noqa: F401: makes them attributes of proto
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except Exception as error:  # one that does not fit its protobuf or NumPy raises TypeError, AttributeError, ...
-        if isinstance(error, ModuleNotFoundError) and error.name == 'tensorboard':
+        if find_spec('tensorboard') is None:
             raise ValueError("tensorboard: the package is not installed; pip install -e '.[tensorboard]'") from error
         raise ValueError('tensorboard: the package is installed but cannot be imported '
                          f'({type(error).__name__}: {error})') from error

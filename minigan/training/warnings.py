@@ -2,7 +2,8 @@
 
 from typing import Callable, NamedTuple
 
-WARN_AFTER = 1000  # steps that a symptom must last in a long run
+WARN_AFTER = 1000  # steps that a symptom must last; in a run of less than twice as many, half of the run,
+AT_LEAST = 100  # but not fewer than these
 
 
 class Symptom(NamedTuple):
@@ -39,12 +40,11 @@ SYMPTOMS = {
 class Watch:
     """Reads the log of a run, row by row, and warns once of each symptom that lasts.
 
-    steps: of the whole run. A symptom must last for WARN_AFTER of them, or for half of a shorter run. rows: of the log
-    so far.
+    steps: of the whole run. rows: of its log so far.
     """
 
     def __init__(self, steps, rows=()):
-        self.patience = min(WARN_AFTER, steps // 2)
+        self.patience = min(WARN_AFTER, max(AT_LEAST, steps // 2))
         self.largest_norm, self.since, self.warned = 0.0, {}, set()
         for row in rows:
             self.read(row)

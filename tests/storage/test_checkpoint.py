@@ -10,8 +10,8 @@ from minigan import data
 from minigan.networks import RECIPES
 from minigan.storage import checkpoint
 from minigan.storage.files import digest
+from minigan.training.build import build_game
 from minigan.training.config import Config
-from minigan.training.run import build_game
 
 
 def make_game(seed=3, **choices):

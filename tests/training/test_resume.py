@@ -18,10 +18,10 @@ import pytest
 from hypothesis import settings
 
 from minigan.storage import checkpoint
-from minigan.training import inspection, run
-from minigan.training.config import Config
-from minigan.training.run import resume, train
+from minigan.storage.files import alone
+from minigan.training import Config, inspection, resume, train
 from minigan.training.signals import Stopped, signals_received
+from minigan.training.state import Run
 
 KILLS = settings.default.max_examples // 8  # 5; thorough: 50
 
@@ -60,13 +60,14 @@ def assert_same_run(folder, whole):
 
 def stop_after(monkeypatch, *steps):
     """Send this process SIGTERM when these steps are done."""
-    step = run.Run._step
+    step = Run.step
 
-    def step_and_stop(self, bar):
-        step(self, bar)
+    def step_and_stop(self):
+        logits = step(self)
         if self.t in steps:
             os.kill(os.getpid(), signal.SIGTERM)
-    monkeypatch.setattr(run.Run, '_step', step_and_stop)
+        return logits
+    monkeypatch.setattr(Run, 'step', step_and_stop)
 
 
 @pytest.mark.parametrize('choices', [{}, {'network': 'article'}, {'k': 2, 'objective': 'minimax'},
@@ -126,13 +127,13 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     np.save('other.npy', np.zeros((200, 8, 8), np.uint8))
     train(small(), quiet=True)
     before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
-    for changes, message in (({'data': 'other.npy'}, 'expected the images that the run was trained with, got others'),
+    for changes, message in (({'data': 'other.npy'}, 'other.npy: not the images that this run was trained on'),
                              ({'epochs': 3}, 'epochs: expected at least the 4 begun, got 3'),
                              ({'device': 'tpu'}, 'device: expected'), ({'save_every': -1.0}, 'save_every: expected')):
         with pytest.raises(ValueError, match=message):
             resume('run', quiet=True, **changes)
     assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
-    with pytest.raises(ValueError, match='nowhere: expected the folder of a run, got none'):
+    with pytest.raises(ValueError, match='nowhere: no such folder'):
         resume('nowhere', quiet=True)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='empty: expected a run, a folder with last.npz'):
@@ -168,7 +169,7 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
 
 def test_two_processes_do_not_train_the_same_run():
     train(small(epochs=1), quiet=True)
-    with run.alone('run'):
+    with alone('run'):
         with pytest.raises(ValueError, match='another process is at work in this folder'):
             resume('run', quiet=True)
 
@@ -284,13 +285,13 @@ def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monke
     train(small(epochs=2, samples_every=1), quiet=True)
     before = content('run')
     os.symlink('/dev/full', f'run/{name}.{os.getpid()}.unfinished')
-    clean_up = run.Path.unlink
-    monkeypatch.setattr(run.Path, 'unlink', lambda path, **options: None)  # or the trap would be cleared away
+    clean_up = Path.unlink
+    monkeypatch.setattr(Path, 'unlink', lambda path, **options: None)  # or the trap would be cleared away
     assert main(['train', '--resume', 'run', '--epochs', '4', '--save-every', '0']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert 'No space left on device' in error and name in error
     assert error.endswith(f'Step {checkpoint.load("run")[0]["run.t"]} is safe: minigan train --resume run')
-    monkeypatch.setattr(run.Path, 'unlink', clean_up)
+    monkeypatch.setattr(Path, 'unlink', clean_up)
     if name == 'last.npz':
         assert content('run') == before
     resume('run', epochs=4, quiet=True)
@@ -325,16 +326,16 @@ def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
 
 MEASURE = '''
 import json, os, sys
-from minigan.training import run
-from minigan.training.config import Config
-seen, finish = [], run.Run._finish_epoch
-def finish_and_measure(self, board):
-    finish(self, board)
+from minigan.training import Config, train
+from minigan.training.folder import RunFolder
+seen, add_epoch = [], RunFolder.add_epoch
+def add_and_measure(self, run, board):
+    add_epoch(self, run, board)
     pages = int(open('/proc/self/statm').read().split()[1])
-    seen.append((self.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
-run.Run._finish_epoch = finish_and_measure
+    seen.append((run.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
+RunFolder.add_epoch = add_and_measure
 config = Config(epochs=int(sys.argv[1]), samples_every=1, save_every=1.0, tensorboard=True, out='run')
-run.train(config, quiet=True)
+train(config, quiet=True)
 print(json.dumps(seen))
 '''
 
