@@ -4,7 +4,6 @@ import json
 import platform
 import re
 import time
-from contextlib import closing, nullcontext
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -68,8 +67,8 @@ class RunFolder:
                 board.picture(grid, run.t)
 
     def board(self, run):
-        """TensorBoard as a context, or a context of None."""
-        return closing(TensorBoard(self.path / TENSORBOARD, run.t)) if run.config.tensorboard else nullcontext()
+        """The run's TensorBoard, or None."""
+        return TensorBoard(self.path / TENSORBOARD, run.t) if run.config.tensorboard else None
 
     def save_is_due(self, run):
         """Whether it is time for a checkpoint."""
@@ -124,10 +123,8 @@ def create(config, name):
         folder = Path(config.out)
         if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - set(leftovers(folder))):
             raise ValueError(f'out: expected a new or empty folder, got {folder}, which is neither')
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    runs = Path('runs')
-    runs.mkdir(exist_ok=True)  # raises for a file, or a link that leads nowhere
+        return _made(folder)
+    runs = _made(Path('runs'))
     for number in count(1):
         folder = runs / (name if number == 1 else f'{name}-{number}')
         try:
@@ -135,6 +132,15 @@ def create(config, name):
             return folder
         except FileExistsError:  # another run's, perhaps begun in this moment
             pass
+
+
+def _made(folder):
+    """The folder, which is made if it is not there. Raises OSError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    except FileExistsError as error:
+        raise OSError(f'{folder}: expected a folder, got a file or a link that leads nowhere') from error
 
 
 def leftovers(folder):

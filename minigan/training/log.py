@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from minigan.storage.files import replacing
+from minigan.storage.files import append, replacing
 
 SPLIT = ('V', 'L_D', 'L_G', 'D_x', 'D_G_z')  # measured on both splits
 COLUMNS = ('epoch', 'step', 'gradient_norm_G', 'gradient_norm_D', *(f'train_{name}' for name in SPLIT),
@@ -29,19 +29,8 @@ def write_csv(path, rows):
 
 
 def append_csv(path, row):
-    """Add a row in one write, so that a reader finds whole rows at any moment. Raises OSError.
-
-    If the disk takes only a part of the row, that part is removed again.
-    """
-    line = _lines([row])
-    with open(path, 'ab', buffering=0) as file:
-        end = file.tell()
-        try:
-            while line:
-                line = line[file.write(line):]
-        except OSError as error:
-            file.truncate(end)
-            raise OSError(error.errno, error.strerror, str(path)) from error
+    """Add a row in one write, so that a reader finds whole rows at any moment. Raises OSError."""
+    append(path, _lines([row]))
 
 
 def _lines(rows):

@@ -66,8 +66,8 @@ def resume(folder, *, quiet=False, **changes):
 
 def play(run, folder, progress):
     """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
-    watch = Watch(run.last, run.monitor.rows)
-    with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'), folder.board(run) as board,
+    watch, board = Watch(run.last, run.monitor.rows), folder.board(run)
+    with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
           progress.bar(run.last, run.t) as bar):
         while run.t < run.last and not received:
             logits = run.step()

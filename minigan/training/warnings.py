@@ -2,16 +2,17 @@
 
 from typing import Callable, NamedTuple
 
-WARN_AFTER = 1000  # steps that a symptom must last; in a run of less than twice as many, half of the run,
-AT_LEAST = 100  # but not fewer than these
-
 
 class Symptom(NamedTuple):
-    """shows(row, largest norm of G's gradient so far): whether a row of the log has it. text: what to say and do."""
+    """What to look for in the log, and what to do about it.
+
+    shows(row, largest norm of G's gradient so far): whether a row has it. text: for the user. lasts: (fewest, most)
+    steps that it must last, which is half of the run in between.
+    """
 
     shows: Callable
     text: str
-    must_last: bool = True
+    lasts: tuple = (100, 1000)
 
 
 SYMPTOMS = {
@@ -29,11 +30,11 @@ SYMPTOMS = {
         lambda row, largest_norm: row['spread'] < 0.4,
         'their total variance was less than 0.4 of that of the data (at step {step}: {spread:.2g}): many z give nearly '
         'the same image. Take a smaller --learning-rate-G, or a --learning-rate-D that is closer to it; best.npz may '
-        'be from before.'),
+        'be from before.', lasts=(1000, 1000)),  # an untrained G draws much the same for every z, too
     'the losses have exploded': Symptom(
         lambda row, largest_norm: max(abs(row['train_L_D']), abs(row['train_L_G'])) > 100,
         'L_D is {train_L_D:.1e} and L_G is {train_L_G:.1e} at step {step}: 100 would be a probability of e^-100. Take '
-        'a smaller --learning-rate-D and a smaller --learning-rate-G.', must_last=False),
+        'a smaller --learning-rate-D and a smaller --learning-rate-G.', lasts=(0, 0)),
 }
 
 
@@ -44,8 +45,7 @@ class Watch:
     """
 
     def __init__(self, steps, rows=()):
-        self.patience = min(WARN_AFTER, max(AT_LEAST, steps // 2))
-        self.largest_norm, self.since, self.warned = 0.0, {}, set()
+        self.half, self.largest_norm, self.since, self.warned = steps // 2, 0.0, {}, set()
         for row in rows:
             self.read(row)
 
@@ -59,10 +59,11 @@ class Watch:
             self.since.pop(name, None)
             return None
         lasted = row['step'] - self.since.setdefault(name, row['step'])
-        if name in self.warned or symptom.must_last and lasted < self.patience:
+        fewest, most = symptom.lasts
+        if name in self.warned or lasted < min(most, max(fewest, self.half)):
             return None
         self.warned.add(name)
-        return f'{name}: {f"for {lasted} steps " if symptom.must_last else ""}{symptom.text.format(**row)}'
+        return f'{name}: {f"for {lasted} steps " if most else ""}{symptom.text.format(**row)}'
 
 
 def warnings(rows, steps):

@@ -34,10 +34,12 @@ def test_a_short_run_with_absurd_learning_rates_is_told_so(capsys):
 
 
 def test_a_G_that_learns_far_too_fast_collapses_and_is_told_so(capsys):
-    lines = warned(capsys, learning_rate_G=0.4, epochs=60)
-    for name in ('D has won', "G's gradient has vanished", 'the samples have collapsed'):
-        assert sum(line.startswith(f'minigan: warning: {name}: for ') for line in lines) == 1, name
-    assert len(lines) == 3
+    """So fast that it is the same with every seed and however BLAS rounds: within an epoch, G says one thing only."""
+    lines = warned(capsys, learning_rate_G=1000.0, learning_rate_D=10.0, epochs=25)
+    for name in ('D has won: for ', "G's gradient has vanished: for ", 'the samples have collapsed: for ',
+                 'the losses have exploded: L_D is '):
+        assert sum(line.startswith(f'minigan: warning: {name}') for line in lines) == 1, name
+    assert len(lines) == 4
 
 
 def rows(*states, steps=100):
@@ -61,12 +63,16 @@ def test_a_state_must_last(state, name):
     assert warnings(rows({}, *[state] * 11, {}, *[state] * 11), LONG) == [warning]  # and not taken back
 
 
-@pytest.mark.parametrize('state, name', STATES)
+@pytest.mark.parametrize('state, name', STATES[:2])
 def test_in_a_short_run_a_state_must_last_for_half_of_it_and_100_steps(state, name):
     assert len(warnings(rows({}, *[state] * 6, steps=50), 500)) == 1
     assert warnings(rows({}, *[state] * 5, steps=50), 500) == []
     assert warnings(rows({}, *[state] * 4, steps=30), 150) == []
     assert len(warnings(rows({}, *[state] * 5, steps=30), 150)) == 1
+
+
+def test_samples_that_are_alike_at_the_beginning_of_a_short_run_are_no_collapse():
+    assert warnings(rows(*[STATES[2][0]] * 10, steps=50), 500) == []
 
 
 @pytest.mark.parametrize('losses', [{'train_L_G': 6e11}, {'train_L_D': 101.0}, {'train_L_G': -300.0}])
