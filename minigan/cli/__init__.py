@@ -1,38 +1,45 @@
-"""The command line: arguments in, one command, an exit code and at most one line of error out.
-
-What a command needs is imported late, so that Ctrl-C ends it in one line even while it imports.
-"""
+"""The command line: arguments in, one command, an exit code and at most one line of error out."""
 
 import os
+import signal
 import sys
 import warnings
 from contextlib import suppress
 
+if sys.orig_argv[1:3] == ['-m', 'minigan'] or os.path.basename(sys.argv[0]) == 'minigan':
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported: no traceback
+
 
 def main(arguments=None):
     """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input, 128 + n after signal n."""
-    debug = '--debug' in (sys.argv[1:] if arguments is None else arguments)
-    try:
-        try:
-            return _run(arguments)
-        finally:
-            if sys.stdout:
-                sys.stdout.flush()  # what fails here could not be reported when Python ends
-    except KeyboardInterrupt as stop:
-        code, said = 128 + getattr(stop, 'signal', 2), str(stop) or 'interrupted'
-    except BrokenPipeError:  # nobody reads on: minigan inspect RUN | head
-        code, said = 141, None
-    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
-        if debug:
-            raise
-        from minigan.training.overflow import NotFinite
-        code, said = 1 if isinstance(error, NotFinite) else 2, f'error: {str(error) or "not enough memory"}'
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code, said = _outcome(arguments)
     if said:
         with suppress(OSError):  # nobody may be listening
             print(f'minigan: {_one_line(said)}', file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         _let_go(stream)
     return code
+
+
+def _outcome(arguments):
+    """(exit code, what to say on stderr or None) of a command."""
+    try:
+        try:
+            return _run(arguments), None
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()  # what fails here could not be reported when Python ends
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, 'signal', signal.SIGINT), str(stop) or 'interrupted'
+    except BrokenPipeError:  # nobody reads on: minigan inspect RUN | head
+        return 141, None
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+        if '--debug' in arguments:
+            raise
+        from minigan.training.overflow import NotFinite
+        return 1 if isinstance(error, NotFinite) else 2, f'error: {str(error) or "not enough memory"}'
 
 
 def _run(arguments):
