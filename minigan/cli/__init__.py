@@ -78,23 +78,28 @@ def _train(resume=None, **options):
 def _sample(run, n, seed, out, training):
     if not out.endswith(('.png', '.npy')):
         raise ValueError(f'out: expected a name that ends in .png or .npy, got {out}')
-    images = minigan.load(run).sample(n, seed=seed, training=training)
-    from minigan.pictures import plots
+    from minigan.pictures import grids
     from minigan.storage import files
+    generator = minigan.load(run)
+    if out.endswith('.png'):
+        grids.layout(n, generator.shape)  # refuses too large a picture before its images are drawn
+    images = generator.sample(n, seed=seed, training=training)
     if out.endswith('.npy'):
         files.save_array(out, images)
     else:
-        plots.save(out, plots.grid(images))
+        grids.save(out, grids.grid(images))
     print(f'{out}: {n} images')
     return 0
 
 
 def _interpolate(run, points, steps, seed, out):
-    images = minigan.load(run).path(points, steps, seed=seed)
-    images = images.reshape(-1, *images.shape[2:])
-    from minigan.pictures import plots
-    plots.save(f'{out}.png', plots.grid(images, columns=steps, width=900))
-    plots.save_animation(f'{out}.gif', images)
+    from minigan.pictures import grids
+    generator = minigan.load(run)
+    grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
+    grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
+    images = generator.path(points, steps, seed=seed).reshape(-1, *generator.shape)
+    grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
+    grids.save_animation(f'{out}.gif', images)
     print(f'{out}.png: each row goes from one random z towards the next; {out}.gif: the whole way round')
     return 0
 
@@ -145,9 +150,9 @@ def _kernelcheck(file, kernel, gpu):
 
 
 def _theory(out, seed):
-    from minigan.study import theory
+    from minigan.study import claims
     print(f'{"":54} {"got":>9} {"allowed":>9}')
-    wrong, count = _count(theory.check(out, seed=seed))
+    wrong, count = _count(claims.check(out, seed=seed))
     print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show it.')
     print(f'WRONG: {"; ".join(wrong)}' if wrong else f'All {count} hold.')
     return 1 if wrong else 0

@@ -128,8 +128,8 @@ class Run:
                     self.save()
             self.save()
         if self.rows:
-            from minigan.pictures import plots
-            plots.loss_curves(self.folder / 'losses.png', self.rows, self.config.objective)
+            from minigan.pictures import curves
+            curves.loss_curves(self.folder / 'losses.png', self.rows, self.config.objective)
         return received
 
     def _step(self, bar):
@@ -188,11 +188,11 @@ class Run:
         return {**values, 'distance': self.statistics.distance(samples), 'spread': self.statistics.spread(samples)}
 
     def _draw_samples(self, epoch, board):
-        from minigan.pictures import plots
+        from minigan.pictures import grids
         z = self.game.z(self.game.streams.at('sample', 0), 64)
         G = self.average.averaged if self.average else self.game.G
-        grid = plots.grid(_images(to_host(G(z)), self.dataset.shape))
-        plots.save(self.folder / 'samples' / f'epoch-{epoch:04}.png', grid)
+        grid = grids.grid(_images(to_host(G(z)), self.dataset.shape))
+        grids.save(self.folder / 'samples' / f'epoch-{epoch:04}.png', grid)
         if board:
             board.picture(grid, self.t)
 
@@ -264,8 +264,7 @@ class Run:
 
     def _describe(self):
         """What a reader of the folder wants first: config.json, the log, some real images."""
-        from minigan.pictures import \
-            plots  # matplotlib takes half a second to import, and a bad flag should not wait for it
+        from minigan.pictures import curves, grids  # noqa: F401: curves needs matplotlib: fail now, not at the end
         if self.config.device != 'cpu' and not self.quiet:
             print(self.device, file=sys.stderr)
         for path in self.folder.rglob(f'*{UNFINISHED}'):
@@ -275,7 +274,7 @@ class Run:
         write_csv(self.folder / 'log.csv', self.rows)  # a run that was killed may have logged what it did not save
         (self.folder / 'samples').mkdir(exist_ok=True)
         real = to_host(self.dataset.train[:64]).reshape(-1, *self.dataset.shape) / np.float32(255)
-        plots.save(self.folder / 'samples' / 'real.png', plots.grid(real))
+        grids.save(self.folder / 'samples' / 'real.png', grids.grid(real))
 
     def _about(self):
         game, dataset = self.game, self.dataset

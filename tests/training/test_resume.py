@@ -185,7 +185,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
     """A checkpoint after each step, so that most of the time goes into writing. `-s` shows where it was killed."""
     train(small(out='whole'), quiet=True)
     spawn = multiprocessing.get_context('forkserver')
-    spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.plots', __name__])
+    spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.curves', __name__])
     for _ in range(2):  # the first one also waits for the imports of all
         shutil.rmtree('run', ignore_errors=True)
         started = time.monotonic()
