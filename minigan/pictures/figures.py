@@ -1,18 +1,23 @@
 """Matplotlib figures that look the same whatever backend, style or LaTeX the user has set."""
 
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from io import BytesIO
 
 from PIL import Image
 
 from minigan.storage.files import replacing
 
-try:
+try:  # a notebook passes its MPLBACKEND on to programs whose matplotlib lacks that backend, and then does not import
+    backend, first = os.environ.pop('MPLBACKEND', None), 'matplotlib' not in sys.modules
     import matplotlib
-except ValueError:  # a notebook passes its MPLBACKEND on to programs that do not have that backend, nor need one
-    os.environ.pop('MPLBACKEND', None)
-    import matplotlib
+    if backend and first:
+        with suppress(ValueError):
+            matplotlib.rcParams['backend'] = backend  # as matplotlib does; no figure here needs it
+finally:
+    if backend is not None:
+        os.environ['MPLBACKEND'] = backend
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -39,5 +44,6 @@ def drawn(width, height, draw):
 
 @contextmanager
 def _as_by_default(width, height):
-    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+    settings = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
+    with matplotlib.rc_context(settings):  # restores all but the backend
         yield Figure(figsize=(width, height), layout='constrained')
