@@ -20,7 +20,7 @@ from bench_quality import N, cells, judge_of, runs_of
 from harness import RESULTS, Worker, keep, load, machines, markdown, publish
 
 import minigan
-from minigan.data import Minibatches
+from minigan.data import Order
 from minigan.gan import Game
 from minigan.layers import BatchNorm, Dense, LeakyReLU, Maxout, Noise
 from minigan.net import Net
@@ -76,13 +76,13 @@ def pacgan_game(mixture, seed, *, steps, smoothing=0.0, input_noise=0.0, clip_no
     """
     streams = Streams(seed)
     points = mixture.sample(streams.at('init', 1), POINTS)
-    minibatches = Minibatches(points, BATCH, streams)
+    order = Order(POINTS, BATCH, streams)
     noise = [Noise(linear_decay(input_noise, steps))] if input_noise else []
     G = Net(pacgan_G(), rng=streams.at('init', 0, 0), name='G')
     D = Net([*noise, *pacgan_D()], rng=streams.at('init', 0, 1), name='D')
     return Game(G, D, Adam(G, learning_rate=1e-4, beta1=0.8, clip_norm=clip_norm),
                 Adam(D, learning_rate=1e-4, beta1=0.8, clip_norm=clip_norm),
-                lambda j: points[minibatches.rows(j)], streams, m=BATCH, n_z=2, update='simultaneous',
+                lambda j: points[order.rows(j)], streams, m=BATCH, n_z=2, update='simultaneous',
                 smoothing=smoothing)
 
 

@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 from minigan import data
 from minigan.evaluation import classifier, metrics
-from minigan.evaluation.judge import Judge, N
+from minigan.evaluation.judge import SAMPLES as N
+from minigan.evaluation.judge import Judge
 from minigan.streams import Streams
 from minigan.training.config import Config
 from minigan.training.run import Run

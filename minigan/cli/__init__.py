@@ -111,9 +111,9 @@ def _inspect(run):
 
 
 def _evaluate(run, n, seed, data, json):
-    from minigan.evaluation import judge
+    from minigan.evaluation import judge, report
     result = judge.evaluate(run, n=n, seed=seed, source=data)
-    print(dumps(result, indent=2) if json else _printable(judge.table(result)))
+    print(dumps(result, indent=2) if json else _printable(report.table(result)))
     return 0
 
 

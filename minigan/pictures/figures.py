@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from minigan.storage.files import replacing
+from minigan.storage.files import atomic_write
 
 try:  # a notebook passes its MPLBACKEND on to programs whose matplotlib lacks that backend, and then does not import
     backend, first = os.environ.pop('MPLBACKEND', None), 'matplotlib' not in sys.modules
@@ -29,7 +29,7 @@ def saved(path, width, height):
     """A Figure of width x height inches to draw on, which becomes a PNG file when the block ends. Raises OSError."""
     with _as_by_default(width, height) as figure:
         yield figure
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             figure.savefig(file, dpi=100, format='png')
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from minigan.storage.files import replacing
+from minigan.storage.files import atomic_write
 
 GAP = 4  # pixels between two images of a grid
 PIXELS = 2**26  # of a picture, or of all frames of an animation, at most
@@ -53,7 +53,7 @@ def enlarge(images, zoom):
 
 def save(path, picture):
     """Write a PIL image as PNG, whole or not at all. Raises OSError."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         picture.save(file, 'PNG')
 
 
@@ -81,5 +81,5 @@ def save_animation(path, images, *, seconds=0.08, size=128):
 def save_frames(path, frames, *, seconds):
     """Write PIL images as an endless GIF, each shown for `seconds`. Raises OSError."""
     first, *others = frames
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         first.save(file, 'GIF', save_all=True, append_images=others, duration=round(1000 * seconds), loop=0)
