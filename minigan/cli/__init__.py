@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import fields
 from itertools import chain
@@ -34,7 +35,9 @@ def main(arguments=None):
     options = vars(_parser().parse_args(arguments))
     command, debug = options.pop('command'), options.pop('debug', False)
     try:
-        return command(**options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return command(**options)
     except KeyboardInterrupt as stop:
         code, said = 128 + getattr(stop, 'signal', 2), 'interrupted'
         if hasattr(stop, 'folder'):
@@ -49,6 +52,10 @@ def main(arguments=None):
     with suppress(OSError):  # nobody may be listening
         print(f'minigan: {_one_line(said)}', file=sys.stderr)
     return code
+
+
+def _show_warning(message, *_, **__):
+    print(f'minigan: warning: {_one_line(str(message))}', file=sys.stderr)
 
 
 def _one_line(text):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minigan.storage import checkpoint
+from minigan.storage import archive, checkpoint
 from minigan.training import diagnosis
 from minigan.training.log import COLUMNS, as_rows
 
@@ -15,13 +15,13 @@ ROWS = 5  # of the log, the last ones
 
 def describe(path):
     """Text about a run's folder or a checkpoint. Raises ValueError for a damaged one, OSError when there is none."""
-    arrays, about = checkpoint.load(path)
-    found = checkpoint.find(path)
+    arrays, about = archive.load(path)
+    found = archive.find(path)
     try:
         nets = [checkpoint.net(arrays, about, name) for name in 'GD']
         epochs = np.atleast_1d(arrays.get('run.log', ())).shape[0]
-        log = checkpoint.part(arrays, 'run.log', (epochs, len(COLUMNS)), np.float64)
-        t = checkpoint.part(arrays, 'run.t', (), np.int64)
+        log = archive.require(arrays, 'run.log', (epochs, len(COLUMNS)), np.float64)
+        t = archive.require(arrays, 'run.t', (), np.int64)
     except ValueError as error:
         raise ValueError(f'{found}: {error}') from error
     rows = as_rows(log)

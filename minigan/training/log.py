@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from minigan.storage.files import replacing
+from minigan.storage.files import atomic_write
 
 SPLIT = ('V', 'L_D', 'L_G', 'D_x', 'D_G_z')  # measured on both splits
 COLUMNS = ('epoch', 'step', 'gradient_norm_G', 'gradient_norm_D', *(f'train_{name}' for name in SPLIT),
@@ -25,7 +25,7 @@ def as_rows(array):
 
 def write_csv(path, rows):
     """Write all rows, dicts with COLUMNS: a reader finds whole epochs at any moment. Raises OSError."""
-    with replacing(path, 'w', newline='') as file:
+    with atomic_write(path, 'w', newline='') as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows({name: f'{row[name]:.6g}' if isinstance(row[name], float) else row[name] for name in COLUMNS}

@@ -23,8 +23,8 @@ from minigan.layers import Noise
 from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Average, linear_decay
-from minigan.storage import checkpoint
-from minigan.storage.files import UNFINISHED, alone, replacing
+from minigan.storage import archive, checkpoint
+from minigan.storage.files import atomic_write, leftovers, locked, make_folder
 from minigan.streams import Streams
 from minigan.training import diagnosis
 from minigan.training.config import Config
@@ -32,6 +32,8 @@ from minigan.training.log import COLUMNS, SPLIT, TensorBoard, as_array, as_rows,
 from minigan.training.signals import Stopped, signals_received
 
 WARMUP = 0.04  # fraction of a run in which the rates of a linear schedule rise: one epoch of 25
+FILES = archive.LAST, archive.BEST, 'config.json', 'log.csv', 'losses.png'
+PICTURES = 'real.png', 'epoch-*.png'  # in samples/
 GLANCE = 10  # steps between two looks at the losses and the gradients
 
 
@@ -46,7 +48,7 @@ def train(config, *, quiet=False):
     """
     run = Run(config, quiet)
     run.folder = _create_folder(run.config, run.dataset)
-    with alone(run.folder):
+    with locked(run.folder):
         run.save()
         return run.go()
 
@@ -60,14 +62,14 @@ def resume(folder, *, quiet=False, **changes):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f'{folder}: expected the folder of a run, got none')
-    with alone(folder):
-        arrays, about = checkpoint.load(folder)
-        with _naming(folder / checkpoint.LAST):
+    with locked(folder):
+        arrays, about = archive.load(folder)
+        with _naming(folder / archive.LAST):
             config, sha256 = _described(about)
             for name in 'GD':
                 checkpoint.net(arrays, about, name)  # refuses what does not fit before a claimed size is allocated
         run = Run(replace(config, **changes), quiet)
-        with _naming(folder / checkpoint.LAST):
+        with _naming(folder / archive.LAST):
             run.restore(arrays, sha256)
         run.folder = folder
         return run.go()
@@ -100,6 +102,7 @@ class Run:
         self.steps = minibatches // self.game.k  # an epoch: D reads the images once
         self.measured = min(2000, len(dataset.validation), len(dataset.train))  # images of each split
         self.statistics = PixelStatistics(dataset.train[:max(64, self.measured)] / np.float32(127.5) - 1)
+        archive.check_size(checkpoint.size(self.game) + sum(array.nbytes for array in self._averaged().values()))
         self.t, self.rows, self.started = 0, [], time.perf_counter()
         self.looks, self.norms = 0, np.zeros(2)  # of the gradients in this epoch, so far
         self.best = None  # a checkpoint that waits to be written
@@ -200,10 +203,10 @@ class Run:
         """Go back to the last checkpoint, repeat the steps since, and raise NotFinite that says where it began."""
         self._save_best()  # it is from before
         saved = self.saved_t
-        advice = f'{self.folder / checkpoint.LAST} holds step {saved}. Smaller learning rates keep numbers small'
+        advice = f'{self.folder / archive.LAST} holds step {saved}. Smaller learning rates keep numbers small'
         if not self.quiet:
             tqdm.write(f'minigan: numbers overflow; repeating steps {saved} to {self.t - 1} to see where', sys.stderr)
-        checkpoint.restore(self.game, checkpoint.load(self.folder)[0])
+        checkpoint.restore(self.game, archive.load(self.folder)[0])
         try:
             diagnosis.find_not_finite(self.game, range(saved, self.t))
         except diagnosis.NotFinite as error:
@@ -215,12 +218,12 @@ class Run:
         """Write where the run stands, and the best epoch if it is new."""
         last = self._snapshot()
         self._save_best()
-        checkpoint.save(self.folder / checkpoint.LAST, *last)
+        archive.save(self.folder / archive.LAST, *last)
         self.saved, self.saved_t = time.perf_counter(), self.t
 
     def _save_best(self):
         if self.best:
-            checkpoint.save(self.folder / checkpoint.BEST, *self.best)
+            archive.save(self.folder / archive.BEST, *self.best)
             self.best = None
 
     def _snapshot(self):
@@ -244,11 +247,11 @@ class Run:
         """Stand where a checkpoint stood. Raises ValueError when it does not fit the config or the images."""
         if sha256 != self.sha256:
             raise ValueError(f'expected the images that the run was trained with, got others from {self.config.data}')
-        t = int(checkpoint.part(arrays, 'run.t', (), np.int64))
-        log = checkpoint.part(arrays, 'run.log', (t // self.steps, len(COLUMNS)), np.float64)
+        t = int(archive.require(arrays, 'run.t', (), np.int64))
+        log = archive.require(arrays, 'run.log', (t // self.steps, len(COLUMNS)), np.float64)
         if t > self.config.epochs * self.steps:
             raise ValueError(f'epochs: expected at least the {-(-t // self.steps)} begun, got {self.config.epochs}')
-        averaged = {name: checkpoint.part(arrays, name, array.shape, array.dtype)
+        averaged = {name: archive.require(arrays, name, array.shape, array.dtype)
                     for name, array in self._averaged().items()}
         checkpoint.restore(self.game, arrays)
         for name, array in self._averaged().items():
@@ -256,9 +259,9 @@ class Run:
         steps = self.game.optimizer_G.t, self.game.optimizer_D.t
         if steps != (t, t * self.game.k) or not np.array_equal(log[:, 1], self.steps * np.arange(1, len(log) + 1)):
             raise ValueError(f'expected optimisers and a log of step {t}, got {steps} and {log[:, 1].tolist()}')
-        self.t, self.looks = t, int(checkpoint.part(arrays, 'run.looks', (), np.int64))
-        self.norms = checkpoint.part(arrays, 'run.norms', (2,), np.float64)
-        self.started = time.perf_counter() - float(checkpoint.part(arrays, 'run.seconds', (), np.float64))
+        self.t, self.looks = t, int(archive.require(arrays, 'run.looks', (), np.int64))
+        self.norms = archive.require(arrays, 'run.norms', (2,), np.float64)
+        self.started = time.perf_counter() - float(archive.require(arrays, 'run.seconds', (), np.float64))
         self.rows = as_rows(log)
         self.saved, self.saved_t = time.perf_counter(), t
 
@@ -267,20 +270,19 @@ class Run:
         from minigan.pictures import curves, grids  # noqa: F401: curves needs matplotlib: fail now, not at the end
         if self.config.device != 'cpu' and not self.quiet:
             print(self.device, file=sys.stderr)
-        for path in self.folder.rglob(f'*{UNFINISHED}'):
+        samples = make_folder(self.folder / 'samples')
+        for path in (*leftovers(self.folder, FILES), *leftovers(samples, PICTURES)):
             path.unlink()  # of a run that was killed
-        with replacing(self.folder / 'config.json', 'w') as file:
+        with atomic_write(self.folder / 'config.json', 'w') as file:
             file.write(json.dumps(self._about(), indent=2) + '\n')
         write_csv(self.folder / 'log.csv', self.rows)  # a run that was killed may have logged what it did not save
-        (self.folder / 'samples').mkdir(exist_ok=True)
         real = to_host(self.dataset.train[:64]).reshape(-1, *self.dataset.shape) / np.float32(255)
-        grids.save(self.folder / 'samples' / 'real.png', grids.grid(real))
+        grids.save(samples / 'real.png', grids.grid(real))
 
     def _about(self):
         game, dataset = self.game, self.dataset
         config = {name: value for name, value in asdict(self.config).items() if name != 'out'}  # a folder may move
-        if config['data'] not in data.NAMES:
-            config['data'] = str(Path(config['data']).resolve())  # and be resumed from elsewhere
+        config['data'] = data.lasting(config['data'])
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
                            'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': self.sha256},
@@ -295,7 +297,9 @@ class Run:
                     unit='step')
 
     def _tensorboard(self):
-        return closing(TensorBoard(self.folder / 'tensorboard', self.t)) if self.config.tensorboard else nullcontext()
+        if not self.config.tensorboard:
+            return nullcontext()
+        return closing(TensorBoard(make_folder(self.folder / 'tensorboard'), self.t))
 
 
 def build_game(config, recipe, dataset, xp=np):
@@ -359,7 +363,7 @@ def _create_folder(config, dataset):
     """config.out, which must be new or empty; without one, the first free name among runs/DATA-NETWORK[-2, -3, ...]."""
     if config.out is not None:
         folder = Path(config.out)
-        if folder.exists() and (not folder.is_dir() or any(path.suffix != UNFINISHED for path in folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or {*folder.iterdir()} - {*leftovers(folder, FILES)}):
             raise ValueError(f'out: expected a new or empty folder, got {folder}, which is neither')
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.damage import damaged
 
 from minigan import Streams, data
-from minigan.data import DataError
+from minigan.data import DataError, mnist
 
 
 def images(n, height=4, width=3, seed=0):
@@ -113,7 +113,8 @@ BAD_IDX = {
     'damaged gzip': (gzip.compress(IDX)[:12] + b'\xff' * 9 + gzip.compress(IDX)[21:], 'expected a whole gzip file'),
     'gzip of garbage': (gzip.compress(b'hello world'), 'got magic 68656c6c'),
     'gzip of nothing': (gzip.compress(b''), 'got an empty file'),
-    'labels in place of images': (idx(np.arange(5, dtype=np.uint8)), r'expected 3 axes, got shape \(5,\)'),
+    'labels in place of images': (idx(np.arange(5, dtype=np.uint8)),
+                                  r'expected train-images of unsigned bytes with 3 axes, got shape \(5,\)'),
     'too few': (idx(images(5)), r'expected at least 10 images .* got 5'),
     'no pixels': (idx(images(20, 0)), r'of at least one pixel, got 20 of shape \(0, 3\)'),
 }
@@ -225,7 +226,7 @@ def test_bad_numpy_files_are_refused(tmp_path):
     np.savez(tmp_path / 'whole.npz', a=images(20))
     (tmp_path / 'cut.npz').write_bytes((tmp_path / 'whole.npz').read_bytes()[:200])
     for name in ('objects.npy', 'objects.npz', 'garbage.npy', 'empty.npz', 'cut.npz'):
-        with pytest.raises(DataError, match=f'{name}: expected a whole .npz or .npy file of arrays'):
+        with pytest.raises(DataError, match=f'{name}: expected a whole .np[yz] file'):
             data.load(str(tmp_path / name))
     np.savez(tmp_path / 'two.npz', a=images(20), b=images(20))
     with pytest.raises(DataError, match=r'expected one array of shape .* got a \(20, 4, 3\), b \(20, 4, 3\)'):
@@ -264,10 +265,10 @@ class Server(http.server.ThreadingHTTPServer):
             monkeypatch.delenv(name.upper(), raising=False)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.address = f'https://localhost:{self.server_port}'
-        monkeypatch.setattr(data, 'MIRRORS', (f'{self.address}/first/', f'{self.address}/second/'))
+        monkeypatch.setattr(mnist, 'MIRRORS', (f'{self.address}/first/', f'{self.address}/second/'))
         files = write_folder(folder / 'source')
-        monkeypatch.setattr(data, 'MNIST', {name: hashlib.sha256(idx(array)).hexdigest()
-                                            for name, array in files.items()})
+        monkeypatch.setattr(mnist, 'FILES', {name: hashlib.sha256(idx(files[name])).hexdigest()
+                                              for name in mnist.FILES})
         self.files = {f'{name}.gz': gzip.compress(idx(array)) for name, array in files.items()}
         self.answers, self.asked, self.stop = {'first': send, 'second': send}, [], threading.Event()
 
@@ -302,8 +303,8 @@ def trickle(handler, content):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, 'ANSWER_WITHIN', 0.3)
-    monkeypatch.setattr(data, 'DOWNLOAD_WITHIN', 0.6)
+    monkeypatch.setattr(mnist, 'ANSWER_WITHIN', 0.3)
+    monkeypatch.setattr(mnist, 'DOWNLOAD_WITHIN', 0.6)
     with Server(tmp_path, monkeypatch) as one:
         thread = threading.Thread(target=one.serve_forever, args=(0.02,))
         thread.start()
@@ -331,7 +332,7 @@ FAULTS = {  # what a mirror answers, and what is said of it
                    'expected a whole gzip file|IncompleteRead'),
     'cut short': (lambda handler, content: send(handler, content[:-20]), 'expected a whole gzip file'),
     'other content': (lambda handler, content: send(handler, gzip.compress(IDX)), 'expected content of SHA-256'),
-    'too much': (lambda handler, content: send(handler, bytes(data.DOWNLOAD_LIMIT + 1)), 'expected at most 16777216'),
+    'too much': (lambda handler, content: send(handler, bytes(mnist.DOWNLOAD_LIMIT + 1)), 'expected at most 16777216'),
     'a bomb': (lambda handler, content: send(handler, gzip.compress(IDX + bytes(10**7))),
                'expected 144 bytes'),
     'no answer': (lambda handler, content: handler.server.stop.wait(), 'timed out'),
@@ -356,7 +357,7 @@ def test_a_faulty_mirror_is_left_for_the_next(tmp_path, server, fault):
     with pytest.raises(DataError, match=reason) as caught:
         data.load('mnist')
     assert not (tmp_path / 'mnist').exists() or list((tmp_path / 'mnist').iterdir()) == []
-    for part in (*data.MIRRORS, str(tmp_path / 'mnist'), 'train-images-idx3-ubyte', 'MINIGAN_DATA', '--data digits'):
+    for part in (*mnist.MIRRORS, str(tmp_path / 'mnist'), 'train-images-idx3-ubyte', 'MINIGAN_DATA', '--data digits'):
         assert part in str(caught.value)
 
 
@@ -374,10 +375,10 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, server, monk
 
 
 def test_only_https_is_spoken(monkeypatch, tmp_path):
-    assert all(mirror.startswith('https://') for mirror in data.MIRRORS)
+    assert all(mirror.startswith('https://') for mirror in mnist.MIRRORS)
     for url in ('http://localhost/', 'file:///etc/', 'ftp://localhost/', 'data:,'):
         monkeypatch.setenv('MINIGAN_DATA', str(tmp_path))
-        monkeypatch.setattr(data, 'MIRRORS', (url,))
+        monkeypatch.setattr(mnist, 'MIRRORS', (url,))
         with pytest.raises(DataError, match='unknown url type'):
             data.load('mnist')
 
@@ -390,11 +391,11 @@ def test_a_cached_file_that_has_changed_is_refused(tmp_path, server):
 
 def test_the_cache_is_where_the_user_says_or_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv('MINIGAN_DATA', str(tmp_path))
-    assert data.cache_folder() == tmp_path
+    assert mnist.cache_folder() == tmp_path
     monkeypatch.delenv('MINIGAN_DATA')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'x'))
-    monkeypatch.setattr(data.os, 'name', 'posix')
-    assert data.cache_folder() == tmp_path / 'x' / 'minigan'
+    monkeypatch.setattr(mnist.os, 'name', 'posix')
+    assert mnist.cache_folder() == tmp_path / 'x' / 'minigan'
 
 
 def test_minibatches_read_every_image_once_an_epoch_in_another_order():
