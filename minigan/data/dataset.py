@@ -21,7 +21,6 @@ class Dataset:
 
     Images stay bytes in memory, one row an image; a minibatch is scaled to [-1, 1] when it is drawn.
     labels: the same three splits of class numbers, or None; unlabelled: then, why. Training never looks at them.
-    source: what load was asked for.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Dataset:
     test: np.ndarray
     labels: tuple | None = None
     unlabelled: str = 'the data has no labels'
-    source: str = ''
 
 
 def digest(dataset):
@@ -69,8 +67,8 @@ def _class_numbers(name, *pairs):
     for images, labels in pairs:
         if labels is None:
             return None, 'only some of the images have labels'
-        if len(labels) != len(images):
-            raise DataError(f'{name}: expected one label for each of {len(images)} images, got {len(labels)}')
+        if labels.shape[:1] != (len(images),):
+            raise DataError(f'{name}: expected one label for each of {len(images)} images, got shape {labels.shape}')
         if labels.ndim == 2 and labels.shape[1] in (1, 8):
             labels = labels[:, 0]
         if labels.ndim != 1 or labels.dtype.kind not in 'biu':
@@ -87,7 +85,7 @@ def _dataset(name, splits, labels, unlabelled):
                         f'got {sum(map(len, splits))} of shape {splits[0].shape[1:]}')
     white = max(int(images.max()) for images in splits)
     if 0 < white < 128:
-        warnings.warn(f'{name}: the pixels go from 0 to {white}, but 255 is white: if {white} stands for white, '
-                      f'multiply them by 255 / {white}', stacklevel=4)
+        warnings.warn(f'{name}: the brightest pixel is {white} of 255; if it stands for white, multiply all of them '
+                      f'by 255 / {white}', stacklevel=4)
     rows = (np.ascontiguousarray(images).reshape(len(images), -1) for images in splits)
     return Dataset(name, splits[0].shape[1:], *rows, tuple(labels) if labels else None, unlabelled)

@@ -6,6 +6,7 @@
 
 import io
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,15 @@ def find(path):
     if not (path / LAST).exists():
         raise FileNotFoundError(f'{path}: expected a run, a folder with {LAST}, got one without')
     return path / LAST
+
+
+@contextmanager
+def errors_name(path):
+    """Within, a ValueError gets the name of the checkpoint that a path means."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'{find(path)}: {error}') from error
 
 
 def require(arrays, name, shape, dtype):

@@ -15,10 +15,8 @@ def load(path):
     Raises ValueError for anything but a whole checkpoint whose arrays fit its network, OSError when there is none.
     """
     arrays, about = archive.load(path)
-    try:
+    with archive.errors_name(path):
         return Generator(arrays, about)
-    except ValueError as error:
-        raise ValueError(f'{archive.find(path)}: {error}') from error
 
 
 class Generator:

@@ -246,7 +246,7 @@ class Run:
     def restore(self, arrays, sha256):
         """Stand where a checkpoint stood. Raises ValueError when it does not fit the config or the images."""
         if sha256 != self.sha256:
-            raise ValueError(f'expected the images that the run was trained with, got others from {self.config.data}')
+            raise ValueError(f'{self.config.data}: not the images that this run was trained with')
         t = int(archive.require(arrays, 'run.t', (), np.int64))
         log = archive.require(arrays, 'run.log', (t // self.steps, len(COLUMNS)), np.float64)
         if t > self.config.epochs * self.steps:
@@ -282,7 +282,7 @@ class Run:
     def _about(self):
         game, dataset = self.game, self.dataset
         config = {name: value for name, value in asdict(self.config).items() if name != 'out'}  # a folder may move
-        config['data'] = data.lasting(config['data'])
+        config['data'] = data.portable(config['data'])
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
                            'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': self.sha256},

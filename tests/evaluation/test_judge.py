@@ -196,8 +196,9 @@ def test_images_that_have_moved_are_asked_for_by_the_name_of_the_option(tmp_path
     assert main(['evaluate', str(run), '--n', '10', '--data', str(tmp_path / 'moved.npy')]) == 0
 
 
-@pytest.mark.parametrize('part, field, value', [('config', 'data', None), ('config', 'data', 7), ('images', 'sha256', 7),
-                                                ('config', 'data', ['digits']), ('images', 'sha256', None)])
+@pytest.mark.parametrize('part, field, value', [
+    ('config', 'data', None), ('config', 'data', 7), ('config', 'data', ['digits']),
+    ('images', 'sha256', None), ('images', 'sha256', 7)])
 def test_a_checkpoint_that_names_no_images_is_refused_in_a_line(part, field, value, run, tmp_path, capsys):
     arrays, about = archive.load(run)
     about = {name: item for name, item in about.items() if name != 'format'}

@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     np.save('other.npy', np.zeros((200, 8, 8), np.uint8))
     train(small(), quiet=True)
     before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
-    for changes, message in (({'data': 'other.npy'}, 'expected the images that the run was trained with, got others'),
+    for changes, message in (({'data': 'other.npy'}, 'other.npy: not the images that this run was trained with'),
                              ({'epochs': 3}, 'epochs: expected at least the 4 begun, got 3'),
                              ({'device': 'tpu'}, 'device: expected'), ({'save_every': -1.0}, 'save_every: expected')):
         with pytest.raises(ValueError, match=message):
