@@ -59,10 +59,10 @@ class Judge:
         reasons = {}
         for measure, needed in NEEDS.items():
             if not self.classifier:
-                reasons[measure] = f'there is no classifier: {self.dataset.unlabelled}'
+                reasons[measure] = f'there is no classifier ({self.dataset.unlabelled})'
             elif min(n, len(self.test)) < needed:
-                reasons[measure] = (f'expected at least {needed} samples and {needed} test images, '
-                                    f'got {n} and {len(self.test)}')
+                reasons[measure] = (f'at least {needed} samples and {needed} test images are needed '
+                                    f'(there are {n} and {len(self.test)})')
         if self._test_to_train < SAME:
             reasons['memorisation'] = 'most test images are also training images'
         return reasons

@@ -24,7 +24,7 @@ def table(result):
                       f"{result['classifier_accuracy']:.2%} on the test images."]
     for reason in dict.fromkeys(result['left_out'].values()):
         titles = [TITLES[measure] for measure, why in result['left_out'].items() if why == reason]
-        lines += ['', f'Left out: {", ".join(titles)}: {reason}.']
+        lines += ['', f'Left out, because {reason}: {"; ".join(titles)}.']
     return '\n'.join(lines)
 
 

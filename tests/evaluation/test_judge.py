@@ -120,16 +120,16 @@ def test_without_labels_what_needs_a_classifier_is_left_out(tmp_path, capsys):
     run = train(Config(data=str(tmp_path / 'images.npy'), epochs=1, out=str(tmp_path / 'run')), quiet=True)
     assert main(['evaluate', str(run), '--n', '50']) == 0
     text = capsys.readouterr().out
-    said, = (line for line in text.splitlines() if line.startswith('Left out: '))
+    said, = (line for line in text.splitlines() if line.startswith('Left out, because '))
     for measure in ('frechet', 'score', 'kl', 'precision', 'recall', 'density', 'coverage'):
         assert TITLES[measure] in said and f'\n{TITLES[measure]}' not in text
-    assert said.endswith('there is no classifier: the data has no labels.') and 'class 0' not in text
+    assert 'because there is no classifier (the data has no labels): ' in said and 'class 0' not in text
     assert '\nParzen' in text and f"\n{TITLES['memorisation']}" in text
 
 
 def test_labels_that_are_there_and_cannot_be_used_are_not_said_to_be_missing():
     judge = Judge(replace(DIGITS, labels=None, unlabelled='only some of the images have labels'), None)
-    assert judge.left_out(10)['score'] == 'there is no classifier: only some of the images have labels'
+    assert judge.left_out(10)['score'] == 'there is no classifier (only some of the images have labels)'
 
 
 BALLS = {'precision', 'recall', 'density', 'coverage'}
@@ -145,7 +145,7 @@ def test_what_so_few_images_cannot_measure_is_left_out_and_the_rest_is_measured(
     assert set(got) == {*TITLES, 'histogram'} - missing
     assert all(np.isfinite(got[measure]) for measure in set(TITLES) - missing) and not list(recwarn)
     for why in judge.left_out(samples).values():
-        assert why.endswith(f' test images, got {samples} and {test}')
+        assert f'test images are needed (there are {samples} and {test})' in why
 
 
 @pytest.mark.parametrize('distinct', [1, 20])
@@ -174,7 +174,7 @@ def test_few_labelled_images_are_evaluated_without_a_word_of_a_librarys(tmp_path
     done = subprocess.run([sys.executable, '-m', 'minigan', 'evaluate', str(run)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.replace('\r', '\n').splitlines() if line and 'step/s' not in line] == []
-    assert done.stdout.count('Left out: ') == 2 and done.stdout.count(' test images, got 10 and 1.') == 2
+    assert done.stdout.count('Left out, because ') == 2 and done.stdout.count('(there are 10 and 1)') == 2
 
 
 def test_different_images_and_too_few_samples_are_refused(run, tmp_path, capsys):
