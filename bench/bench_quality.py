@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from minigan import data, ops, training
 from minigan.evaluation import classifier, metrics
-from minigan.evaluation.judge import Judge, N
+from minigan.evaluation.judge import SAMPLES as N
+from minigan.evaluation.judge import Judge
 from minigan.streams import WATCH, Streams
 from minigan.training import Config
 from minigan.training.folder import RunFolder
@@ -109,7 +110,7 @@ class Minigan:
     def train(self, path):
         """Train, and save N samples of each generator; path: of an .npz file. Returns the curves."""
         with tempfile.TemporaryDirectory() as folder:
-            run, watched = Run(self.config), WatchedFolder(folder, self.name)
+            run, watched = Run(self.config, data.load(SOURCE)), WatchedFolder(folder, self.name)
             watched.begin(run)
             training.run.play(run, watched, Progress(quiet=True))
         np.savez(path, **{name: samples(run, G, 0) for name, G in generators(run, self.name).items()})

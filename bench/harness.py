@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.storage.files import replacing
+from minigan.storage.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
@@ -207,7 +207,7 @@ def save(name, content):
 
 def _write(name, content):
     text = re.sub(r'\[[^][{}]*\]', lambda numbers: ' '.join(numbers[0].split()), json.dumps(content, indent=1))
-    with replacing(RESULTS / f'{name}.json', 'w') as file:
+    with atomic_write(RESULTS / f'{name}.json', 'w') as file:
         file.write(text + '\n')  # innermost lists on one line
 
 

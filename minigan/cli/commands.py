@@ -27,24 +27,29 @@ def sample(run, n, seed, out, training):
     kind = Path(out).suffix.lower()
     if kind not in ('.png', '.npy'):
         raise ValueError(f'out: expected a name that ends in .png or .npy, got {out}')
-    images = minigan.load(run).sample(n, seed=seed, training=training)
-    from minigan.pictures import plots
+    from minigan.pictures import grids
     from minigan.storage import files
+    generator = minigan.load(run)
+    if kind == '.png':
+        grids.layout(n, generator.shape)  # refuses too large a picture before its images are drawn
+    images = generator.sample(n, seed=seed, training=training)
     if kind == '.npy':
         files.save_array(out, images)
     else:
-        plots.save(out, plots.grid(images))
+        grids.save(out, grids.grid(images))
     print(f'{out}: {n} images')
     return 0
 
 
 def interpolate(run, points, steps, seed, out):
     """Draw a walk through z, as a strip and as an animation."""
-    images = minigan.load(run).path(points, steps, seed=seed)
-    images = images.reshape(-1, *images.shape[2:])
-    from minigan.pictures import plots
-    plots.save(f'{out}.png', plots.grid(images, columns=steps, width=900))
-    plots.save_animation(f'{out}.gif', images)
+    from minigan.pictures import grids
+    generator = minigan.load(run)
+    grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
+    grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
+    images = generator.path(points, steps, seed=seed).reshape(-1, *generator.shape)
+    grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
+    grids.save_animation(f'{out}.gif', images)
     print(f'{out}.png: each row goes from one random z towards the next; {out}.gif: the whole way round')
     return 0
 
@@ -58,9 +63,9 @@ def inspect(run):
 
 def evaluate(run, n, seed, data, json):
     """Print the measures of a run's samples."""
-    from minigan.evaluation import judge
+    from minigan.evaluation import judge, report
     result = judge.evaluate(run, n=n, seed=seed, source=data)
-    print(dumps(result, indent=2) if json else printable(judge.table(result)))
+    print(dumps(result, indent=2) if json else printable(report.table(result)))
     return 0
 
 
@@ -101,9 +106,9 @@ def kernelcheck(file, kernel, gpu):
 
 def theory(out, seed):
     """Print the paper's claims in numbers, and draw them."""
-    from minigan.study import theory
+    from minigan.study import claims
     print(HEAD)
-    wrong, count = _print_rows(theory.check(out, seed=seed))
+    wrong, count = _print_rows(claims.check(out, seed=seed))
     print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show it.')
     return _verdict(wrong, f'All {count} hold.')
 

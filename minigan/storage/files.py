@@ -1,10 +1,13 @@
 """Files: written whole or not at all, and read with suspicion."""
 
+import errno
 import hashlib
 import math
 import os
+import re
 import zipfile
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +17,26 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-UNFINISHED = '.unfinished'  # the suffix of a file that is being written
-LIMIT = 4 << 30  # bytes that one file may become in memory: a small archive can claim, and unpack to, any number
+LIMIT = 4 << 30  # bytes of the arrays in one file: a small archive can claim, and unpack to, any number
+UNSUPPORTED = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
-def replacing(path, mode='wb', **options):
-    """A file to write that takes path's place when the block ends; until then, and after a failure, path is as it was.
+def atomic_write(path, mode='wb', **options):
+    """A new file that takes path's place when the block ends; until then, and after a failure, path is as it was.
 
-    Raises OSError with the path's name, for instance for want of space.
+    A link at path is replaced as well: what it leads to stays as it is.
+    Raises OSError with the path's name, for instance when the disk is full.
     """
     path = Path(path)
-    unfinished = path.with_name(f'{path.name}.{os.getpid()}{UNFINISHED}')  # two processes may write the same file
+    unfinished = path.with_name(f'{path.name}.{os.getpid()}.unfinished')  # two processes may write the same file
     try:
-        with open(unfinished, mode, **options) as file:
+        unfinished.unlink(missing_ok=True)  # left by a killed process with this id, or a link that someone laid there
+        with open(unfinished, mode.replace('w', 'x'), **options) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # or a power failure may leave the new name with nothing behind it
+            with _if_supported():
+                os.fsync(file.fileno())  # or a power failure may leave the new name with nothing behind it
         os.replace(unfinished, path)
         _sync_folder(path.parent)
     except BaseException as error:
@@ -40,23 +46,37 @@ def replacing(path, mode='wb', **options):
         raise
 
 
-def _sync_folder(folder):
-    if os.name == 'posix':  # elsewhere a folder cannot be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def leftovers(folder, names):
+    """Files that atomic_write began in a folder and that a killed process left: NAME.PID.unfinished.
+
+    names: patterns of what minigan writes there, such as 'epoch-*.png'. No other file can be taken for a leftover.
+    """
+    found = ((path, re.fullmatch(r'(.+)\.\d+\.unfinished', path.name)) for path in Path(folder).iterdir())
+    return [path for path, match in found
+            if match and any(fnmatchcase(match[1], name) for name in names) and not path.is_dir()]
+
+
+def make_folder(path):
+    """A folder below one of minigan's own. Raises ValueError for a link, which may lead to files of other people."""
+    path = Path(path)
+    if path.is_symlink():
+        raise ValueError(f'{path}: expected a folder, got a link to {os.readlink(path)}')
+    path.mkdir(exist_ok=True)
+    return path
 
 
 @contextmanager
-def alone(folder):
-    """Within, no other process can be alone in this folder. Raises ValueError when one is. On Windows, does nothing."""
+def locked(folder):
+    """Within, no other process can lock this folder. Raises ValueError when one has locked it.
+
+    Does nothing on Windows, and on a file system without locks.
+    """
     descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
     try:
         if fcntl:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it if this process dies
+                with _if_supported():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
             except BlockingIOError as error:
                 raise ValueError(f'{folder}: another process is at work in this folder') from error
         yield
@@ -65,8 +85,28 @@ def alone(folder):
             os.close(descriptor)
 
 
+def _sync_folder(folder):
+    if os.name == 'posix':  # elsewhere a folder cannot be opened
+        with _if_supported():
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+@contextmanager
+def _if_supported():
+    """Locks and synchronisation make a file system safer; work goes on with one that lacks them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
 def open_file(path):
-    """The file, to read. Raises OSError for what is no file, a pipe for instance, which might never end."""
+    """The file, to read. Raises OSError for anything but a file: a pipe, for instance, might never end."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(f'{path}: expected a file, got something else')
     return open(path, 'rb')
@@ -80,31 +120,40 @@ def read_at_most(file, n):
     return content
 
 
-def read_arrays(path):
-    """name -> array for each member of an .npz file; {'': array} for a .npy file. Never Python objects.
+def read_array(path):
+    """The array in a .npy file. Raises ValueError and OSError as read_arrays does."""
+    with open_file(path) as file, _one_line(f'{path}: expected a whole .npy file'):
+        return _read_array(file, os.path.getsize(path), LIMIT)
 
-    Raises ValueError, in one line, for anything but a whole file of arrays with at most LIMIT bytes in all; OSError
+
+def read_arrays(path):
+    """name -> array for each member of an .npz file. Never Python objects.
+
+    Raises ValueError, in one line, for anything but a whole file of arrays with at most LIMIT bytes together; OSError
     when the file cannot be opened.
     """
-    with open_file(path) as file:
-        try:
-            if file.read(6) == b'\x93NUMPY':
-                return {'': _read_array(file, os.path.getsize(path), LIMIT)}
-            arrays, room = {}, LIMIT
-            with zipfile.ZipFile(file) as archive:
-                for info in archive.infolist():
-                    with archive.open(info) as member:
-                        array = _read_array(member, info.file_size, room)  # to its end, where the CRC is compared
-                    arrays[info.filename.removesuffix('.npy')], room = array, room - array.nbytes
-            return arrays
-        except Exception as error:  # zipfile, zlib, lzma and NumPy raise a dozen kinds for damaged content
-            said = ' '.join(str(error).split())[:200]
-            raise ValueError(f'{path}: expected a whole .npz or .npy file of arrays '
-                             f'({type(error).__name__}: {said})') from error
+    arrays, room = {}, LIMIT
+    with open_file(path) as file, _one_line(f'{path}: expected a whole .npz file of arrays'):
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                with archive.open(info) as member:
+                    array = _read_array(member, info.file_size, room)  # to its end, where the CRC is compared
+                arrays[info.filename.removesuffix('.npy')], room = array, room - array.nbytes
+    return arrays
+
+
+@contextmanager
+def _one_line(message):
+    """Zipfile, zlib, lzma and NumPy raise a dozen kinds of errors for damaged content; one ValueError replaces them."""
+    try:
+        yield
+    except Exception as error:
+        said = ' '.join(str(error).split())[:200]
+        raise ValueError(f'{message} ({type(error).__name__}: {said})') from error
 
 
 def _read_array(file, size, room):
-    """The array in a .npy file of size bytes. Its header is held to the size before anything is allocated."""
+    """The array in a .npy file of `size` bytes, which its header must fit before anything is allocated."""
     file.seek(0)
     version = np.lib.format.read_magic(file)
     if version != (1, 0):  # others are for tables, and their headers may take gigabytes
@@ -125,8 +174,10 @@ def _read_array(file, size, room):
 
 def save_array(path, array):
     """Write a .npy file. Raises OSError."""
-    with replacing(path) as file:
-        np.save(file, array)
+    array = np.ascontiguousarray(array)
+    with atomic_write(path) as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)  # np.save would not say why it cannot write
 
 
 def append(path, content):
@@ -142,10 +193,10 @@ def append(path, content):
 
 
 def digest(arrays):
-    """SHA-256 over names, dtypes, shapes and contents of a dict of arrays, as 32 bytes."""
+    """SHA-256 over names, dtypes, shapes and contents of a dict of arrays, in hexadecimal digits."""
     sha256 = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
         sha256.update(repr((name, array.dtype.str, array.shape)).encode())
         sha256.update(np.ascontiguousarray(array).data)
-    return np.frombuffer(sha256.digest(), np.uint8)
+    return sha256.hexdigest()

@@ -3,10 +3,10 @@
 import numpy as np
 
 from minigan.networks import RECIPES
-from minigan.storage import checkpoint
-from minigan.streams import PRIORS, Streams
+from minigan.storage import archive, checkpoint, files
+from minigan.streams import PATH, PRIORS, SAMPLES, Streams
 
-ROWS = 1000  # drawn and computed at a time; in training mode, the minibatch
+AT_ONCE = 1000  # images that are drawn and computed together; in training mode, the minibatch
 
 
 def load(path):
@@ -14,11 +14,9 @@ def load(path):
 
     Raises ValueError for anything but a whole checkpoint whose arrays fit its network, OSError when there is none.
     """
-    arrays, about = checkpoint.load(path)
-    try:
+    arrays, about = archive.load(path)
+    with archive.errors_name(path):
         return Generator(arrays, about)
-    except ValueError as error:
-        raise ValueError(f'{checkpoint.find(path)}: {error}') from error
 
 
 class Generator:
@@ -32,16 +30,19 @@ class Generator:
 
     def __init__(self, arrays, about):
         self.G = checkpoint.net(arrays, about, 'average' if 'average.theta' in arrays else 'G')
-        network, self.n_z, self.shape = checkpoint.described(about)
+        network, self.n_z, self.shape = checkpoint.network_of(about)
         self.prior = RECIPES[network].prior
-        self.step, self.about = int(checkpoint.part(arrays, 'G.t', (), np.int64)), about
+        self.step, self.about = int(archive.require(arrays, 'G.t', (), np.int64)), about
+
+    def __repr__(self):
+        return f'Generator({self.n_z} -> {" x ".join(map(str, self.shape))}, step {self.step}, {self.G!r})'
 
     def __call__(self, z, *, training=False):
         """Images (m, *shape) in [0, 1] for z (m, n_z) float32.
 
         In evaluation mode an image depends on its own z alone: batch norm uses the averages that training left. In
-        training mode it uses the minibatch's own mean and variance, as while G learned, and so every image depends
-        on the others.
+        training mode batch norm uses the mean and variance of the minibatch, as it did while G learned, so every image
+        depends on the others.
         """
         state = self.G.state.copy()
         with np.errstate(over='ignore', invalid='ignore'):
@@ -52,43 +53,58 @@ class Generator:
         return (x.reshape(-1, *self.shape) + 1) / 2
 
     def sample(self, n, *, seed=0, training=False):
-        """n images (n, *shape) float32 in [0, 1]. The same seed gives the same, and n more begin with those of n.
+        """n images (n, *shape) float32 in [0, 1]. The same seed gives the same images; a larger n adds to them.
 
-        training: see __call__; the minibatches are of 1,000. Raises ValueError for n below 1.
+        training: see __call__; a minibatch has 1,000 images.
+        Raises ValueError for n below 1, and for more images than 4 GiB hold.
         """
         if n < 1:
             raise ValueError(f'n: expected at least 1 image, got {n}')
-        streams, images = Streams(seed), []
-        for i in range(-(-n // ROWS)):
-            z = PRIORS[self.prior](streams.at('sample', 2, i), (ROWS, self.n_z))  # training looks at steps 0 and 1
-            images.append(self(z, training=training)[:n - i * ROWS])
-        return np.concatenate(images)
+        images, streams = self._empty('n', n), Streams(seed)
+        for i in range(0, n, AT_ONCE):
+            z = self._draw(streams.at('sample', SAMPLES, i // AT_ONCE), AT_ONCE)
+            images[i:i + AT_ONCE] = self(z, training=training)[:n - i]
+        return images
 
     def path(self, points, steps, *, seed=0):
         """Images along a closed path through random points: (points, steps, *shape), row i from point i to the next.
 
-        Along the great circle between two points, which is nearly as far from 0 as they are, like all z; the straight
-        line would cross a region that G has never met. White 2016, Sampling generative networks.
+        It follows the great circle from one point to the next, where all z are nearly as far from 0 as the points are;
+        a straight line would cross a region that G has never met. White 2016, Sampling generative networks.
+        Raises ValueError for fewer than 2 points or steps, and for more images than 4 GiB hold.
         """
         for name, number in (('points', points), ('steps', steps)):
             if number < 2:
                 raise ValueError(f'{name}: expected at least 2, got {number}')
-        z = PRIORS[self.prior](Streams(seed).at('sample', 3), (points, self.n_z))
-        legs = [great_circle(z[i], z[(i + 1) % points], steps) for i in range(points)]
-        z = np.concatenate(legs)
-        images = [self(z[i:i + ROWS]) for i in range(0, len(z), ROWS)]
-        return np.concatenate(images).reshape(points, steps, *self.shape)
+        images = self._empty('points x steps', points * steps)
+        corners = self._draw(Streams(seed).at('sample', PATH), points)
+        for i in range(0, len(images), AT_ONCE):
+            legs, t = np.divmod(np.arange(i, min(i + AT_ONCE, len(images))), steps)
+            z = [great_circle(corners[leg], corners[(leg + 1) % points], t[legs == leg] / steps)
+                 for leg in np.unique(legs)]
+            images[i:i + AT_ONCE] = self(np.concatenate(z))
+        return images.reshape(points, steps, *self.shape)
+
+    def _draw(self, draws, m):
+        return PRIORS[self.prior](draws, (m, self.n_z))
+
+    def _empty(self, name, n):
+        """Room for n images, in as many bytes as a file may hold."""
+        most = files.LIMIT // (4 * max(self.n_z, int(np.prod(self.shape))))
+        if n > most:
+            raise ValueError(f'{name}: expected at most {most} images, which take {files.LIMIT >> 20} MiB, got {n}')
+        return np.empty((n, *self.shape), np.float32)
 
 
-def great_circle(a, b, steps):
-    """From a towards b, and not quite there, in as many equal steps.
+def great_circle(a, b, t):
+    """The points between a (t = 0) and b (t = 1) for fractions t (n,) of the way: (n, len(a)).
 
         z(t) = (sin((1 - t) w) a + sin(t w) b) / sin w,   w the angle between a and b
 
-    Straight on where both lie on one line through 0.
+    A straight line where a and b lie on one line through 0.
     """
     w = np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
-    t = np.arange(steps)[:, None] / steps
+    t = np.asarray(t)[:, None]
     if np.sin(w) < 1e-3:
         return ((1 - t) * a + t * b).astype(np.float32)
     return ((np.sin((1 - t) * w) * a + np.sin(t * w) * b) / np.sin(w)).astype(np.float32)

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 import time
 from dataclasses import asdict
 from itertools import count
@@ -12,16 +11,16 @@ import numpy as np
 
 from minigan import __version__, ops
 from minigan.backend import to_host
-from minigan.data.location import portable
-from minigan.storage import checkpoint
-from minigan.storage.files import UNFINISHED, replacing
+from minigan.data import portable
+from minigan.storage import archive
+from minigan.storage.files import atomic_write, leftovers, make_folder
 from minigan.streams import PICTURES
 from minigan.training.log import append_csv, write_csv
 from minigan.training.tensorboard import TensorBoard
 
-CONFIG, LOG, SAMPLES, LOSSES, TENSORBOARD = 'config.json', 'log.csv', 'samples', 'losses.png', 'tensorboard'
+CONFIG, LOG, LOSSES, SAMPLES, TENSORBOARD = 'config.json', 'log.csv', 'losses.png', 'samples', 'tensorboard'
+FILES, PICTURES_IN_SAMPLES = (archive.LAST, archive.BEST, CONFIG, LOG, LOSSES), ('real.png', 'epoch-*.png')
 IMAGES = 64  # in a picture
-OURS = re.compile(rf'(last\.npz|best\.npz|{CONFIG}|{LOG}|{LOSSES}|real\.png|epoch-\d+\.png)\.\d+{UNFINISHED}')
 
 
 class RunFolder:
@@ -40,15 +39,12 @@ class RunFolder:
 
         Raises ValueError when a folder in it is a link, OSError when it cannot be written.
         """
-        for name in (SAMPLES, TENSORBOARD):
-            if (self.path / name).is_symlink():  # it may lead to the files of somebody else
-                raise ValueError(f'{self.path / name}: expected a folder, got a link; delete it to go on')
-        for path in leftovers(self.path):
+        samples = make_folder(self.path / SAMPLES)
+        for path in (*leftovers(self.path, FILES), *leftovers(samples, PICTURES_IN_SAMPLES)):
             path.unlink()
-        with replacing(self.path / CONFIG, 'w') as file:
+        with atomic_write(self.path / CONFIG, 'w') as file:
             file.write(json.dumps(self._about(run), indent=2) + '\n')
         write_csv(self.path / LOG, run.monitor.rows)  # a run that was killed may have logged what it did not save
-        (self.path / SAMPLES).mkdir(exist_ok=True)
         real = run.dataset.train[:IMAGES]
         self._picture('real', ops.gather_images(real, run.game.streams.xp.arange(len(real)), np.float32), run)
 
@@ -68,7 +64,7 @@ class RunFolder:
 
     def board(self, run):
         """The run's TensorBoard, or None."""
-        return TensorBoard(self.path / TENSORBOARD, run.t) if run.config.tensorboard else None
+        return TensorBoard(make_folder(self.path / TENSORBOARD), run.t) if run.config.tensorboard else None
 
     def save_is_due(self, run):
         """Whether it is time for a checkpoint."""
@@ -78,33 +74,33 @@ class RunFolder:
         """Write where the run stands, and the best epoch if it is new. Raises NotFinite and writes nothing, OSError."""
         arrays = run.arrays()
         self.save_best()
-        checkpoint.save(self.path / checkpoint.LAST, arrays, self._about(run))
+        archive.save(self.path / archive.LAST, arrays, self._about(run))
         self.saved_at, self.saved_step = time.perf_counter(), run.t
 
     def save_best(self):
         """Write the best epoch if it waits to be written."""
         if self.best:
-            checkpoint.save(self.path / checkpoint.BEST, *self.best)
+            archive.save(self.path / archive.BEST, *self.best)
             self.best = None
 
     def draw_losses(self, run):
         """Write the curves of the log, once there is one."""
-        from minigan.pictures import plots  # matplotlib is slow to import
+        from minigan.pictures import curves  # matplotlib is slow to import
         if run.monitor.rows:
-            plots.loss_curves(self.path / LOSSES, run.monitor.rows, run.config.objective)
+            curves.loss_curves(self.path / LOSSES, run.monitor.rows, run.config.objective)
 
     def _picture(self, name, x, run):
         """Write a grid of images x (N, n) in [-1, 1] and return it."""
-        from minigan.pictures import plots
-        grid = plots.grid(ops.to_unit(to_host(x).reshape(-1, *run.dataset.shape)))
-        plots.save(self.path / SAMPLES / f'{name}.png', grid)
+        from minigan.pictures import grids
+        grid = grids.grid(ops.to_unit(to_host(x).reshape(-1, *run.dataset.shape)))
+        grids.save(self.path / SAMPLES / f'{name}.png', grid)
         return grid
 
     def _about(self, run):
         """What JSON can say about a run, for config.json and checkpoints."""
         config, dataset, game = asdict(run.config), run.dataset, run.game
         del config['out']  # the folder may move
-        config['data'] = portable(config['data'], self.path)
+        config['data'] = portable(config['data'])
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
                            'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': run.sha256},
@@ -121,7 +117,7 @@ def create(config, name):
     """
     if config.out is not None:
         folder = Path(config.out)
-        if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - set(leftovers(folder))):
+        if folder.exists() and (not folder.is_dir() or {*folder.iterdir()} - {*leftovers(folder, FILES)}):
             raise ValueError(f'out: expected a new or empty folder, got {folder}, which is neither')
         return _made(folder)
     runs = _made(Path('runs'))
@@ -141,9 +137,3 @@ def _made(folder):
         return folder
     except FileExistsError as error:
         raise OSError(f'{folder}: expected a folder, got a file or a link that leads nowhere') from error
-
-
-def leftovers(folder):
-    """The files that a killed run left unfinished in a folder and its samples."""
-    return [path for place in (folder, folder / SAMPLES) if place.is_dir() for path in place.iterdir()
-            if OURS.fullmatch(path.name)]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minigan.storage import checkpoint
+from minigan.storage import archive, checkpoint
 from minigan.training.log import COLUMNS, as_rows
 from minigan.training.state import LOG, T, config_of
 from minigan.training.warnings import warnings
@@ -16,13 +16,13 @@ ROWS = 5  # of the log, the last ones
 
 def describe(path):
     """Text about a run's folder or a checkpoint. Raises ValueError for a damaged one, OSError when there is none."""
-    arrays, about = checkpoint.load(path)
-    found = checkpoint.find(path)
+    arrays, about = archive.load(path)
+    found = archive.find(path)
     try:
         nets = [checkpoint.net(arrays, about, name) for name in 'GD']
         epochs = np.atleast_1d(arrays.get(LOG, ())).shape[0]
-        log = checkpoint.part(arrays, LOG, (epochs, len(COLUMNS)), np.float64)
-        t, (config, _) = checkpoint.part(arrays, T, (), np.int64), config_of(about)
+        log = archive.require(arrays, LOG, (epochs, len(COLUMNS)), np.float64)
+        t, config = archive.require(arrays, T, (), np.int64), config_of(about)
     except ValueError as error:
         raise ValueError(f'{found}: {error}') from error
     rows = as_rows(log)

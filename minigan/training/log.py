@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from minigan.storage.files import append, replacing
+from minigan.storage.files import append, atomic_write
 
 SPLIT = ('V', 'L_D', 'L_G', 'D_x', 'D_G_z')  # measured on both splits
 COLUMNS = ('epoch', 'step', 'gradient_norm_G', 'gradient_norm_D', *(f'train_{name}' for name in SPLIT),
@@ -24,7 +24,7 @@ def as_rows(array):
 
 def write_csv(path, rows):
     """Write a file of all rows, dicts with COLUMNS. Raises OSError."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(_lines([dict(zip(COLUMNS, COLUMNS)), *rows]))
 
 

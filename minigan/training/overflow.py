@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from minigan.backend import array_module
-from minigan.storage import checkpoint
+from minigan.storage import archive, checkpoint
 
 
 class NotFinite(ArithmeticError):
@@ -28,7 +28,7 @@ def find_not_finite(game, steps):
 
 def explained(error, game, checkpoint_file, t, say):
     """A NotFinite for the one that was raised at step t: the steps since the checkpoint are repeated and watched."""
-    arrays, _ = checkpoint.load(checkpoint_file)
+    arrays, _ = archive.load(checkpoint_file)
     checkpoint.restore(game, arrays)
     saved = game.optimizer_G.t
     say(f'numbers overflow; repeating steps {saved} to {t - 1} to see where')

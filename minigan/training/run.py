@@ -1,17 +1,15 @@
 """Train: the loop around Algorithm 1, from step 0 or from a checkpoint."""
 
 import shlex
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from minigan.data import DataError
-from minigan.data.location import located
+from minigan import data
 from minigan.gpu.device import select_device
-from minigan.storage import checkpoint
-from minigan.storage.files import alone
+from minigan.storage import archive, checkpoint
+from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag
 from minigan.training.folder import RunFolder, create
 from minigan.training.overflow import NotFinite, explained
@@ -30,9 +28,9 @@ def train(config, *, quiet=False):
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written, NotFinite when
     numbers overflow, Stopped after SIGINT or SIGTERM.
     """
-    run = Run(config)
+    run = Run(config, data.load(config.data))
     folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
-    with alone(folder.path):
+    with locked(folder.path):
         folder.save(run)
         return _to_the_end(run, folder, Progress(quiet))
 
@@ -47,15 +45,16 @@ def resume(folder, *, quiet=False, **changes):
     folder, progress = Path(folder), Progress(quiet)
     if not folder.is_dir():
         raise ValueError(f'{folder}: no such folder')
-    with alone(folder):
-        arrays, about = checkpoint.load(folder)
-        with _errors_name(folder / checkpoint.LAST):
-            config, sha256 = config_of(about)
+    with locked(folder):
+        arrays, about = archive.load(folder)
+        with archive.errors_name(folder):
+            config = config_of(about)
             for name in 'GD':
                 checkpoint.net(arrays, about, name)  # refuses what does not fit before a claimed size is allocated
-        run = _moved(config, folder, changes)
-        with _errors_name(folder / checkpoint.LAST):
-            run.restore(arrays, sha256)
+        _require_device(config, changes)
+        run = Run(replace(config, **changes), data.of_run(about, changes.get('data')))
+        with archive.errors_name(folder):
+            run.restore(arrays)
         ends_with_the_run = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
         if run.config.epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
             progress.say(f'warning: {ends_with_the_run} ends with the run. With {run.config.epochs} epochs instead of '
@@ -92,20 +91,12 @@ def _require_resumable(changes):
                          f'only {", ".join(map(flag, RESUMABLE))} may change')
 
 
-def _moved(config, folder, changes):
-    """The Run with changes. For data or a device that is not here any more, the error says which flag helps."""
-    config = replace(config, data=located(config.data, folder))
+def _require_device(config, changes):
+    """Raise ValueError, with the way out, when the run's device is not here and not changed."""
     try:
-        if 'device' not in changes:
-            select_device(config.device)
+        select_device(changes.get('device', config.device))
     except ValueError as error:
         raise ValueError(f'{error}; to go on without a GPU: --device cpu') from error
-    try:
-        return Run(replace(config, **changes))
-    except DataError as error:
-        if 'data' in changes:
-            raise
-        raise ValueError(f'{error}; if the images have moved: --data PATH') from error
 
 
 def _to_the_end(run, folder, progress):
@@ -119,18 +110,9 @@ def _to_the_end(run, folder, progress):
         folder.draw_losses(run)
     except NotFinite as error:
         folder.save_best()  # it is from before
-        raise explained(error, run.game, folder.path / checkpoint.LAST, run.t, progress.say) from None
+        raise explained(error, run.game, folder.path / archive.LAST, run.t, progress.say) from None
     except OSError as error:
         raise OSError(f'{error}. Step {folder.saved_step} is safe: {advice}') from error
     if received:
         raise Stopped(received[0], advice)
     return folder.path
-
-
-@contextmanager
-def _errors_name(path):
-    """Within, a ValueError gets the path in front."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error

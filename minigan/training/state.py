@@ -8,7 +8,7 @@ from minigan import data
 from minigan.backend import array_module, to_host
 from minigan.gpu.device import select_device
 from minigan.networks import RECIPES
-from minigan.storage import checkpoint, files
+from minigan.storage import archive, checkpoint
 from minigan.training.build import build_average, build_game
 from minigan.training.config import Config
 from minigan.training.log import COLUMNS, as_array, as_rows
@@ -22,15 +22,15 @@ T, LOG, LOOKS, NORMS, SECONDS = (f'run.{name}' for name in ('t', 'log', 'looks',
 class Run:
     """A game, what it is measured with, and how far it is.
 
-    t: steps done. config: resolved. dataset: on the device, but for the test images. sha256: of the images. device: in
-    words. generator: the net that samples are drawn with.
+    t: steps done. config: resolved. dataset: on the device, but for the test images. sha256: of the images.
+    device: in words. generator: the net that samples are drawn with.
     Raises ValueError for a choice out of range, for bad data, and for a run that no checkpoint could hold.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, dataset):
         from minigan.training.monitor import Monitor  # late, as scikit-learn takes long to import
         xp, self.device = select_device(config.device)
-        recipe, dataset = RECIPES[config.network], data.load(config.data)
+        recipe = RECIPES[config.network]
         self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset)
         if config.tensorboard:
             import_tensorboard()
@@ -42,7 +42,8 @@ class Run:
         self.steps_per_epoch = self.config.steps_per_epoch(len(dataset.train))
         self.last = self.config.epochs * self.steps_per_epoch
         self.t = 0
-        self._require_room()
+        log = 8 * len(COLUMNS) * self.config.epochs
+        archive.check_size(checkpoint.size(self.game) + sum(array.nbytes for array in self._averaged().values()) + log)
 
     def step(self):
         """One iteration of Algorithm 1; the average follows. Returns what game.step returns."""
@@ -76,18 +77,16 @@ class Run:
                 raise NotFinite(f'{name} has numbers that are infinite or undefined')
         return arrays
 
-    def restore(self, arrays, sha256):
-        """Stand where a checkpoint stood. Raises ValueError when it does not fit the config or the images."""
-        if sha256 != self.sha256:
-            raise ValueError(f'{self.config.data}: not the images that this run was trained on')
-        t = int(checkpoint.part(arrays, T, (), np.int64))
-        log = checkpoint.part(arrays, LOG, (t // self.steps_per_epoch, len(COLUMNS)), np.float64)
+    def restore(self, arrays):
+        """Stand where a checkpoint stood. Raises ValueError when it does not fit the config."""
+        t = int(archive.require(arrays, T, (), np.int64))
+        log = archive.require(arrays, LOG, (t // self.steps_per_epoch, len(COLUMNS)), np.float64)
         if t > self.last:
             raise ValueError(f'epochs: expected at least the {-(-t // self.steps_per_epoch)} begun, '
                              f'got {self.config.epochs}')
-        averaged = {name: checkpoint.part(arrays, name, array.shape, array.dtype)
+        averaged = {name: archive.require(arrays, name, array.shape, array.dtype)
                     for name, array in self._averaged().items()}
-        looks, norms, seconds = (checkpoint.part(arrays, name, shape, dtype) for name, shape, dtype in
+        looks, norms, seconds = (archive.require(arrays, name, shape, dtype) for name, shape, dtype in
                                  ((LOOKS, (), np.int64), (NORMS, (2,), np.float64), (SECONDS, (), np.float64)))
         checkpoint.restore(self.game, arrays)
         for name, array in self._averaged().items():
@@ -108,18 +107,10 @@ class Run:
         """The steps at the end of the first n epochs."""
         return self.steps_per_epoch * np.arange(1, n + 1)
 
-    def _require_room(self):
-        """Raise ValueError when a checkpoint would be larger than what is read back."""
-        log = 8 * len(COLUMNS) * self.config.epochs
-        n = sum(array.nbytes for array in self.arrays().values()) + log
-        if n > files.LIMIT:
-            raise ValueError(f'expected a run whose checkpoint has at most {files.LIMIT} bytes, got {n}, {log} of them '
-                             f'for the log: take fewer pixels than {self.dataset.shape}, a smaller n_z or fewer epochs')
-
 
 def config_of(about):
-    """The config, and the images' SHA-256, that a checkpoint was saved with. Raises ValueError when it has none."""
+    """The config that a checkpoint was saved with. Raises ValueError when it has none."""
     try:
-        return Config(**about['config']), about['images']['sha256']
+        return Config(**about['config'])
     except (KeyError, TypeError) as error:
-        raise ValueError(f'expected the config of a run and its images ({type(error).__name__}: {error})') from error
+        raise ValueError(f'expected the config of a run ({type(error).__name__}: {error})') from error

@@ -19,7 +19,6 @@ class TensorBoard:
 
     def __init__(self, folder, step):
         self._writer, self._proto = import_tensorboard()
-        Path(folder).mkdir(exist_ok=True)
         self._path = Path(folder) / f'events.out.tfevents.{time.time():.6f}.{os.getpid()}'
         self._add(0, file_version='brain.Event:2')
         start = self._proto.event_pb2.SessionLog.START

@@ -11,7 +11,7 @@ from PIL import Image
 
 import minigan
 from minigan.cli import main
-from minigan.storage import checkpoint
+from minigan.storage import archive
 
 
 def run(*arguments, cwd=None):
@@ -178,10 +178,10 @@ def test_a_terminal_without_the_letters_of_a_name_is_no_reason_to_fail(tmp_path)
 
 
 def test_what_a_stranger_wrote_does_not_command_the_terminal(trained, tmp_path, capsys):
-    arrays, about = checkpoint.load(trained)
-    checkpoint.save(tmp_path / 'a.npz', arrays, {**about, 'versions': {'a': '\x1b]0;owned\x07'}})
+    arrays, about = archive.load(trained)
+    archive.save(tmp_path / 'a.npz', arrays, {**about, 'versions': {'a': '\x1b]0;owned\x07'}})
     assert main(['inspect', str(tmp_path / 'a.npz')]) == 0
-    checkpoint.save(tmp_path / 'b.npz', arrays, {**about, 'format': '\x1b[31m' * 10_000})
+    archive.save(tmp_path / 'b.npz', arrays, {**about, 'format': '\x1b[31m' * 10_000})
     assert main(['inspect', str(tmp_path / 'b.npz')]) == 2
     output, error = capsys.readouterr()
     assert '?]0;owned?' in output and '\x1b' not in output + error and len(error) < 2100

@@ -80,12 +80,12 @@ def test_a_score_is_1_for_samples_alike_and_the_number_of_classes_for_clear_and_
 
 
 def test_the_divergence_of_the_classes_is_that_of_their_histogram():
-    shares = np.array([0.5, 0.25, 0.25])
+    fractions = np.array([0.5, 0.25, 0.25])
     p = np.array([[0.9, 0.1, 0], [0.6, 0.2, 0.2], [0, 1, 0], [0.1, 0, 0.9]])
-    kl, histogram = metrics.class_divergence(p, shares)
+    kl, histogram = metrics.class_divergence(p, fractions)
     assert kl == pytest.approx(0)
-    np.testing.assert_allclose(histogram, shares)
-    kl, histogram = metrics.class_divergence(np.array([[0, 1, 0], [0, 1, 0]]), shares)  # what never comes counts 0
+    np.testing.assert_allclose(histogram, fractions)
+    kl, histogram = metrics.class_divergence(np.array([[0, 1, 0], [0, 1, 0]]), fractions)  # what never comes counts 0
     assert kl == pytest.approx(np.log(4))
     np.testing.assert_allclose(histogram, [0, 1, 0])
 
@@ -132,6 +132,17 @@ def test_precision_recall_density_and_coverage_are_their_definitions(k, shift):
     samples, reference = RNG.standard_normal((40, 3)) + shift, RNG.standard_normal((30, 3))
     assert metrics.precision_recall_density_coverage(samples, reference, k=k) == pytest.approx(
         plain_precision_recall_density_coverage(samples, reference, k))
+
+
+@pytest.mark.parametrize('dtype', [np.float32, float])
+@pytest.mark.parametrize('distinct', [1, 20])
+@pytest.mark.parametrize('scale', [1, 100])
+def test_points_that_are_all_copies_of_a_few_are_in_each_others_balls(distinct, scale, dtype):
+    """Their distances are rounding errors, and so are their radii."""
+    points = (scale * np.random.default_rng(0).random((distinct, 256))).astype(dtype)
+    rows = np.random.default_rng(1).integers(0, distinct, 500)
+    found = metrics.precision_recall_density_coverage(points[rows[:300]], points[rows[300:]])
+    assert found['precision'] == found['recall'] == found['coverage'] == 1
 
 
 def test_copies_of_training_images_are_at_distance_0():

@@ -12,7 +12,7 @@ from minigan import backend, data, ops
 from minigan.gpu import compare
 from minigan.gpu.twins import compiled
 from minigan.networks import RECIPES
-from minigan.storage import checkpoint
+from minigan.storage import archive
 from minigan.streams import Streams
 from minigan.training.build import build_game
 from minigan.training.config import Config
@@ -100,15 +100,15 @@ def test_a_run_begun_on_the_device_goes_on_on_the_cpu(cupy, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     train(Config(epochs=1, batch=360, device='cuda', out='run', **GENTLE), quiet=True)
     train(Config(epochs=2, batch=360, out='cpu', **GENTLE), quiet=True)
-    before, _ = checkpoint.load('run')
+    before, _ = archive.load('run')
     resume('run', epochs=2, device='cpu', quiet=True)
-    (ours, about), (theirs, _) = checkpoint.load('run'), checkpoint.load('cpu')
+    (ours, about), (theirs, _) = archive.load('run'), archive.load('cpu')
     assert about['config']['device'] == 'cpu' and ours['run.t'] == 6 and before['run.t'] == 3
     for name in ours:
         if name[0] in 'GD':
             assert compare.difference(ours[name], theirs[name]) < 1e-3, name
     resume('run', epochs=3, device='cuda', quiet=True)  # and back
-    assert checkpoint.load('run')[0]['run.t'] == 9
+    assert archive.load('run')[0]['run.t'] == 9
 
 
 def test_the_data_stay_on_the_device_as_bytes(cupy):

@@ -20,7 +20,7 @@ FUZZED = 25 * settings.default.max_examples  # 1,000; thorough: 10,000
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
     path = tmp_path / 'a.txt'
-    with files.replacing(path, 'w') as file:
+    with files.atomic_write(path, 'w') as file:
         file.write('new')
         assert not path.exists()
     assert path.read_text() == 'new' and list(tmp_path.iterdir()) == [path]
@@ -31,7 +31,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
     path = tmp_path / 'a.txt'
     path.write_text('old')
     with pytest.raises(type(error)):
-        with files.replacing(path, 'w') as file:
+        with files.atomic_write(path, 'w') as file:
             file.write('half')
             raise error
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
@@ -39,7 +39,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r'\[Errno 28\] No space left on device: .*a.txt'):
-        with files.replacing(tmp_path / 'a.txt', 'w'):
+        with files.atomic_write(tmp_path / 'a.txt', 'w'):
             raise OSError(28, 'No space left on device')
 
 
@@ -54,17 +54,17 @@ def test_what_is_written_is_synced_before_it_gets_its_name(tmp_path, monkeypatch
 
 @pytest.mark.skipif(files.fcntl is None, reason='no locks on Windows')
 def test_one_process_alone_works_in_a_folder_and_a_dead_one_does_not_count(tmp_path):
-    program = ('import sys, time; from minigan.storage.files import alone\n'
-               'with alone(sys.argv[1]): print("in", flush=True); time.sleep(60)')
-    with files.alone(tmp_path):
+    program = ('import sys, time; from minigan.storage.files import locked\n'
+               'with locked(sys.argv[1]): print("in", flush=True); time.sleep(60)')
+    with files.locked(tmp_path):
         pass
     with subprocess.Popen([sys.executable, '-c', program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == 'in\n'
         with pytest.raises(ValueError, match='another process is at work in this folder'):
-            with files.alone(tmp_path):
+            with files.locked(tmp_path):
                 pass
         other.kill()
-    with files.alone(tmp_path):
+    with files.locked(tmp_path):
         pass
 
 
@@ -81,7 +81,7 @@ def test_arrays_come_back(tmp_path, write):
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == array.dtype
     np.save(tmp_path / 'a.npy', ARRAYS['columns'])
-    np.testing.assert_array_equal(files.read_arrays(tmp_path / 'a.npy')[''], ARRAYS['columns'])
+    np.testing.assert_array_equal(files.read_array(tmp_path / 'a.npy'), ARRAYS['columns'])
 
 
 def npy(shape, content=b'', dtype='<f4'):
@@ -96,6 +96,9 @@ def archive(**members):
         for name, content in members.items():
             whole.writestr(name, content)
     return file.getvalue()
+
+
+READ = {'.npy': files.read_array, '.npz': files.read_arrays}
 
 
 def bad_files():
@@ -116,10 +119,12 @@ def bad_files():
 
 @pytest.mark.parametrize('content, message', [pytest.param(*rest, id=name) for name, *rest in bad_files()])
 def test_a_bad_file_is_refused_in_one_line(tmp_path, content, message):
-    (tmp_path / 'a.npz').write_bytes(content)
+    kind = '.npy' if content[1:6] == b'NUMPY' else '.npz'
+    path = tmp_path / f'a{kind}'
+    path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
-        files.read_arrays(tmp_path / 'a.npz')
-    assert str(caught.value).startswith(f'{tmp_path}/a.npz: expected a whole .npz') and '\n' not in str(caught.value)
+        READ[kind](path)
+    assert str(caught.value).startswith(f'{path}: expected a whole {kind} file') and '\n' not in str(caught.value)
 
 
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no named pipes')
@@ -131,10 +136,10 @@ def test_what_is_no_file_is_refused_before_it_is_read(tmp_path):
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path, monkeypatch):
-    with files.replacing(tmp_path / 'a.txt', 'w') as ours:
+    with files.atomic_write(tmp_path / 'a.txt', 'w') as ours:
         ours.write('ours')
         monkeypatch.setattr(os, 'getpid', lambda: 1)
-        with files.replacing(tmp_path / 'a.txt', 'w') as theirs:
+        with files.atomic_write(tmp_path / 'a.txt', 'w') as theirs:
             theirs.write('theirs')
         assert (tmp_path / 'a.txt').read_text() == 'theirs'
     assert (tmp_path / 'a.txt').read_text() == 'ours' and len(list(tmp_path.iterdir())) == 1
@@ -188,12 +193,13 @@ def whole_files():
 @settings(max_examples=FUZZED)
 @given(content=damaged(list(whole_files())) | st.binary(max_size=300))
 def test_any_content_gives_arrays_or_one_line_within_bounded_memory(content, tmp_path_factory):
-    path = tmp_path_factory.getbasetemp() / 'fuzzed.npz'
+    kind = '.npy' if content[1:6] == b'NUMPY' else '.npz'
+    path = tmp_path_factory.getbasetemp() / f'fuzzed{kind}'
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        arrays = files.read_arrays(path)
-        assert all(array.dtype != object for array in arrays.values())
+        found = READ[kind](path)
+        assert all(array.dtype != object for array in (found.values() if kind == '.npz' else [found]))
     except ValueError as error:
         assert '\n' not in str(error) and str(error).startswith(str(path))
     finally:

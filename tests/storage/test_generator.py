@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigan
-from minigan.storage import checkpoint
+from minigan.storage import archive, checkpoint
 from minigan.storage.generator import great_circle
 from minigan.training.config import Config
 from minigan.training.run import train
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_images_and_more_begin_with_fewer(run):
 
 
 def test_it_computes_what_the_net_computes(run):
-    arrays, about = checkpoint.load(run)
+    arrays, about = archive.load(run)
     G, z = minigan.load(run), np.random.default_rng(0).standard_normal((7, 100)).astype(np.float32)
     np.testing.assert_array_equal(G(z), (checkpoint.net(arrays, about, 'average')(z).reshape(7, 8, 8) + 1) / 2)
     assert (G.step, G.n_z, G.shape, G.about['config']['seed']) == (88, 100, (8, 8), 0)
@@ -77,12 +77,12 @@ def test_a_path_leads_through_the_points_and_back_in_small_steps(run):
 def test_the_great_circle_keeps_the_distance_from_zero_and_turns_evenly():
     a, b = np.random.default_rng(0).standard_normal((2, 100))
     b *= np.linalg.norm(a) / np.linalg.norm(b)
-    z = great_circle(a, b, 10).astype(float)
+    z = great_circle(a, b, np.arange(10) / 10).astype(float)
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), np.linalg.norm(a), rtol=1e-6)
     cosines = (z[:-1] * z[1:]).sum(axis=1) / (a @ a)
     np.testing.assert_allclose(cosines, cosines[0], rtol=1e-5)
     np.testing.assert_allclose(z[0], a, rtol=1e-6)
-    one = great_circle(np.array([2.0]), np.array([-1.0]), 3)  # a z of one number has no circle
+    one = great_circle(np.array([2.0]), np.array([-1.0]), np.arange(3) / 3)  # a z of one number has no circle
     np.testing.assert_allclose(one, [[2], [1], [0]], atol=1e-6)
 
 

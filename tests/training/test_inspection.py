@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigan.storage import checkpoint
+from minigan.storage import archive
 from minigan.training import Config, inspection, train
 
 
@@ -19,7 +19,7 @@ def test_config_log_and_parameters_are_shown(run):
     for facts in (('config.seed', '9'), ('config.batch', '200'), ('images.shape', '[8, 8]'),
                   ('versions.numpy', np.__version__)):
         assert any(line.split(maxsplit=1) == list(facts) for line in lines), facts
-    arrays, _ = checkpoint.load(run)
+    arrays, _ = archive.load(run)
     shown = [line.split() for line in lines if line.split()[:1] in (['3'], ['4'], ['5'], ['6'], ['7'])]
     assert [int(row[1]) for row in shown] == [21, 28, 35, 42, 49]  # the last five epochs
     assert float(shown[-1][2]) == pytest.approx(arrays['run.log'][-1][4], rel=1e-5)
@@ -33,24 +33,24 @@ def test_config_log_and_parameters_are_shown(run):
 
 
 def test_a_run_that_went_wrong_says_so(tmp_path, run):
-    arrays, about = checkpoint.load(run)
+    arrays, about = archive.load(run)
     log = np.array(arrays['run.log'])
     log[:, 1] *= 100
     log[:, -2] = 0.01
-    checkpoint.save(tmp_path / 'bad.npz', {**arrays, 'run.log': log}, about)
+    archive.save(tmp_path / 'bad.npz', {**arrays, 'run.log': log}, about)
     assert 'warning: the samples have collapsed: for 1400 steps' in inspection.describe(tmp_path / 'bad.npz')
     assert 'warning' not in inspection.describe(run)
 
 
 def test_a_checkpoint_of_step_0_has_no_log_yet(tmp_path, run):
-    arrays, about = checkpoint.load(run)
+    arrays, about = archive.load(run)
     empty = {**arrays, 'run.log': arrays['run.log'][:0], 'run.t': np.array(0)}
-    checkpoint.save(tmp_path / 'new.npz', empty, about)
+    archive.save(tmp_path / 'new.npz', empty, about)
     assert 'new.npz: step 0\n' in inspection.describe(tmp_path / 'new.npz')
 
 
 def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, run):
-    arrays, about = checkpoint.load(run)
-    checkpoint.save(tmp_path / 'odd.npz', {**arrays, 'run.log': np.zeros((3, 2))}, about)
+    arrays, about = archive.load(run)
+    archive.save(tmp_path / 'odd.npz', {**arrays, 'run.log': np.zeros((3, 2))}, about)
     with pytest.raises(ValueError, match='odd.npz: run.log: expected an array of shape'):
         inspection.describe(tmp_path / 'odd.npz')

@@ -6,7 +6,7 @@ import pytest
 from minigan import data
 from minigan.gan import Game
 from minigan.networks import RECIPES
-from minigan.storage import checkpoint
+from minigan.storage import archive
 from minigan.training import Config, build_game, overflow, train
 from minigan.training.overflow import NotFinite
 
@@ -46,7 +46,7 @@ def test_a_number_that_is_not_finite_is_found_in_the_step_and_tensor_where_it_ap
     poison(monkeypatch, at, what)
     with pytest.raises(NotFinite, match=f'step {at}: {message}.*infinite or undefined. run/last.npz holds step 0'):
         train(Config(epochs=2, batch=32, save_every=1e6, out='run'), quiet=True)
-    arrays, _ = checkpoint.load('run')
+    arrays, _ = archive.load('run')
     assert arrays['run.t'] == 0
 
 
@@ -54,15 +54,15 @@ def test_a_checkpoint_is_never_written_with_them(monkeypatch):
     poison(monkeypatch, 13, HARM['a weight of G'][0])
     with pytest.raises(NotFinite, match='step 13: G, output of layer 4.* run/last.npz holds step 13. '):
         train(Config(epochs=1, save_every=0.0, out='run'), quiet=True)
-    assert all(np.isfinite(array).all() for array in checkpoint.load('run')[0].values())
-    assert checkpoint.load('run')[0]['run.t'] == 13
+    assert all(np.isfinite(array).all() for array in archive.load('run')[0].values())
+    assert archive.load('run')[0]['run.t'] == 13
 
 
 def test_the_best_epoch_so_far_is_kept(monkeypatch):
     poison(monkeypatch, 60, HARM['a weight of G'][0])
     with pytest.raises(NotFinite, match='step 60'):
         train(Config(epochs=2, batch=32, out='run'), quiet=True)
-    assert checkpoint.load('run/best.npz')[0]['run.t'] == 44
+    assert archive.load('run/best.npz')[0]['run.t'] == 44
 
 
 def test_a_derivative_is_named(monkeypatch):

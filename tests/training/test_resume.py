@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from minigan.storage import checkpoint
-from minigan.storage.files import alone
+from minigan.storage import archive, files
+from minigan.storage.files import locked
 from minigan.training import Config, inspection, resume, train
 from minigan.training.signals import Stopped, signals_received
 from minigan.training.state import Run
@@ -38,7 +38,7 @@ def small(**choices):
 
 def content(folder, name='last.npz'):
     """All that must be the same, as bytes: everything but the seconds."""
-    arrays, _ = checkpoint.load(Path(folder) / name)
+    arrays, _ = archive.load(Path(folder) / name)
     del arrays['run.seconds']
     arrays['run.log'] = arrays['run.log'][:, :-1]
     return {name: array.tobytes() for name, array in arrays.items()}
@@ -87,7 +87,7 @@ def test_a_run_stopped_within_an_epoch_or_at_its_end_goes_on(monkeypatch, steps)
     with pytest.raises(Stopped, match='stopped by SIGTERM'):
         train(small(**choices), quiet=True)
     for t in steps:
-        assert checkpoint.load('run')[0]['run.t'] == t
+        assert archive.load('run')[0]['run.t'] == t
         try:
             resume('run', quiet=True)
         except Stopped:
@@ -120,14 +120,14 @@ def test_a_folder_named_digits_is_not_the_digits():
     Path('digits').mkdir()
     train(small(epochs=1), quiet=True)
     resume('run', epochs=2, quiet=True)
-    assert checkpoint.load('run')[1]['config']['data'] == 'digits'
+    assert archive.load('run')[1]['config']['data'] == 'digits'
 
 
 def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     np.save('other.npy', np.zeros((200, 8, 8), np.uint8))
     train(small(), quiet=True)
     before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
-    for changes, message in (({'data': 'other.npy'}, 'other.npy: not the images that this run was trained on'),
+    for changes, message in (({'data': 'other.npy'}, 'other.npy: not the images that this run was trained with'),
                              ({'epochs': 3}, 'epochs: expected at least the 4 begun, got 3'),
                              ({'device': 'tpu'}, 'device: expected'), ({'save_every': -1.0}, 'save_every: expected')):
         with pytest.raises(ValueError, match=message):
@@ -142,8 +142,8 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
 
 @pytest.mark.parametrize('changes, message', [
     ({'config': None}, 'expected the config of a run'),
-    ({'config': {'network': 'vgg'}}, "expected a network of article.* got 'vgg'"),
-    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'expected the config of a run'),
+    ({'config': {'network': 'vgg'}}, "last.npz: network: expected one of article.* got 'vgg'"),
+    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'last.npz: expected a network of'),
     ({'config': {'batch': 'many'}}, "last.npz: batch: expected int, got 'many'"),
     ({'config': {'n_z': 10**9}}, 'G.theta: expected an array of shape'),
     ({'arrays': {'G.t': np.array(-11)}}, r'expected optimisers and a log of step 11, got \(-11, 11\)'),
@@ -156,11 +156,11 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     ({'arrays': {'run.log': np.full((1, 17), np.nan)}}, 'run.log: expected finite numbers')])
 def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
     train(small(epochs=1), quiet=True)
-    arrays, about = checkpoint.load('run')
+    arrays, about = archive.load('run')
     arrays.update(changes.pop('arrays', {}))
     if isinstance(changes.get('config'), dict):
         changes['config'] = {**about['config'], **changes['config']}
-    checkpoint.save('run/last.npz', arrays, {**about, **changes})
+    archive.save('run/last.npz', arrays, {**about, **changes})
     before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
     with pytest.raises(ValueError, match=message):
         resume('run', quiet=True)
@@ -169,7 +169,7 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
 
 def test_two_processes_do_not_train_the_same_run():
     train(small(epochs=1), quiet=True)
-    with alone('run'):
+    with locked('run'):
         with pytest.raises(ValueError, match='another process is at work in this folder'):
             resume('run', quiet=True)
 
@@ -186,7 +186,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
     """A checkpoint after each step, so that most of the time goes into writing. `-s` shows where it was killed."""
     train(small(out='whole'), quiet=True)
     spawn = multiprocessing.get_context('forkserver')
-    spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.plots', __name__])
+    spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.curves', __name__])
     for _ in range(2):  # the first one also waits for the imports of all
         shutil.rmtree('run', ignore_errors=True)
         started = time.monotonic()
@@ -206,7 +206,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
         unfinished = sorted(path.name for path in Path('run').rglob('*.unfinished'))
         if Path('run/last.npz').exists():
             assert 'step' in inspection.describe('run')
-            stood.append((int(checkpoint.load('run')[0]['run.t']), *unfinished))
+            stood.append((int(archive.load('run')[0]['run.t']), *unfinished))
             assert len(log('run')) <= 4
         else:
             stood.append(('before the first checkpoint', *unfinished))
@@ -241,7 +241,7 @@ def test_a_signal_ends_the_run_after_its_step_and_says_how_to_go_on(number, code
         output, error = run.communicate(timeout=60)
     assert run.returncode == code
     assert error.splitlines()[-1] == f'minigan: stopped by {number.name}; to go on: minigan train --resume run'
-    t = int(checkpoint.load('run')[0]['run.t'])
+    t = int(archive.load('run')[0]['run.t'])
     epochs = t // 11 + 1
     with minigan('train', '--resume', 'run', '--epochs', str(epochs)) as run:
         _, error = run.communicate(timeout=60)
@@ -284,14 +284,14 @@ def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monke
     train(small(out='whole'), quiet=True)
     train(small(epochs=2, samples_every=1), quiet=True)
     before = content('run')
-    os.symlink('/dev/full', f'run/{name}.{os.getpid()}.unfinished')
-    clean_up = Path.unlink
-    monkeypatch.setattr(Path, 'unlink', lambda path, **options: None)  # or the trap would be cleared away
+    full = f'{name}.{os.getpid()}.unfinished'
+    monkeypatch.setattr(files, 'open', raising=False, value=lambda path, mode, **options: (
+        open('/dev/full', 'w' + mode[1:], **options) if str(path).endswith(full) else open(path, mode, **options)))
     assert main(['train', '--resume', 'run', '--epochs', '4', '--save-every', '0']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert 'No space left on device' in error and name in error
-    assert error.endswith(f'Step {checkpoint.load("run")[0]["run.t"]} is safe: minigan train --resume run')
-    monkeypatch.setattr(Path, 'unlink', clean_up)
+    assert error.endswith(f'Step {archive.load("run")[0]["run.t"]} is safe: minigan train --resume run')
+    monkeypatch.delattr(files, 'open')
     if name == 'last.npz':
         assert content('run') == before
     resume('run', epochs=4, quiet=True)

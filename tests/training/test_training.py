@@ -10,7 +10,7 @@ from PIL import Image
 
 import minigan
 from minigan import RECIPES, data
-from minigan.storage import checkpoint
+from minigan.storage import archive, checkpoint
 from minigan.training import Config, build_game, train
 from minigan.training.monitor import PixelStatistics
 
@@ -67,7 +67,7 @@ def test_the_log_is_what_the_final_players_say():
     game = build_game(small().resolve(recipe, dataset), recipe, dataset)
     for t in range(88):
         game.step(t)
-    arrays, about = checkpoint.load(folder)
+    arrays, about = archive.load(folder)
     G = checkpoint.net(arrays, about, 'G')
     np.testing.assert_array_equal(G.theta, game.G.theta)
     x = dataset.validation / np.float32(127.5) - 1
@@ -86,7 +86,7 @@ def test_the_same_config_gives_the_same_bytes(network):
     for name in ('samples/epoch-0002.png', 'losses.png'):
         assert (a / name).read_bytes() == (b / name).read_bytes()
         assert (a / name).read_bytes() != (c / name).read_bytes()
-    thetas = [checkpoint.load(folder)[0]['G.theta'].tobytes() for folder in (a, b, c)]
+    thetas = [archive.load(folder)[0]['G.theta'].tobytes() for folder in (a, b, c)]
     assert thetas[0] == thetas[1] != thetas[2]
     rows = [[{**row, 'seconds': 0} for row in log(folder)] for folder in (a, b)]
     assert rows[0] == rows[1]
@@ -182,10 +182,10 @@ def test_the_best_epoch_is_the_one_nearest_to_the_data():
     rows = log(folder)
     best = min(rows, key=lambda row: row['distance'])
     assert best is not rows[-1]  # or this test shows nothing
-    arrays, _ = checkpoint.load(folder / 'best.npz')
+    arrays, _ = archive.load(folder / 'best.npz')
     assert arrays['run.t'] == best['step'] and len(arrays['run.log']) == best['epoch']
     shorter = train(small(epochs=int(best['epoch']), out='shorter', **choices), quiet=True)
-    assert arrays['G.theta'].tobytes() == checkpoint.load(shorter)[0]['G.theta'].tobytes()
+    assert arrays['G.theta'].tobytes() == archive.load(shorter)[0]['G.theta'].tobytes()
 
 
 def test_samples_are_drawn_with_the_average_that_the_run_keeps():
@@ -208,7 +208,7 @@ def test_samples_are_drawn_with_the_average_that_the_run_keeps():
 
 def test_without_an_average_samples_are_drawn_with_theta_G_itself():
     folder = train(small(average=0), quiet=True)
-    arrays, _ = checkpoint.load(folder)
+    arrays, _ = archive.load(folder)
     assert not any(name.startswith('average') for name in arrays)
     np.testing.assert_array_equal(minigan.load(folder).G.theta, arrays['G.theta'])
 

@@ -1,0 +1,71 @@
+"""Images in a .npy or .npz file."""
+
+import numpy as np
+
+from minigan.data.dataset import DataError, hold_out, split
+from minigan.storage.files import read_array, read_arrays
+
+AT_ONCE = 100  # images that become bytes together: as floats, all of them would take several times their memory
+
+
+def read_npy(path):
+    """The Dataset of the image array in a .npy file. Raises DataError."""
+    return split(path.stem, _as_bytes(path, _checked(read_array, path)))
+
+
+def read_npz(path):
+    """The Dataset of x_train and x_test in an .npz file, or of the only array with 3 or 4 axes. Raises DataError.
+
+    The labels of an array x... are called y..., as in the files of Keras.
+    """
+    arrays = _checked(read_arrays, path)
+    names = [name for name in arrays if arrays[name].ndim in (3, 4)]
+    if {'x_train', 'x_test'} <= set(names):
+        names = ['x_train', 'x_test']
+    elif len(names) != 1:
+        got = ', '.join(f'{name} {array.shape}' for name, array in arrays.items())
+        raise DataError(f'{path}: expected one array of shape (N, height, width) or (N, height, width, 3), or '
+                        f'x_train and x_test, got {got or "no array"}')
+    images = [_as_bytes(path, arrays[name]) for name in names]
+    labels = [arrays.get(f'y{name[1:]}') if name[0] == 'x' else None for name in names]
+    return (split if len(names) == 1 else hold_out)(path.stem, *images, *labels)
+
+
+def _checked(read, path):
+    try:
+        return read(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _as_bytes(path, images):
+    """Images as uint8 (N, height, width[, 3]); floats must lie in [0, 1]."""
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if not (images.ndim == 3 or images.ndim == 4 and images.shape[3] == 3) or _images_last(images.shape):
+        raise DataError(f'{path}: expected images of shape (N, height, width) or (N, height, width, 3), '
+                        f'got {images.shape}{_advice(images.shape)}')
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind not in 'fb':
+        raise DataError(f'{path}: expected images of dtype uint8 or floats in [0, 1], got dtype {images.dtype}')
+    if not (images.min(initial=0) >= 0 and images.max(initial=0) <= 1):  # false for NaN too
+        got = 'NaN' if np.isnan(images).any() else f'values from {images.min()} to {images.max()}'
+        raise DataError(f'{path}: expected floats in [0, 1], got {got}')
+    pixels = np.empty(images.shape, np.uint8)
+    for i in range(0, len(images), AT_ONCE):
+        pixels[i:i + AT_ONCE] = np.rint(images[i:i + AT_ONCE] * 255.0)
+    return pixels
+
+
+def _images_last(shape):
+    """Whether (28, 28, 500) looks like 500 images of 28 x 28, as MATLAB stores them: hardly 28 of 28 x 500."""
+    return len(shape) == 3 and shape[0] == shape[1] != shape[2]
+
+
+def _advice(shape):
+    if _images_last(shape) or len(shape) == 4 and shape[2] in (1, 3):
+        return '; if the images lie along the last axis, save np.moveaxis(array, -1, 0)'
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return '; if the colours lie along the second axis, save np.moveaxis(array, 1, -1)'
+    return ''

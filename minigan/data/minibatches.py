@@ -1,0 +1,38 @@
+"""Minibatches: the j-th one is a function of (seed, j)."""
+
+import numpy as np
+
+from minigan import ops
+from minigan.data.dataset import DataError
+
+
+class Order:
+    """Which m of n rows are the j-th minibatch: a function of (seed, j). Each epoch reads all rows in a new order.
+
+    At the end of an epoch, fewer than m rows may be left over; they wait for the next one.
+    Raises DataError when there are fewer than m rows.
+    """
+
+    def __init__(self, n, m, streams):
+        if not 1 <= m <= n:
+            raise DataError(f'batch: expected between 1 and {n}, the number of training images, got {m}')
+        self.n, self.m, self.streams, self.per_epoch = n, m, streams, n // m
+        self._epoch = None
+
+    def rows(self, j):
+        """The rows of the j-th minibatch: (m,) indices."""
+        epoch, i = divmod(j, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self.streams.at('data', epoch).permutation(self.n)
+        return self._order[i * self.m:(i + 1) * self.m]
+
+
+class Minibatches(Order):
+    """The images (N, n) uint8 in these rows, as Game wants them: minibatch(j) is x (m, n) in [-1, 1]."""
+
+    def __init__(self, images, m, streams, *, dtype=np.float32):
+        super().__init__(len(images), m, streams)
+        self.images, self.dtype = streams.xp.asarray(images), dtype
+
+    def __call__(self, j):
+        return ops.gather_images(self.images, self.rows(j), self.dtype)

@@ -1,0 +1,92 @@
+"""The file format of checkpoints: an .npz of arrays and JSON, no pickle, written whole, and refused when damaged.
+
+    about       UTF-8 JSON: format, and what the writer says about the arrays
+    sha256      of everything else
+"""
+
+import io
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from minigan.storage import files
+
+FORMAT = 1
+LAST, BEST = 'last.npz', 'best.npz'  # the checkpoints in a run's folder
+
+
+def save(path, arrays, about):
+    """Write arrays and what JSON can say about them.
+
+    Raises ValueError for more bytes than load reads, and OSError; path then stays as it was.
+    """
+    text = json.dumps({'format': FORMAT, **about})
+    arrays = {**arrays, 'about': np.frombuffer(text.encode(), np.uint8)}
+    arrays['sha256'] = np.frombuffer(bytes.fromhex(files.digest(arrays)), np.uint8)
+    check_size(sum(array.nbytes for array in arrays.values()))
+    content = io.BytesIO()  # on a full disk, Python 3.10's ZipFile adds a traceback to the one line of error
+    np.savez(content, **arrays)
+    with files.atomic_write(path) as file:
+        file.write(content.getbuffer())
+
+
+def check_size(n):
+    """Raise ValueError when a checkpoint with n bytes of arrays would be too large to be loaded."""
+    if n > files.LIMIT:
+        raise ValueError(f'expected a checkpoint of at most {files.LIMIT} bytes, got {n}: choose smaller images '
+                         'or fewer epochs')
+
+
+def load(path):
+    """(arrays, about) from a checkpoint, or from the last one in a run's folder.
+
+    Raises ValueError for anything but a whole checkpoint in this format, OSError when there is none.
+    """
+    path = find(path)
+    arrays = files.read_arrays(path)
+    about, expected = arrays.get('about'), arrays.pop('sha256', None)
+    if about is None or expected is None:
+        raise ValueError(f'{path}: expected a checkpoint of minigan, got arrays {", ".join(arrays) or "none"}')
+    if files.digest(arrays) != expected.tobytes().hex():
+        raise ValueError(f'{path}: damaged: its SHA-256 is not the one that it was saved with')
+    try:
+        about = json.loads(arrays.pop('about').tobytes())
+        found = about['format']
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f'{path}: expected a checkpoint of minigan, got one that says nothing readable about itself '
+                         f'({type(error).__name__})') from error
+    if found != FORMAT:
+        raise ValueError(f'{path}: expected format {FORMAT}, got {found!r}; another version of minigan wrote it')
+    return arrays, about
+
+
+def find(path):
+    """The checkpoint that a path means. Raises FileNotFoundError for a folder without one."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if not (path / LAST).exists():
+        raise FileNotFoundError(f'{path}: expected a run, a folder with {LAST}, got one without')
+    return path / LAST
+
+
+@contextmanager
+def errors_name(path):
+    """Within, a ValueError gets the name of the checkpoint that a path means."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'{find(path)}: {error}') from error
+
+
+def require(arrays, name, shape, dtype):
+    """One of a checkpoint's arrays. Raises ValueError when it is missing, not finite, or of another shape or dtype."""
+    array = arrays.get(name)
+    if array is None or array.shape != shape or array.dtype != dtype:
+        got = 'none' if array is None else f'{array.shape} and {array.dtype}'
+        raise ValueError(f'{name}: expected an array of shape {shape} and dtype {np.dtype(dtype)}, got {got}')
+    if not np.isfinite(array).all():
+        raise ValueError(f'{name}: expected finite numbers, got {np.count_nonzero(~np.isfinite(array))} that are not')
+    return array
