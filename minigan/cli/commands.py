@@ -45,8 +45,9 @@ def interpolate(run, points, steps, seed, out):
     """Draw a walk through z, as a strip and as an animation."""
     from minigan.pictures import grids
     generator = minigan.load(run)
-    grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
-    grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
+    if min(points, steps) > 0:  # else path says what is wrong
+        grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
+        grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
     images = generator.path(points, steps, seed=seed).reshape(-1, *generator.shape)
     grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
     grids.save_animation(f'{out}.gif', images)

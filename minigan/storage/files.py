@@ -29,6 +29,8 @@ def atomic_write(path, mode='wb', **options):
     Raises OSError with the path's name, for instance when the disk is full.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'{path}: no such folder: {path.parent}')
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.unfinished')  # two processes may write the same file
     try:
         unfinished.unlink(missing_ok=True)  # left by a killed process with this id, or a link that someone laid there

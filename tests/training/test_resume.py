@@ -143,7 +143,8 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
 @pytest.mark.parametrize('changes, message', [
     ({'config': None}, 'expected the config of a run'),
     ({'config': {'network': 'vgg'}}, "last.npz: network: expected one of article.* got 'vgg'"),
-    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'last.npz: expected a network of'),
+    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'),
+    ({'images': 7}, 'last.npz: expected a network of'),
     ({'config': {'batch': 'many'}}, "last.npz: batch: expected int, got 'many'"),
     ({'config': {'n_z': 10**9}}, 'G.theta: expected an array of shape'),
     ({'arrays': {'G.t': np.array(-11)}}, r'expected optimisers and a log of step 11, got \(-11, 11\)'),
@@ -165,6 +166,70 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         resume('run', quiet=True)
     assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
+
+
+@pytest.mark.parametrize('changes', [{'seed': 5}, {'learning_rate_G': 0.5, 'objective': 'minimax'}, {'out': 'there'}])
+def test_what_the_run_has_settled_may_not_change(changes):
+    train(small(epochs=1), quiet=True)
+    before = content('run')
+    flags = ', '.join(f'--{name.replace("_", "-")}' for name in changes)
+    with pytest.raises(ValueError, match=f'--resume: (--objective, )?{flags.split(",")[0]}(, --objective)? (is|are) '
+                                         'fixed by the run; only --data, --epochs, --device, --save-every, --tensor'):
+        resume('run', epochs=2, quiet=True, **changes)
+    with pytest.raises(TypeError):
+        resume('run', quiet=True, epoch=2)
+    assert content('run') == before
+
+
+@pytest.mark.parametrize('choices, what', [({'schedule': 'linear'}, '--schedule linear'),
+                                           ({'input_noise': 0.1}, '--input-noise'), ({}, None)])
+def test_what_ends_with_the_run_is_said_when_it_ends_later(capsys, choices, what):
+    train(small(epochs=1, **choices), quiet=True)
+    for epochs, told in ((1, False), (2, bool(what)), (2, False)):
+        resume('run', epochs=epochs)
+        said = capsys.readouterr().err
+        assert (f'warning: {what} ends with the run. With 2 epochs instead of 1 ' in said) == told
+        assert told or 'warning' not in said
+
+
+def test_data_and_a_device_that_are_not_here_any_more_come_with_the_way_out(monkeypatch):
+    np.save('images.npy', np.random.default_rng(0).integers(0, 256, (256, 5, 5), dtype=np.uint8))
+    train(small(data='images.npy', epochs=1), quiet=True)
+    os.rename('images.npy', 'moved.npy')
+    with pytest.raises(ValueError, match='images.npy.* does not exist; if the images have moved: --data PATH'):
+        resume('run', quiet=True)
+    arrays, about = archive.load('run')
+    archive.save('run/last.npz', arrays, {**about, 'config': {**about['config'], 'device': 'cuda'}})
+    monkeypatch.setitem(sys.modules, 'cupy', None)
+    with pytest.raises(ValueError, match="device 'cuda': .*; to go on without a GPU: --device cpu"):
+        resume('run', data='moved.npy', quiet=True)
+    resume('run', data='moved.npy', device='cpu', quiet=True)
+
+
+@pytest.mark.parametrize('name, choices', [('samples', {}), ('tensorboard', {'tensorboard': True})])
+def test_a_link_in_a_run_of_somebody_else_is_not_followed(tmp_path, name, choices):
+    if choices:
+        pytest.importorskip('tensorboard', reason="pip install -e '.[test]'")
+    train(small(epochs=1), quiet=True)
+    shutil.rmtree(f'run/{name}', ignore_errors=True)
+    Path('mine').mkdir()
+    Path('mine/real.png').write_text('precious')
+    os.symlink('../mine', f'run/{name}')
+    with pytest.raises(ValueError, match=f'run/{name}: expected a folder, got a link'):
+        resume('run', epochs=2, quiet=True, **choices)
+    assert [path.read_text() for path in Path('mine').iterdir()] == ['precious']
+
+
+def test_only_what_minigan_left_unfinished_is_deleted():
+    train(small(epochs=1), quiet=True)
+    mine = [Path('run/novel.unfinished'), Path('run/thesis.1.unfinished'), Path('run/notes/last.npz.1.unfinished')]
+    left = [Path('run/last.npz.7.unfinished'), Path('run/log.csv.7.unfinished'),
+            Path('run/samples/epoch-0003.png.7.unfinished')]
+    Path('run/notes').mkdir()
+    for path in (*mine, *left):
+        path.write_text('half')
+    resume('run', epochs=2, quiet=True)
+    assert all(path.exists() for path in mine) and not any(path.exists() for path in left)
 
 
 def test_two_processes_do_not_train_the_same_run():

@@ -247,6 +247,37 @@ def test_few_images_and_images_that_are_all_the_same_are_no_reason_to_fail():
         assert all(math.isfinite(value) for row in rows for value in row.values())
 
 
+def test_a_checkpoint_that_could_not_be_read_back_is_refused_before_training(monkeypatch, tmp_path):
+    monkeypatch.setattr('minigan.storage.files.LIMIT', 3 << 20)
+    with pytest.raises(ValueError, match='expected a checkpoint of at most 3145728 bytes, got '):
+        train(small(epochs=1), quiet=True)
+    monkeypatch.setattr('minigan.storage.files.LIMIT', 6 << 20)
+    with pytest.raises(ValueError, match='fewer epochs'):
+        train(small(epochs=10**6), quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('path', ['runs', 'out'])
+@pytest.mark.parametrize('what', ['link', 'file'])
+def test_what_is_no_folder_where_a_run_should_be_is_refused(tmp_path, path, what):
+    if what == 'link':
+        (tmp_path / path).symlink_to('nowhere/at/all')
+    else:
+        (tmp_path / path).write_text('precious')
+    with pytest.raises((ValueError, OSError), match=f'{path}'):
+        train(small(out='out' if path == 'out' else None), quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == [path]
+
+
+def test_minimax_saturates_where_the_help_says_so():
+    """What `minigan train --help` says about --objective: G's gradient is less than a tenth as long."""
+    norms = []
+    for objective in ('minimax', 'nonsaturating'):
+        choices = {'network': 'article', 'learning_rate_D': 1e-3, 'objective': objective, 'epochs': 6}
+        norms.append(log(train(small(out=objective, **choices), quiet=True))[-1]['gradient_norm_G'])
+    assert norms[0] < norms[1] / 10
+
+
 def test_the_progress_bar_shows_the_running_losses(capsys):
     train(small())
     shown = capsys.readouterr().err
