@@ -7,12 +7,10 @@ what it misses; `minigan evaluate` prints them all, next to those of real images
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin_min, pairwise_distances_chunked
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
-COMPONENTS = 64
 SIGMAS = np.logspace(-1, 0, 10)
 AT_ONCE = 250  # rows of a matrix of distances
 NEIGHBOUR = 5  # k of precision, recall, density and coverage: a ball reaches to the k-th nearest neighbour
@@ -142,29 +140,3 @@ def median_distance(x, train):
     not recognise a copy that is shifted.
     """
     return float(np.median(pairwise_distances_argmin_min(x, train)[1]))
-
-
-class PixelStatistics:
-    """The mean and the spread of images, for others to be held to: cheap enough for every epoch.
-
-    images: (N, n) float, N >= 2. Principal components by scikit-learn, 64 at most.
-    """
-
-    def __init__(self, images):
-        self.variance = max(float(images.var(axis=0).sum()), 1e-9)  # images may all be the same
-        n = min(COMPONENTS, len(images) - 1, images.shape[1])
-        with np.errstate(invalid='ignore'):
-            self.components = PCA(n, svd_solver='randomized', random_state=0).fit(images)
-
-    def distance(self, samples):
-        """frechet between images and samples (N, n) in the coordinates of the components.
-
-        It sees what is blurred, missing or too frequent only as far as mean and covariance of pixels do: good enough
-        to choose an epoch, not to compare models.
-        """
-        variance = self.components.explained_variance_.astype(float)
-        return frechet_of_moments(*moments(self.components.transform(samples)), 0, np.diag(variance))
-
-    def spread(self, samples):
-        """Total variance of the samples over that of the images: 1 when as different from each other, 0 when alike."""
-        return float(samples.var(axis=0).sum() / self.variance)

@@ -180,6 +180,18 @@ def save_array(path, array):
         file.write(array.data)  # np.save would not say why it cannot write
 
 
+def append(path, content):
+    """Add bytes to the end of a file, all or none: what a full disk takes of them is removed again. Raises OSError."""
+    with open(path, 'ab', buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content):]
+        except OSError as error:
+            file.truncate(end)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def digest(arrays):
     """SHA-256 over names, dtypes, shapes and contents of a dict of arrays, in hexadecimal digits."""
     sha256 = hashlib.sha256()

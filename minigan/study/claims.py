@@ -14,8 +14,8 @@ from minigan.optim import Adam, linear_decay
 from minigan.streams import PICTURES, Streams
 from minigan.study import mixtures, runs
 from minigan.study.densities import GRID, P_DATA, PAIRS, V_by_quadrature, jensen_shannon, mean_gap, optimal_D
+from minigan.training.build import build_game
 from minigan.training.config import Config
-from minigan.training.run import build_game
 
 
 def theorem_1():

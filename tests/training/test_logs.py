@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan.training import log, run
-from minigan.training.config import Config
-from minigan.training.run import resume, train
+from minigan.training import Config, log, resume, train
+from minigan.training.folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +39,13 @@ def test_the_log_goes_into_a_checkpoint_and_comes_back():
 
 
 def test_after_each_epoch_the_file_is_whole(monkeypatch):
-    seen, finish = [], run.Run._finish_epoch
+    seen, add_epoch = [], RunFolder.add_epoch
 
-    def finish_and_read(self, board):
-        finish(self, board)
+    def add_and_read(self, run, board):
+        add_epoch(self, run, board)
         with open('run/log.csv', newline='') as file:
             seen.append([int(row['epoch']) for row in csv.DictReader(file)])
-    monkeypatch.setattr(run.Run, '_finish_epoch', finish_and_read)
+    monkeypatch.setattr(RunFolder, 'add_epoch', add_and_read)
     train(Config(epochs=3, batch=300, out='run'), quiet=True)
     assert seen == [[1], [1, 2], [1, 2, 3]]
 

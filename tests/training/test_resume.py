@@ -18,10 +18,10 @@ import pytest
 from hypothesis import settings
 
 from minigan.storage import archive, files
-from minigan.training import inspection, run
-from minigan.training.config import Config
-from minigan.training.run import resume, train
+from minigan.storage.files import locked
+from minigan.training import Config, inspection, resume, train
 from minigan.training.signals import Stopped, signals_received
+from minigan.training.state import Run
 
 KILLS = settings.default.max_examples // 8  # 5; thorough: 50
 
@@ -60,13 +60,14 @@ def assert_same_run(folder, whole):
 
 def stop_after(monkeypatch, *steps):
     """Send this process SIGTERM when these steps are done."""
-    step = run.Run._step
+    step = Run.step
 
-    def step_and_stop(self, bar):
-        step(self, bar)
+    def step_and_stop(self):
+        logits = step(self)
         if self.t in steps:
             os.kill(os.getpid(), signal.SIGTERM)
-    monkeypatch.setattr(run.Run, '_step', step_and_stop)
+        return logits
+    monkeypatch.setattr(Run, 'step', step_and_stop)
 
 
 @pytest.mark.parametrize('choices', [{}, {'network': 'article'}, {'k': 2, 'objective': 'minimax'},
@@ -132,7 +133,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
         with pytest.raises(ValueError, match=message):
             resume('run', quiet=True, **changes)
     assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
-    with pytest.raises(ValueError, match='nowhere: expected the folder of a run, got none'):
+    with pytest.raises(ValueError, match='nowhere: no such folder'):
         resume('nowhere', quiet=True)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='empty: expected a run, a folder with last.npz'):
@@ -141,8 +142,8 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
 
 @pytest.mark.parametrize('changes, message', [
     ({'config': None}, 'expected the config of a run'),
-    ({'config': {'network': 'vgg'}}, "expected a network of article.* got 'vgg'"),
-    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'expected the config of a run'),
+    ({'config': {'network': 'vgg'}}, "last.npz: network: expected one of article.* got 'vgg'"),
+    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'last.npz: expected a network of'),
     ({'config': {'batch': 'many'}}, "last.npz: batch: expected int, got 'many'"),
     ({'config': {'n_z': 10**9}}, 'G.theta: expected an array of shape'),
     ({'arrays': {'G.t': np.array(-11)}}, r'expected optimisers and a log of step 11, got \(-11, 11\)'),
@@ -168,7 +169,7 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
 
 def test_two_processes_do_not_train_the_same_run():
     train(small(epochs=1), quiet=True)
-    with run.locked('run'):
+    with locked('run'):
         with pytest.raises(ValueError, match='another process is at work in this folder'):
             resume('run', quiet=True)
 
@@ -325,16 +326,16 @@ def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
 
 MEASURE = '''
 import json, os, sys
-from minigan.training import run
-from minigan.training.config import Config
-seen, finish = [], run.Run._finish_epoch
-def finish_and_measure(self, board):
-    finish(self, board)
+from minigan.training import Config, train
+from minigan.training.folder import RunFolder
+seen, add_epoch = [], RunFolder.add_epoch
+def add_and_measure(self, run, board):
+    add_epoch(self, run, board)
     pages = int(open('/proc/self/statm').read().split()[1])
-    seen.append((self.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
-run.Run._finish_epoch = finish_and_measure
+    seen.append((run.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
+RunFolder.add_epoch = add_and_measure
 config = Config(epochs=int(sys.argv[1]), samples_every=1, save_every=1.0, tensorboard=True, out='run')
-run.train(config, quiet=True)
+train(config, quiet=True)
 print(json.dumps(seen))
 '''
 
