@@ -18,7 +18,7 @@ from minigan.streams import Streams
 
 EPOCHS, BATCH, LEARNING_RATE = 10, 128, 2e-3
 AT_ONCE = 1000  # images
-VERSION = 1  # of all that shapes a classifier: one of a different version is trained anew
+VERSION = 1  # of everything that shapes a classifier: after a change, it is trained anew
 
 
 class Classifier:
@@ -47,7 +47,7 @@ class Classifier:
 def load(dataset, *, quiet=False):
     """The Classifier of a dataset: from the cache folder, or trained now (on MNIST, half a minute).
 
-    Raises ValueError for a dataset without labels. A cache folder that cannot be written is only warned about.
+    Raises ValueError for a dataset without labels. It only warns when the cache folder cannot be written.
     """
     if dataset.labels is None:
         raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got none: {dataset.unlabelled}')

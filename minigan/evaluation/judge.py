@@ -12,10 +12,10 @@ from minigan.storage.generator import load
 from minigan.streams import Streams
 
 SAMPLES = 10_000  # of the 2014 paper's protocol; several measures depend on the number
-NEEDS = {  # measure of what the classifier sees -> the fewest samples, and test images, that it can be taken of
+NEEDS = {  # measure by the classifier -> the fewest samples, and test images, of which it can be taken
     'frechet': 2, 'score': 1, 'kl': 1,
     **dict.fromkeys(('precision', 'recall', 'density', 'coverage'), metrics.NEIGHBOUR + 1)}
-SAME = 0.5 / 255  # a distance between images in [0, 1] that is smaller is rounding: one level of one pixel is 1 / 255
+SAME = 0.5 / 255  # images in [0, 1] at a smaller distance are equal: a different pixel differs by at least 1 / 255
 MNIST_TEST = '6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161'  # SHA-256 of its 10,000 images
 PUBLISHED = {MNIST_TEST: {'parzen': 225.0, 'parzen_standard_error': 2.0}}  # Goodfellow et al. 2014, Table 1
 
@@ -33,19 +33,19 @@ class Judge:
         if classifier:
             self.features, p = classifier(ops.from_unit(self.test))
             self.accuracy = float((p.argmax(axis=1) == dataset.labels[2]).mean())
-            self.fractions = np.bincount(dataset.labels[0], minlength=classifier.classes) / len(dataset.train)
+            self.class_fractions = np.bincount(dataset.labels[0], minlength=classifier.classes) / len(dataset.train)
 
     def __call__(self, images):
         """measure -> number, and 'histogram' -> the fraction of each class, of images (N, n) in [0, 1].
 
-        What left_out names is missing.
+        Measures that left_out names are missing.
         """
         measured, left_out = self.parzen(images), self.left_out(len(images))
         if self.classifier:
             features, p = self.classifier(ops.from_unit(images))
             if 'frechet' not in left_out:
                 measured['frechet'] = metrics.frechet(features, self.features)
-            kl, histogram = metrics.class_divergence(p, self.fractions)
+            kl, histogram = metrics.class_divergence(p, self.class_fractions)
             measured |= {'score': metrics.classifier_score(p), 'kl': kl}
             if 'precision' not in left_out:
                 measured |= metrics.precision_recall_density_coverage(features, self.features)
@@ -55,7 +55,7 @@ class Judge:
         return measured
 
     def left_out(self, n):
-        """measure -> why n images cannot be measured so."""
+        """measure -> why it cannot be taken of n images."""
         reasons = {}
         for measure, needed in NEEDS.items():
             if not self.classifier:
@@ -73,7 +73,7 @@ class Judge:
         return dict(zip(('parzen', 'parzen_standard_error', 'parzen_sigma'), values))
 
     def real_images(self, n):
-        """The measures of n training images: what there is to reach."""
+        """The measures of n training images: the best that samples can reach."""
         rows = Streams(0).at('data', 0).permutation(len(self._train))[:n]
         return self(self._train[rows])
 
@@ -94,7 +94,7 @@ def evaluate(run, *, n=SAMPLES, seed=0, source=None, quiet=False):
     """The measures of n samples of a run, and of what they are to be compared with, as a dict that JSON can hold.
 
     run: a run's folder or a checkpoint file. source: where its data lies now, if it has moved since the training.
-    Raises ValueError for fewer than 10 samples, for a different data set from the run's, for a bad checkpoint.
+    Raises ValueError for fewer than 10 samples, for images other than the run's and for a bad checkpoint.
     """
     if n < 10:
         raise ValueError(f'n: expected at least 10 samples, got {n}')

@@ -8,15 +8,15 @@ from PIL import Image
 from minigan.storage.files import atomic_write
 
 GAP = 4  # pixels between two images of a grid
-PIXELS = 2**26  # of a picture, or of all frames of an animation, at most
-GIF_SIDE = 2**16 - 1  # the format has no room for more
+PIXELS = 2**26  # at most, of a picture or of all frames of an animation
+GIF_SIDE = 2**16 - 1  # pixels: the format has two bytes for each side
 
 
 def layout(n, shape, *, columns=None, size=640):
     """(columns, rows, zoom) of a grid of n images of shape (height, width[, 3]).
 
-    The longer side of the grid is about `size` pixels, or longer where each pixel of the images takes one.
-    columns None: as many as make the grid about square. Raises ValueError for no image, and for more than PIXELS.
+    The longer side of the grid has about `size` pixels, or more if the images have more: none is made smaller.
+    columns None: as many as make the grid about square. Raises ValueError for n < 1 and for more than PIXELS.
     """
     height, width, *_ = shape
     if n < 1:
@@ -30,7 +30,7 @@ def layout(n, shape, *, columns=None, size=640):
 
 
 def grid(images, *, columns=None, size=640):
-    """A PIL image of images (N, height, width[, 3]) in [0, 1], row by row, as large as layout says.
+    """One PIL image of images (N, height, width[, 3]) in [0, 1], row by row, in the layout above.
 
     Small images are enlarged smoothly: a digit of 8 x 8 pixels is easier to read without the edges of its pixels.
     Raises ValueError when the picture would be too large.
@@ -58,9 +58,9 @@ def save(path, picture):
 
 
 def frame_zoom(n, shape, *, size=128):
-    """How far to enlarge the n frames (height, width[, 3]) of an animation: to about `size` pixels.
+    """How many times to enlarge n frames of shape (height, width[, 3]): their longer side gets about `size` pixels.
 
-    Raises ValueError for frames longer than a GIF can hold, and for more than PIXELS in all.
+    Raises ValueError for a side longer than a GIF can have, and for more than PIXELS in all.
     """
     height, width, *_ = shape
     if max(height, width) > GIF_SIDE:
