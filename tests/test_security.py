@@ -10,11 +10,16 @@ def sources(package):
     return sorted(package.rglob('*.py'))
 
 
-SOURCES = sources(Path(__file__).parents[1] / 'minigan')
-FORBIDDEN = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'joblib', 'cloudpickle', 'eval', 'exec',
-             '__import__', 'system', 'popen', 'subprocess', 'shell', 'extract', 'extractall', 'unpack_archive',
-             'allow_pickle', 'urlopen', 'urlretrieve', 'load_pickle', 'HTTPHandler', 'FileHandler', 'FTPHandler'}
-ALLOWED = {'emulator.py': {'subprocess'}}  # it calls the C++ compiler
+PACKAGE = Path(__file__).parents[1] / 'minigan'
+SOURCES = sources(PACKAGE)
+FORBIDDEN = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'joblib', 'cloudpickle', 'eval', 'exec', 'runpy',
+             '__import__', 'import_module', 'spec_from_file_location', 'system', 'popen', 'subprocess', 'shell',
+             'extract', 'extractall', 'unpack_archive', 'allow_pickle', 'load_pickle', 'urlopen', 'urlretrieve',
+             'HTTPHandler', 'FileHandler', 'FTPHandler',
+             'fromfile', 'memmap', 'loadtxt', 'genfromtxt'}  # a second way to read: files.py is the one that is tested
+ALLOWED = {'gpu/emulator.py': {'subprocess'},                # it calls the C++ compiler
+           'gpu/kernelset.py': {'spec_from_file_location'}}  # kernelcheck imports the module that its user names
+LOADERS = {'archive', 'classifier', 'data', 'generator', 'minigan', 'mnist'}  # modules whose load is minigan's own
 
 
 def names(tree):
@@ -32,26 +37,43 @@ def names(tree):
                     yield part, node
 
 
+def foreign_loads(tree):
+    """Uses of a load that is not minigan's own.
+
+    np.load takes a header's word for the size, and unpickles where it is told to: files.read_arrays does neither.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in ('load', 'loads'):
+            owner = ast.unparse(node.value)
+            if owner not in LOADERS and (owner, node.attr) != ('json', 'loads'):
+                yield f'{owner}.{node.attr}', node
+        elif isinstance(node, ast.ImportFrom) and not node.module.startswith('minigan'):
+            yield from (('load', node) for alias in node.names if alias.name in ('load', 'loads'))
+
+
 def offences(source, allowed=frozenset()):
-    return [f'line {node.lineno}: {name}' for name, node in names(ast.parse(source)) if name in FORBIDDEN - allowed]
+    tree = ast.parse(source)
+    found = [(name, node) for name, node in names(tree) if name in FORBIDDEN - allowed] + [*foreign_loads(tree)]
+    return [f'line {node.lineno}: {name}' for name, node in found]
 
 
-@pytest.mark.parametrize('path', SOURCES, ids=lambda path: path.relative_to(SOURCES[0].parent).as_posix())
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_source_can_run_what_it_reads(path):
-    assert offences(path.read_text(), ALLOWED.get(path.name, set())) == []
+    assert offences(path.read_text(), ALLOWED.get(path.relative_to(PACKAGE).as_posix(), set())) == []
 
 
 @pytest.mark.parametrize('source', [
-    'import pickle', 'from os import system', 'np.load(p, allow_pickle=True)', 'eval(s)', 'subprocess.run(c)',
-    'zipfile.ZipFile(p).extractall()', 'request.urlopen(u)'])
+    'import pickle', 'from os import system', 'np.loads(p)', 'f(allow_pickle=True)', 'eval(s)', 'subprocess.run(c)',
+    'zipfile.ZipFile(p).extractall()', 'request.urlopen(u)', 'np.load(p)', 'from numpy import load', 'self.f.load(p)',
+    'yaml.load(p)', 'from json import load', 'x.np.load', 'import importlib; importlib.import_module(name)'])
 def test_this_check_can_fail(source):
     assert len(offences(source)) == 1
 
 
-def test_numpys_own_reader_is_not_used():
-    """np.load takes a header's word for the size, and unpickles where it is told to: files.read_arrays does neither."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr == 'load':
-                allowed = ('data', 'checkpoint', 'classifier', 'generator', 'minigan')
-                assert node.value.id in allowed, f'{path.name}: {node.lineno}'
+def test_what_is_allowed_is_still_needed():
+    """An exception for a file that has moved, or no longer needs it, would open a door for the next one."""
+    for path, allowed in ALLOWED.items():
+        assert {line.split(': ')[1] for line in offences((PACKAGE / path).read_text())} == allowed
+    owners = {ast.unparse(node.value) for path in SOURCES for node in ast.walk(ast.parse(path.read_text()))
+              if isinstance(node, ast.Attribute) and node.attr == 'load'}
+    assert owners == LOADERS

@@ -15,7 +15,7 @@ def main(arguments=None):
     """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input, 128 + n after signal n."""
     arguments = sys.argv[1:] if arguments is None else arguments
     code, said = _outcome(arguments)
-    if said:
+    if said and sys.stderr:  # None: closed; print would take stdout instead
         with suppress(OSError):  # nobody may be listening
             print(f'minigan: {_one_line(said)}', file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigan.data.dataset import DataError, hold_out, split
+from minigan.data.dataset import DataError, explain, hold_out, split
 from minigan.storage.files import read_array, read_arrays
 
 AT_ONCE = 100  # images that become bytes together: as floats, all of them would take several times their memory
@@ -27,8 +27,10 @@ def read_npz(path):
         raise DataError(f'{path}: expected one array of shape (N, height, width) or (N, height, width, 3), or '
                         f'x_train and x_test, got {got or "no array"}')
     images = [_as_bytes(path, arrays[name]) for name in names]
-    labels = [arrays.get(f'y{name[1:]}') if name[0] == 'x' else None for name in names]
-    return (split if len(names) == 1 else hold_out)(path.stem, *images, *labels)
+    names_of_labels = [f'y{name[1:]}' if name.startswith('x') else None for name in names]
+    labels = [arrays.get(name) for name in names_of_labels]
+    dataset = (split if len(names) == 1 else hold_out)(path.stem, *images, *labels)
+    return explain(dataset, arrays.keys() - {*names, *names_of_labels})
 
 
 def _checked(read, path):

@@ -1,7 +1,7 @@
 """Images, split into those to train on, to validate and to test with."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,6 +77,13 @@ def _class_numbers(name, *pairs):
             return None, f'expected labels from 0 to {CLASSES - 1}, got {labels.min()} to {labels.max()}'
         found.append(labels.astype(np.int64))
     return found, ''
+
+
+def explain(dataset, unread):
+    """The dataset. If it has no labels, the reason names what lies next to the images and was not read."""
+    if dataset.labels is not None or not unread:
+        return dataset
+    return replace(dataset, unlabelled=f'{dataset.unlabelled} (not read: {", ".join(sorted(unread))})')
 
 
 def _dataset(name, splits, labels, unlabelled):

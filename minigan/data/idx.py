@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from minigan.data.dataset import DataError, hold_out, split
+from minigan.data.dataset import DataError, explain, hold_out, split
 from minigan.storage import files
 
 TYPES = {8: 'u1', 9: 'i1', 11: '>i2', 12: '>i4'}  # code in the header -> dtype
@@ -76,7 +76,9 @@ def read_folder(folder, prefix=None):
         name = f'{prefix or ""}train-images-idx3-ubyte'
         raise DataError(f'{folder}: expected a file named like {name} or {name}.gz, got {_seen(folder)}')
     name = (prefix or '').rstrip('-_. ') or folder.resolve().name
-    return split(name, images, labels) if test is None else hold_out(name, images, test, labels, test_labels)
+    dataset = split(name, images, labels) if test is None else hold_out(name, images, test, labels, test_labels)
+    names = [path.name for path in folder.iterdir() if path.name.startswith(prefix or '')]
+    return explain(dataset, [name for name in names if 'label' in name and name[0] != '.' and not NAME.fullmatch(name)])
 
 
 def _read_images(folder, prefix, *splits):

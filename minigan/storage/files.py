@@ -176,7 +176,7 @@ def _read_array(file, size, room):
 
 def save_array(path, array):
     """Write a .npy file. Raises OSError."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order='C')
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)  # np.save would not say why it cannot write

@@ -143,3 +143,12 @@ def test_other_images_are_not_warned_about(tmp_path, array):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         data.load(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('arrays', [{'images': images(20), 'labels': np.arange(20)},
+                                    {'x': images(20), 'labels': np.arange(20)},
+                                    {'x_train': images(20), 'x_test': images(9), 'labels': np.arange(20)}])
+def test_arrays_that_may_be_labels_and_are_not_read_are_named(tmp_path, arrays):
+    np.savez(tmp_path / 'a.npz', **arrays)
+    dataset = data.load(tmp_path / 'a.npz')
+    assert dataset.labels is None and dataset.unlabelled == 'the data has no labels (not read: labels)'

@@ -195,3 +195,9 @@ def test_labels_that_are_not_used_are_explained_and_do_not_prevent_training(tmp_
     assert dataset.labels is None and len(dataset.train) == 50
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(dataset.unlabelled)
+
+
+def test_files_that_may_be_labels_and_are_not_read_are_named(tmp_path):
+    (tmp_path / 'qmnist-train-images-idx3-ubyte').write_bytes(idx(images(20)))
+    (tmp_path / 'qmnist-train-labels.tsv').write_text('7')
+    assert data.load(tmp_path).unlabelled == 'the data has no labels (not read: qmnist-train-labels.tsv)'

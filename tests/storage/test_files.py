@@ -1,5 +1,6 @@
 """A file is written whole or not at all; one from a stranger gives arrays or one line of error, in bounded memory."""
 
+import errno
 import io
 import os
 import subprocess
@@ -50,6 +51,98 @@ def test_what_is_written_is_synced_before_it_gets_its_name(tmp_path, monkeypatch
     monkeypatch.setattr(os, 'replace', lambda a, b: (events.append('replace'), replace(a, b)))
     files.save_array(tmp_path / 'a.npy', np.zeros(3))
     assert events == ['sync', 'replace', 'sync'][:2 + (os.name == 'posix')]
+
+
+def fails(number):
+    def call(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+    return call
+
+
+@pytest.mark.parametrize('number', [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_synchronisation_is_written_to(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, 'fsync', fails(number))
+    files.save_array(tmp_path / 'a.npy', np.zeros(3))
+    assert list(tmp_path.iterdir()) == [tmp_path / 'a.npy']
+
+
+def test_a_disk_that_fails_while_it_is_synchronised_is_not_ignored(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'fsync', fails(errno.EIO))
+    with pytest.raises(OSError, match='a.npy'):
+        files.save_array(tmp_path / 'a.npy', np.zeros(3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_may_be_written_but_not_read_is_written_to(tmp_path, monkeypatch):
+    opened = os.open
+    monkeypatch.setattr(os, 'open', lambda path, *rest: (
+        fails(errno.EACCES)() if path == tmp_path else opened(path, *rest)))
+    files.save_array(tmp_path / 'a.npy', np.zeros(3))
+    assert (tmp_path / 'a.npy').exists()
+
+
+@pytest.mark.skipif(files.fcntl is None, reason='no locks on Windows')
+@pytest.mark.parametrize('number', [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF])
+def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(files.fcntl, 'flock', fails(number))
+    with files.locked(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, 'symlink') or os.name != 'posix', reason='no links')
+class TestLinks:
+    def test_a_link_is_replaced_and_what_it_leads_to_stays(self, tmp_path):
+        (tmp_path / 'theirs').write_text('precious')
+        (tmp_path / 'a.npy').symlink_to('theirs')
+        files.save_array(tmp_path / 'a.npy', np.zeros(3))
+        assert (tmp_path / 'theirs').read_text() == 'precious' and len(files.read_array(tmp_path / 'a.npy')) == 3
+
+    def test_a_link_with_the_name_of_the_unfinished_file_is_not_written_through(self, tmp_path):
+        (tmp_path / 'theirs').write_text('precious')
+        (tmp_path / f'a.npy.{os.getpid()}.unfinished').symlink_to('theirs')
+        files.save_array(tmp_path / 'a.npy', np.zeros(3))
+        assert (tmp_path / 'theirs').read_text() == 'precious' and len(files.read_array(tmp_path / 'a.npy')) == 3
+
+    @pytest.mark.parametrize('target', ['theirs', 'nowhere'])
+    def test_a_link_is_no_folder_of_ours(self, tmp_path, target):
+        (tmp_path / 'theirs').mkdir()
+        (tmp_path / 'samples').symlink_to(target)
+        with pytest.raises(ValueError, match=f'samples: expected a folder, got a link to {target}'):
+            files.make_folder(tmp_path / 'samples')
+        assert files.make_folder(tmp_path / 'new').is_dir() and files.make_folder(tmp_path / 'new').is_dir()
+
+
+def test_a_file_of_a_killed_process_with_the_same_number_is_no_obstacle(tmp_path):
+    (tmp_path / f'a.npy.{os.getpid()}.unfinished').write_bytes(b'half')
+    files.save_array(tmp_path / 'a.npy', np.zeros(3))
+    assert list(tmp_path.iterdir()) == [tmp_path / 'a.npy']
+
+
+def test_only_files_that_minigan_may_have_begun_are_leftovers(tmp_path):
+    ours = {'last.npz.123.unfinished', 'epoch-0001.png.7.unfinished'}
+    theirs = {'novel.unfinished', 'last.npz.unfinished', 'last.npz.x.unfinished', 'essay.txt.12.unfinished',
+              'last.npz.12.unfinished.bak', 'last.npz', '12.unfinished', 'my-last.npz.12.unfinished'}
+    for name in ours | theirs:
+        (tmp_path / name).write_text('')
+    (tmp_path / 'last.npz.99.unfinished').mkdir()
+    (tmp_path / 'below').mkdir()
+    (tmp_path / 'below' / 'last.npz.1.unfinished').write_text('')
+    assert {path.name for path in files.leftovers(tmp_path, ('last.npz', 'epoch-*.png'))} == ours
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
+def test_an_array_on_a_full_disk_names_its_file_and_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'open', lambda path, mode: open('/dev/full', 'wb'), raising=False)
+    with pytest.raises(OSError, match='No space left on device: .*a.npy'):
+        files.save_array(tmp_path / 'a.npy', np.zeros(100_000))
+
+
+@pytest.mark.parametrize('array', [np.zeros((3, 0)), np.array(7), np.arange(6.0).reshape(2, 3).T, np.arange(4)[::2]])
+def test_an_array_that_was_saved_comes_back_as_numpy_reads_it(tmp_path, array):
+    files.save_array(tmp_path / 'a.npy', array)
+    for found in (np.load(tmp_path / 'a.npy'), files.read_array(tmp_path / 'a.npy')):
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == array.dtype and found.shape == array.shape
 
 
 @pytest.mark.skipif(files.fcntl is None, reason='no locks on Windows')

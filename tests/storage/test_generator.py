@@ -1,10 +1,12 @@
 """A trained generator is a function of (checkpoint, seed): the same images, however many, in evaluation mode."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import minigan
-from minigan.storage import archive, checkpoint
+from minigan.storage import archive, checkpoint, generator
 from minigan.storage.generator import great_circle
 from minigan.training.config import Config
 from minigan.training.run import train
@@ -92,6 +94,40 @@ def test_the_great_circle_keeps_the_distance_from_zero_and_turns_evenly():
 def test_impossible_wishes_are_refused(run, ask, message):
     with pytest.raises(ValueError, match=message):
         ask(minigan.load(run))
+
+
+@pytest.mark.parametrize('ask, most', [
+    (lambda G: G.sample(10**9), 10_737_418), (lambda G: G.sample(10_737_419), 10_737_418),
+    (lambda G: G.path(2, 10**8), 10_737_418), (lambda G: G.path(10**9, 2), 10_737_418)])
+def test_more_images_than_a_file_may_hold_are_refused_before_they_are_drawn(run, ask, most, monkeypatch):
+    G = minigan.load(run)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f'expected at most {most} images, .* got'):
+        ask(G)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_drawing_takes_little_more_memory_than_the_images(run):
+    G = minigan.load(run)
+    for draw in (lambda: G.sample(40_000), lambda: G.path(2, 20_000)):
+        tracemalloc.start()
+        images = draw()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < images.nbytes + (24 << 20)
+
+
+def test_a_path_does_not_depend_on_how_many_images_are_computed_together(run, monkeypatch):
+    G = minigan.load(run)
+    whole = G.path(3, 20, seed=1)
+    monkeypatch.setattr(generator, 'AT_ONCE', 7)
+    np.testing.assert_allclose(G.path(3, 20, seed=1), whole, atol=1e-5)
+
+
+def test_its_repr_names_the_network_and_the_step(run):
+    assert repr(minigan.load(run)).startswith('Generator(100 -> 8 x 8, step 88, ')
 
 
 def test_another_file_is_refused_by_name(tmp_path):
