@@ -99,7 +99,7 @@ class Plane:
         for t in range(EPOCHS * EPOCH):
             self.game.step(t)
             if (t + 1) % EPOCH == 0:
-                samples = self.game.G(self.game.z(self.game.streams.at('sample', PICTURES), MEASURED))
+                samples = self.game.G(self.game.draw_z(self.game.streams.at('sample', PICTURES), MEASURED))
                 curve.append(self.mixture.measure(samples))
         return {**curve[-1], 'curve': curve, 'samples': samples[:500].T.round(3).tolist()}
 

@@ -98,7 +98,7 @@ def generators(run, name):
 
 def samples(run, G, seed):
     """N images (N, n) in [0, 1]."""
-    return ops.to_unit(G(run.game.z(Streams(seed).at('sample', WATCH), N)))
+    return ops.to_unit(G(run.game.draw_z(Streams(seed).at('sample', WATCH), N)))
 
 
 class Minigan:

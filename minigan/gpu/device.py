@@ -1,21 +1,31 @@
 """The device that computes: the CPU, or a GPU on which a kernel really runs."""
 
+import re
+
 import numpy as np
 
 DEVICES = ('cpu', 'cuda', 'auto')
-CAUSES = {  # in what CuPy raises, and what it means
-    'ModuleNotFoundError': 'CuPy is not installed; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]',
-    'InsufficientDriver': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
-    'NoDevice': 'there is no NVIDIA GPU',
-    'nvrtc': "NVRTC, CUDA's compiler, is missing; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",
+INSTALL = 'pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]'
+CAUSES = {  # pattern in what CuPy raises -> what it means, the first that fits; \1 is what the pattern has in brackets
+    r"No module named '?cupy\b(?!\.)|import of cupy halted": f'CuPy is not installed; {INSTALL}',
+    r"No module named '?([\w.]+)": r'the package \1, which CuPy needs, is missing',
+    r'InsufficientDriver|libcuda\.so': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
+    r'NoDevice|no CUDA-capable device': 'there is no NVIDIA GPU',
+    r'DevicesUnavailable': 'the GPU is busy: another process keeps it to itself',
+    r'MemoryAllocation|OutOfMemory': 'the memory of the GPU is full',
+    r'NoKernelImage|UNSUPPORTED_PTX|UnsupportedPtx|CompileException':
+        'this CuPy, or its compiler NVRTC, does not know this GPU; a newer CuPy may',
+    r'\blib(cu\w+|nv(?!rtc)\w+)\.so|\b(cu[a-z]+)64_\w+\.dll': rf'\1\2, a library of CUDA, is missing; {INSTALL}',
+    r'\b(?:lib)?nvrtc[-\w]*\.(?:so|dll)': f"NVRTC, CUDA's compiler, is missing; {INSTALL}",
 }
+LENGTH = 200  # of what is quoted
 
 
 def select_device(name):
     """The array module for device 'cpu', 'cuda' or 'auto', and one line that says what was chosen and why.
 
     'auto' takes the GPU when a kernel really runs there, else the CPU.
-    Raises ValueError for another name, and for 'cuda' when no kernel runs.
+    Raises ValueError for any other name, and for 'cuda' when no kernel runs.
     """
     if name not in DEVICES:
         raise ValueError(f"device: expected one of {DEVICES}, got {name!r}")
@@ -34,7 +44,10 @@ def select_device(name):
 
 
 def _reason(error):
-    """Why no kernel runs, in one line: what is missing, where that can be told, and what was said."""
-    said = f'{type(error).__name__}: {" ".join(str(error).split())}'
-    missing = next((what for sign, what in CAUSES.items() if sign in said), 'CuPy cannot run a kernel here')
-    return f'{missing} ({said[:200]})'
+    """Why no kernel runs, in one line: the cause, where it can be told, and what was said."""
+    text = str(error).rpartition('Original error:')[2]  # a failed import of CuPy puts a page of advice in front of it
+    said = f'{type(error).__name__}: {" ".join(text.strip(" =").split())}'
+    for pattern, cause in CAUSES.items():
+        if found := re.search(pattern, said):
+            return f'{found.expand(cause)} ({said[:LENGTH]})'
+    return f'CuPy cannot run a kernel here ({said[:LENGTH]})'

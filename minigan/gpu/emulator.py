@@ -1,8 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
-Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
-first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), with which a launch takes
-about twice as long. What lies behind a const pointer must come back unchanged.
+Arrays lie between two pages that fault on any access, right next to one of them, so that the first byte beyond an array
+is noticed. Every access is watched for races (emulator_races.h), which makes a launch about twice as slow. What lies
+behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -27,12 +27,12 @@ ADDR2LINE = shutil.which('addr2line') or shutil.which('llvm-addr2line')
 FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
-         '-fsanitize=thread', '-fno-threadsafe-statics', '-g1']  # calls the functions of emulator_races.h
+         '-fsanitize=thread', '-fno-threadsafe-statics', '-g1']  # calls the functions in emulator_races.h
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
 HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
-MISSING = {  # what emulator.h does not have: what it looks like in a source
+MISSING = {  # what emulator.h lacks -> what it looks like in a source
     'atomics': r'\batomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*',
     'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__(?:activemask|syncwarp)',
     'barriers that count': r'\b__syncthreads_\w+',
@@ -43,7 +43,7 @@ MISSING = {  # what emulator.h does not have: what it looks like in a source
 
 
 class CompileError(Exception):
-    """What the C++ compiler said, or what a source uses that emulator.h does not have."""
+    """What the C++ compiler said, or what a source uses that emulator.h lacks."""
 
 
 class Array(ctypes.Structure):
@@ -56,7 +56,7 @@ class Array(ctypes.Structure):
 class HostModule:
     """A compiled source. seed: the order of blocks and threads, see emulator.h; may be changed between launches.
 
-    fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's does.
+    fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's compiler does.
     """
 
     def __init__(self, code, *, fma=False):
@@ -83,7 +83,7 @@ class HostKernel:
     def __call__(self, grid, block, args):
         if len(args) != len(self.signature):
             raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
-        if any(one != 1 for one in (*grid[2:], *block[2:])):
+        if any(size != 1 for size in (*grid[2:], *block[2:])):
             raise ValueError(f'{self.name}: expected at most two dimensions on a CPU, got grid {grid}, block {block}')
         values, copies, watched = [], [], [Array()]  # the first stands for shared memory
         for name, argument, wanted in zip(self.parameters, args, self.signature):
@@ -123,17 +123,17 @@ class HostKernel:
 
 def parameter_names(code):
     """kernel -> the names of its parameters."""
-    return {name: [re.findall(r'\w+', one)[-1] for one in text.split(',') if one.strip()]
+    return {name: [re.findall(r'\w+', declared)[-1] for declared in text.split(',') if declared.strip()]
             for name, text in HEAD.findall(without_comments(code))}
 
 
 def without_comments(code):
-    """The code in as many lines."""
+    """The code without comments, with the same number of lines."""
     return re.sub(r'/\*.*?\*/|//[^\n]*', lambda found: ' ' + '\n' * found[0].count('\n'), code, flags=re.DOTALL)
 
 
 def refuse_missing(code):
-    """Raises CompileError for CUDA that emulator.h does not have: a line for each kind."""
+    """Raises CompileError for CUDA that emulator.h lacks: a line for each kind."""
     code, lines = without_comments(code), []
     for what, pattern in MISSING.items():
         if found := re.search(pattern, code):

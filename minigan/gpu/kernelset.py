@@ -1,4 +1,4 @@
-"""A set of CUDA kernels with all that belongs to it: the package's own, or one that a module of yours describes.
+"""A set of CUDA kernels with all that belongs to it: the package's own, or one that your module describes.
 
 The module lies next to its .cu file and defines
 
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from minigan import ops
 from minigan.checks import cases
 from minigan.checks.derivatives import TOLERANCE
 from minigan.gpu import compare, roofline, twins
@@ -35,13 +34,13 @@ EXEMPT = {  # of the package's operations
     'kernel': {},
     'gradient check': {
         'bits': 'random numbers', 'uniform': 'random numbers', 'normal': 'random numbers',
-        'stack': 'moves rows; each half of the derivative goes its own way',
+        'stack': 'moves rows; each half of the derivative is used by itself',
         'gather_images': 'data: nobody reads its derivative',
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
     },
 }
 NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one
-PLACES = {'specification': 'ops.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
+PLACES = {'specification': 'ops.py or fusion.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
           'arguments': 'compare.arguments', 'resources': 'roofline.RESOURCES', 'traffic': 'roofline.TRAFFIC',
           'gradient check': 'checks/cases.py', 'exemption': 'kernelset.EXEMPT'}
 
@@ -79,10 +78,9 @@ def fused_cases():
 def own():
     """The package's kernels."""
     gradients = {name: case for name, case in cases.cases() if not name.startswith(tuple(RECIPES))}
-    decorated = {name: f for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
     return KernelSet(
         code=twins.SOURCE.read_text(), twins=twins.Kernels, arguments=_own_arguments,
-        specifications=decorated | {name: compare.specified_draws(name) for name in compare.DRAWS},
+        specifications=compare.specifications() | {name: compare.specified_draws(name) for name in compare.DRAWS},
         resources=roofline.RESOURCES, traffic=roofline.TRAFFIC, gradients=gradients | dict(fused_cases()),
         tolerance=compare.allowed, places=PLACES, exempt=EXEMPT)
 
@@ -96,7 +94,7 @@ def _own_arguments(m, n, seed):
 
 
 def of_module(path):
-    """The kernels that a Python module describes. It is run: it is the author's own.
+    """The kernels that a Python module describes. The module is run: it is the author's own.
 
     Raises ValueError when it is no .py file, when it or its .cu file is missing, and for two classes of twins.
     """

@@ -21,7 +21,7 @@ class Density:
         return np.mean([norm.pdf(x, mean, sigma) for mean, sigma in zip(self.means, self.sigmas)], axis=0)
 
     def sample(self, rng, m):
-        """x (m, 1) float32; rng: Draws."""
+        """x (m, 1) float32; rng: Rng."""
         component = (rng.uniform(m) * len(self.means)).astype(int)
         x = np.take(self.means, component) + np.take(self.sigmas, component) * rng.normal(m)
         return x[:, None].astype(np.float32)

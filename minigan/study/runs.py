@@ -90,7 +90,7 @@ def ring(*, seed=0, steps=3000, shown=(100, 300, 1000, 2000, 3000)):
     for t in range(steps):
         game.step(t)
         if t + 1 in shown:
-            seen[t + 1] = game.G(game.z(game.streams.at('sample', PICTURES), MEASURED))
+            seen[t + 1] = game.G(game.draw_z(game.streams.at('sample', PICTURES), MEASURED))
     return seen
 
 

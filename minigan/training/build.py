@@ -30,8 +30,8 @@ def build_game(config, recipe, dataset, xp=np):
         rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
         rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
-    return Game(G, D, recipe.optimizer(G, learning_rate=rate_G, **settings),
-                recipe.optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
+    return Game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
+                recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
                 m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
                 update=config.update, smoothing=config.label_smoothing)
 

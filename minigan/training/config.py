@@ -100,7 +100,7 @@ class Config:
 
         Raises ValueError for choices that do not fit the network or the number of images.
         """
-        if self.beta1 is not None and recipe.beta1 is None:
+        if self.beta1 is not None and not recipe.takes_beta1:
             raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
         n, pixels = dataset.train.shape
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}

@@ -57,7 +57,7 @@ class RunFolder:
         if board:
             board.scalars(row)
         if row['epoch'] in (1, config.epochs) or row['epoch'] % config.samples_every == 0:
-            z = run.game.z(run.game.streams.at('sample', PICTURES), IMAGES)
+            z = run.game.draw_z(run.game.streams.at('sample', PICTURES), IMAGES)
             grid = self._picture(f'epoch-{row["epoch"]:04}', run.generator(z), run)
             if board:
                 board.picture(grid, run.t)

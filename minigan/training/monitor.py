@@ -70,7 +70,7 @@ class Monitor:
         Both splits are measured on the same number of images, so that they differ only by what D has memorised.
         """
         game, values = self.game, {}
-        z = game.z(game.streams.at('sample', WATCH), max(64, self.n))
+        z = game.draw_z(game.streams.at('sample', WATCH), max(64, self.n))
         samples = game.G(z)
         fake, rows = game.D(samples), game.streams.xp.arange(self.n)
         for split in ('train', 'validation'):

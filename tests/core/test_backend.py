@@ -41,3 +41,11 @@ def test_freed_memory_is_kept_for_the_next_step():
     kept, given_back = (int(subprocess.run([sys.executable, '-c', program, *argument], capture_output=True, text=True,
                                            check=True).stdout) for argument in (['keep'], []))
     assert kept < 1000 < given_back
+
+
+def test_numbers_of_numpys_become_pythons_and_nothing_else_changes():
+    for given, kind in ((np.float32(0.5), float), (np.float64(2), float), (np.int64(3), int), (np.array(0.5), float),
+                        (np.bool_(True), bool)):
+        assert backend.number(given) == given and type(backend.number(given)) is kind
+    for given in (0.5, 3, None, 'a', np.ones(1), np.ones((2, 0)), len):
+        assert backend.number(given) is given

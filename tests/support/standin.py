@@ -1,7 +1,7 @@
 """Stands in for cupy, on a CPU: code may use what the real package has (cupy_names.json) and nothing else.
 
 Like the real one it refuses NumPy arrays, never copies to the host unasked, gives 0-d arrays where NumPy gives numbers,
-and leaves new memory undefined (here: NaN). Raw kernels run in minigan.emulator. Unlike the real one it counts.
+and leaves new memory undefined (here: NaN). Raw kernels run in minigan.gpu.emulator. Unlike the real one it counts.
 """
 
 import json
@@ -83,7 +83,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801: its name in c
 
 class Cupy(types.ModuleType):
     """The module. counts: kernels launched, matrix products among them; waits for the device; copies to it.
-    order: of threads, and fma: as in minigan.emulator.
+    order: of threads, and fma: as in minigan.gpu.emulator.
 
     A call counts as one launch, where the real package may need more: only concatenate, for which that is known,
     counts one a part. Views and undefined memory cost none.
@@ -113,7 +113,7 @@ class Cupy(types.ModuleType):
             raise TypeError(f'cupy.{name}() got an unexpected keyword argument {unknown.pop()!r}')
         self._count(name, arguments, keywords)
         result = function(*(arguments if name in UPLOADS and type(arguments[0]) is np.ndarray else
-                            map(self._unwrap, arguments)), **{key: self._unwrap(one) for key, one in keywords.items()})
+                            map(self._unwrap, arguments)), **dict(zip(keywords, map(self._unwrap, keywords.values()))))
         if name in UPLOADS and type(arguments[0]) is np.ndarray:
             result = result.copy()
         if name in EMPTY:
@@ -141,6 +141,8 @@ class Cupy(types.ModuleType):
         return value
 
     def _wrap(self, value):
+        if isinstance(value, tuple):
+            return tuple(map(self._wrap, value))
         return ndarray(self, np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
 
 
