@@ -21,7 +21,8 @@ from tqdm import tqdm
 import minigan
 from minigan import RECIPES, BatchNorm, Dense, Dropout, LeakyReLU, Tanh, data
 from minigan.evaluation import classifier, metrics
-from minigan.evaluation.judge import Judge, N
+from minigan.evaluation.judge import SAMPLES as N
+from minigan.evaluation.judge import Judge
 from minigan.training.config import Config
 from minigan.training.run import train
 

@@ -2,11 +2,13 @@
 
     python bench/bench_mixtures.py
 
-Ring of 8 and grid of 25 with PacGAN's networks and optimiser (mixtures.py) for 10 epochs of 1,000 steps (PacGAN's 400
-would take days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0 to 2. One thread each. The first row is
-without stabilisers; each of the next three has one, on the ring (seeds 0 to 2) and on MNIST. Every result is kept in
-bench/results/mixtures.json as soon as it is there; --only chooses what to run again, such as 'MNIST none'. Then the
-README's table and a picture of the samples are made from that file.
+It trains PacGAN's networks with its optimiser on the ring of 8 and the grid of 25 for 10 epochs of 1,000 steps (its 400
+would take days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0 to 2. Each run has one thread. The first
+row has no stabilisers; each of the next three has one, on the ring (seeds 0 to 2) and on MNIST. Each result goes to
+bench/results/mixtures.json at once; --only chooses what to run again, such as 'MNIST none'. The README's table and a
+picture of the samples are made from that file.
+
+Lin et al. 2018, PacGAN, section 4.1, and its authors' code.
 """
 
 import argparse
@@ -18,12 +20,20 @@ from bench_quality import N, cells, judge_of, runs_of
 from harness import RESULTS, Worker, keep, load, machines, markdown, publish
 
 import minigan
-from minigan.pictures import plots
-from minigan.study import mixtures
+from minigan.data import Order
+from minigan.gan import Game
+from minigan.layers import BatchNorm, Dense, LeakyReLU, Maxout, Noise
+from minigan.net import Net
+from minigan.optim import Adam, linear_decay
+from minigan.pictures import theory
+from minigan.streams import PICTURES, Streams
+from minigan.study.mixtures import MEASURED, MIXTURES
 from minigan.training.config import Config
 from minigan.training.run import train
 
-EPOCHS = 10  # in the plane
+POINTS, BATCH = 100_000, 100  # of PacGAN's data in the plane
+EPOCH, EPOCHS = POINTS // BATCH, 10  # steps of an epoch, and epochs, in the plane
+INIT_WIDTH = 0.02 * 3**0.5  # of uniform weights whose sigma is that of PacGAN's normal ones, 0.02
 STABILISERS = {  # name -> what it is in the plane, and on MNIST
     'none': ({}, {}),
     'clip_norm': ({'clip_norm': 1.0}, {'clip_norm': 1.0}),
@@ -41,21 +51,55 @@ PUBLISHED = {  # of the same networks without stabilisers: (ring of 8), (grid of
 }
 
 
+def pacgan_G():
+    """PacGAN's generator: four hidden layers of 400 units."""
+    layers, n = [], 2
+    for _ in range(4):
+        layers += [Dense(n, 400, bias=False, a=INIT_WIDTH), BatchNorm(400, momentum=0.95, eps=1e-4), LeakyReLU(0)]
+        n = 400
+    return [*layers, Dense(n, 2, a=INIT_WIDTH)]
+
+
+def pacgan_D():
+    """Its discriminator, for one point at a time: three layers of 200 maxout units with 5 pieces."""
+    layers, n = [], 2
+    for _ in range(3):
+        layers += [Dense(n, 1000, a=INIT_WIDTH), Maxout(5)]
+        n = 200
+    return [*layers, Dense(n, 1, a=INIT_WIDTH)]
+
+
+def pacgan_game(mixture, seed, *, steps, smoothing=0.0, input_noise=0.0, clip_norm=None):
+    """The Game of PacGAN's baseline: 100,000 points, Adam 1e-4 with beta1 0.8, both players at once.
+
+    Its 400 epochs are 400,000 steps. The stabilisers are those of config.py; input_noise falls to 0 in `steps` steps.
+    """
+    streams = Streams(seed)
+    points = mixture.sample(streams.at('init', 1), POINTS)
+    order = Order(POINTS, BATCH, streams)
+    noise = [Noise(linear_decay(input_noise, steps))] if input_noise else []
+    G = Net(pacgan_G(), rng=streams.at('init', 0, 0), name='G')
+    D = Net([*noise, *pacgan_D()], rng=streams.at('init', 0, 1), name='D')
+    return Game(G, D, Adam(G, learning_rate=1e-4, beta1=0.8, clip_norm=clip_norm),
+                Adam(D, learning_rate=1e-4, beta1=0.8, clip_norm=clip_norm),
+                lambda j: points[order.rows(j)], streams, m=BATCH, n_z=2, update='simultaneous',
+                smoothing=smoothing)
+
+
 class Plane:
     """PacGAN's baseline on a mixture."""
 
     def __init__(self, mixture, stabiliser, seed):
-        self.mixture = mixtures.MIXTURES[mixture]
-        steps, stabiliser = EPOCHS * mixtures.EPOCH, STABILISERS[stabiliser][0]
-        self.game = mixtures.pacgan_game(self.mixture, seed, steps=steps, **stabiliser)
+        self.mixture = MIXTURES[mixture]
+        self.game = pacgan_game(self.mixture, seed, steps=EPOCHS * EPOCH, **STABILISERS[stabiliser][0])
 
     def train(self):
         """Returns the measures after each epoch, and samples after the last."""
         curve = []
-        for t in range(EPOCHS * mixtures.EPOCH):
+        for t in range(EPOCHS * EPOCH):
             self.game.step(t)
-            if (t + 1) % mixtures.EPOCH == 0:
-                samples = self.game.G(self.game.draw_z(self.game.streams.at('sample', 0), mixtures.N))
+            if (t + 1) % EPOCH == 0:
+                samples = self.game.G(self.game.draw_z(self.game.streams.at('sample', PICTURES), MEASURED))
                 curve.append(self.mixture.measure(samples))
         return {**curve[-1], 'curve': curve, 'samples': samples[:500].T.round(3).tolist()}
 
@@ -100,10 +144,10 @@ def table(content):
 def draw(content, path):
     """Samples of each run without stabilisers."""
     clouds = {}
-    for name, mixture in mixtures.MIXTURES.items():
+    for name, mixture in MIXTURES.items():
         for seed, run in enumerate(runs_of(content, f'{name} none')):
             clouds[f'{name}, seed {seed}'] = mixture.centres, np.transpose(run['samples'])
-    plots.scatter(path, clouds)
+    theory.scatter(path, clouds)
 
 
 def main():
@@ -119,9 +163,9 @@ def main():
             print(job, seed, {key: round(value, 3) for key, value in result.items() if key in {**PLANE, **IMAGES}},
                   flush=True)
     if 'perfect samples' in options.only:
-        rng = mixtures.Streams(0)
-        keep('mixtures', {f'{name} perfect samples 0': mixture.measure(mixture.sample(rng.at('sample', 0), mixtures.N))
-                          for name, mixture in mixtures.MIXTURES.items()})
+        for name, mixture in MIXTURES.items():
+            samples = mixture.sample(Streams(0).at('sample', PICTURES), MEASURED)
+            keep('mixtures', {f'{name} perfect samples 0': mixture.measure(samples)})
         keep('mixtures', {'MNIST perfect samples 0': judge_of().real_images(N)})
     content = load('mixtures')
     print(table(content))

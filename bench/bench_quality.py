@@ -14,18 +14,20 @@ import argparse
 import json
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from harness import RESULTS, Worker, keep, load, machines, markdown, publish
 from matplotlib.figure import Figure
 
-from minigan import data
+from minigan import data, ops, training
 from minigan.evaluation import classifier, metrics
-from minigan.evaluation.judge import Judge, N
-from minigan.streams import Streams
-from minigan.training.config import Config
-from minigan.training.run import Run
+from minigan.evaluation.judge import SAMPLES as N
+from minigan.evaluation.judge import Judge
+from minigan.streams import WATCH, Streams
+from minigan.training import Config
+from minigan.training.folder import RunFolder
+from minigan.training.progress import Progress
+from minigan.training.state import Run
 
 SOURCE = 'mnist'
 LOOKS = 5  # points of a curve
@@ -74,23 +76,29 @@ class Stopwatch:
         return metrics.frechet(features, self.judge.features)
 
 
-class Watched(Run):
-    """A run with a look at its samples every so many epochs. name: in the table."""
+class WatchedFolder(RunFolder):
+    """A run's folder, with a look at the run's samples every few epochs. name: in the table."""
 
-    def _finish_epoch(self, board):
-        super()._finish_epoch(board)
-        if self.t // self.steps % (self.config.epochs // LOOKS) == 0:
-            self.watch.look({name: lambda G=G: self.samples(G, 1) for name, G in self.generators().items()})
+    def __init__(self, path, name):
+        super().__init__(path)
+        self.name, self.watch = name, Stopwatch()
 
-    def generators(self):
-        """name in the table -> what samples are drawn with."""
-        averaged = {AVERAGED if self.name == 'goodfellow2014' else self.name: self.average.averaged
-                    } if self.average else {}
-        return {self.name: self.game.G} | averaged
+    def add_epoch(self, run, board):
+        super().add_epoch(run, board)
+        if run.epoch() % (run.config.epochs // LOOKS) == 0:
+            self.watch.look({name: lambda G=G: samples(run, G, 1) for name, G in generators(run, self.name).items()})
 
-    def samples(self, G, seed):
-        """N images (N, n) in [0, 1]."""
-        return G(self.game.draw_z(Streams(seed).at('sample', 1), N)) / 2 + 0.5
+
+def generators(run, name):
+    """name in the table -> what samples are drawn with."""
+    if not run.average:
+        return {name: run.game.G}
+    return {name: run.game.G, AVERAGED if name == 'goodfellow2014' else name: run.average.averaged}
+
+
+def samples(run, G, seed):
+    """N images (N, n) in [0, 1]."""
+    return ops.to_unit(G(run.game.draw_z(Streams(seed).at('sample', WATCH), N)))
 
 
 class Minigan:
@@ -102,12 +110,11 @@ class Minigan:
     def train(self, path):
         """Train, and save N samples of each generator; path: of an .npz file. Returns the curves."""
         with tempfile.TemporaryDirectory() as folder:
-            run = Watched(self.config, quiet=True)
-            run.folder, run.watch, run.name = Path(folder), Stopwatch(), self.name
-            run.save()
-            run.go()
-        np.savez(path, **{name: run.samples(G, 0) for name, G in run.generators().items()})
-        return run.watch.curves
+            run, watched = Run(self.config, data.load(SOURCE)), WatchedFolder(folder, self.name)
+            watched.begin(run)
+            training.run.play(run, watched, Progress(quiet=True))
+        np.savez(path, **{name: samples(run, G, 0) for name, G in generators(run, self.name).items()})
+        return watched.watch.curves
 
 
 class Peer:
@@ -116,7 +123,7 @@ class Peer:
     def __init__(self, name, seed):
         from references.pytorch_gan import PyTorchGAN
         self.name = name
-        self.gan = PyTorchGAN(data.load(SOURCE).train / np.float32(127.5) - 1, seed, **PEERS[name])
+        self.gan = PyTorchGAN(ops.from_unit(data.load(SOURCE).train / np.float32(255)), seed, **PEERS[name])
 
     def train(self, path, seconds):
         """The same, for so many seconds. The samples are the better ones of evaluation and of training mode."""

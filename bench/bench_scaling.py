@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from minigan import BatchNorm, Dense, Dropout, LeakyReLU, Tanh, networks
 from minigan.data import Dataset
-from minigan.training import run
+from minigan.training import Config, build_game
 
 PIXELS, BASE = 784, {'m': 64, 'width': 1, 'N': 10_000}
 RANGES = {'m': (16, 32, 64, 128, 256, 512, 1024), 'width': (0.25, 0.5, 1, 2, 4), 'N': (2_000, 10_000, 50_000, 250_000)}
@@ -49,7 +49,7 @@ class Point:
     def __init__(self, m, width, N):
         images, chosen = np.random.default_rng(0).integers(0, 256, (N, PIXELS), np.uint8), recipe(width)
         dataset = Dataset('noise', (28, 28), images, images[:0], images[:0])
-        self.game = run.build_game(run.Config(batch=m).resolve(chosen, dataset), chosen, dataset)
+        self.game = build_game(Config(batch=m).resolve(chosen, dataset), chosen, dataset)
         self.about, self.t = self.game.G.theta.size + self.game.D.theta.size, 0
 
     def run(self, steps):

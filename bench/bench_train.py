@@ -4,7 +4,7 @@
     python bench/bench_train.py --data mnist   MNIST: about 2 minutes
     python bench/bench_train.py --quick        digits, few epochs: under a minute
 
-epoch / steps: the seconds of a call of run.train, with loading, shuffling, gathering, log, evaluation, pictures
+epoch / steps: the seconds of a call of training.train, with loading, shuffling, gathering, log, evaluation, pictures
 and checkpoints, over those of the same steps alone, in turn. How good samples become, and how soon: bench_quality.py.
 import: a Python that imports numpy and minigan against one that imports numpy. A run that is not quick writes
 bench/results/train-DATA.json and puts the table of both into the README.
@@ -19,22 +19,21 @@ import time
 from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, publish, quartiles,
                      race, save, spread)
 
-from minigan import RECIPES, data
-from minigan.training import run
+from minigan import RECIPES, data, training
 
 PLANS = {'digits': {'epochs': 215, 'rounds': 3}, 'mnist': {'epochs': 2, 'rounds': 3},
          'quick': {'epochs': 5, 'rounds': 2}}
 
 
 class Run:
-    """run.train, whole."""
+    """training.train, whole."""
 
     def __init__(self, source):
         self.source = source
 
     def run(self, epochs):
         with tempfile.TemporaryDirectory() as folder:
-            run.train(run.Config(data=self.source, epochs=epochs, out=f'{folder}/run'), quiet=True)
+            training.train(training.Config(data=self.source, epochs=epochs, out=f'{folder}/run'), quiet=True)
 
 
 class Steps:
@@ -42,7 +41,7 @@ class Steps:
 
     def __init__(self, source):
         dataset, recipe = data.load(source), RECIPES['default']
-        self.game, self.t = run.build_game(run.Config().resolve(recipe, dataset), recipe, dataset), 0
+        self.game, self.t = training.build_game(training.Config().resolve(recipe, dataset), recipe, dataset), 0
 
     def run(self, epochs):
         for _ in range(epochs * self.game.minibatch.per_epoch):

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from minigan import RECIPES, Adam, Dropout, ops
 from minigan.data import Dataset
+from minigan.training.build import build_game
 from minigan.training.config import Config
-from minigan.training.run import build_game
 
 REFERENCES = {  # name -> module in references/, class, arguments
     'PyTorch eager': ('pytorch', 'PyTorch', 'eager'),

@@ -58,7 +58,7 @@ def portable(source):
     """A source as a checkpoint names it: as an absolute path, in which ~ stands for the user's home."""
     if source in NAMES:
         return source
-    path, home = Path(source).resolve(), Path(os.path.expanduser('~')).resolve()
+    path, home = Path(os.path.expanduser(source)).resolve(), Path(os.path.expanduser('~')).resolve()
     return f'~/{path.relative_to(home).as_posix()}' if path.is_relative_to(home) else str(path)
 
 

@@ -1,5 +1,6 @@
-"""A classifier of the labelled images, of this package's own layers: what it sees in samples is how they are judged."""
+"""A classifier of the labelled images, built from this package's own layers: samples are judged by what it sees."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -15,24 +16,25 @@ from minigan.storage import archive
 from minigan.storage.files import digest
 from minigan.streams import Streams
 
-EPOCHS, BATCH, LEARNING_RATE, ROWS = 10, 128, 2e-3, 1000
-VERSION = 1  # of all that shapes a classifier: another number trains it anew
+EPOCHS, BATCH, LEARNING_RATE = 10, 128, 2e-3
+AT_ONCE = 1000  # images
+VERSION = 1  # of everything that shapes a classifier: after a change, it is trained anew
 
 
 class Classifier:
     """p(class | image) for images x (m, n) in [-1, 1], and the last hidden layer's 256 units as features.
 
-    net: x -> logits for `classes` classes. right: its share of right answers for the test images.
+    net: x -> logits for `classes` classes.
     """
 
-    def __init__(self, net, right):
-        self.net, self.right, self.classes = net, right, net.layers[-1].n_out
+    def __init__(self, net):
+        self.net, self.classes = net, net.layers[-1].n_out
 
     def __call__(self, x):
         """features (m, 256) and p (m, classes), in evaluation mode, where each row depends on its own image alone."""
         features, p = [], []
-        for start in range(0, len(x), ROWS):
-            h = x[start:start + ROWS]
+        for start in range(0, len(x), AT_ONCE):
+            h = x[start:start + AT_ONCE]
             *body, last = self.net.layers
             for layer in body:
                 h = layer.forward(h, training=False, rng=None)
@@ -43,52 +45,48 @@ class Classifier:
 
 
 def load(dataset, *, quiet=False):
-    """The Classifier of a dataset: from the cache beside downloaded data, or trained now (on MNIST, half a minute).
+    """The Classifier of a dataset: from the cache folder, or trained now (on MNIST, half a minute).
 
-    Raises ValueError for a dataset without labels.
+    Raises ValueError for a dataset without labels. It only warns when the cache folder cannot be written.
     """
     if dataset.labels is None:
-        raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got images alone')
+        raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got none: {dataset.unlabelled}')
     key = digest({'images': dataset.train, 'labels': np.asarray(dataset.labels[0], np.int64)})[:16]
-    name, net = f'classifier-{VERSION}-{key}.npz', _net(dataset)
+    name, net = f'classifier-{VERSION}-{key}.npz', untrained(dataset)
     try:
         arrays, _ = archive.load(cache_folder() / name)
         net.theta[...] = archive.require(arrays, 'theta', net.theta.shape, np.float32)
-    except (OSError, ValueError):  # none yet, or a damaged one
+    except (OSError, ValueError):  # none yet, a damaged one, or no cache folder
         train(net, dataset, quiet=quiet)
         _keep(name, net, dataset)
-    right = np.mean(Classifier(net, None)(_pixels(dataset.test))[1].argmax(axis=1) == dataset.labels[2])
-    return Classifier(net, float(right))
+    return Classifier(net)
 
 
-def _keep(name, net, dataset):
-    """Put the classifier into the cache, if there can be one: the next evaluation is quicker for it."""
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        archive.save(cache_folder() / name, {'theta': net.theta}, {'classifier': repr(net), 'data': dataset.name})
-    except OSError as error:
-        warnings.warn(f'the classifier could not be kept, and will be trained again next time ({error})', stacklevel=3)
-
-
-def train(net, dataset, *, quiet=False):
-    """Adam on the cross-entropy of the training images, at a rate that falls to 0 in a straight line."""
-    streams, labels = Streams(0), np.asarray(dataset.labels[0])
-    m = min(BATCH, len(dataset.train))
-    order = Order(len(dataset.train), m, streams)
-    steps = EPOCHS * order.per_epoch
-    adam = Adam(net, learning_rate=linear_decay(LEARNING_RATE, steps))
-    for t in tqdm(range(steps), 'classifier', disable=quiet, unit='step', mininterval=0.5):
-        rows = order.rows(t)
-        logits = net.forward(_pixels(dataset.train[rows]), rng=streams.at('dropout', t))
-        net.backward(ops.softmax_cross_entropy_backward(logits, labels[rows]), input_grad=False)
-        adam.step()
-
-
-def _net(dataset):
+def untrained(dataset):
+    """The classifier's net before its first step."""
     n, classes = dataset.train.shape[1], int(max(map(np.max, dataset.labels))) + 1
     return Net([Dropout(0.1), Dense(n, 512), LeakyReLU(0), Dropout(0.2), Dense(512, 256), LeakyReLU(0), Dropout(0.2),
                 Dense(256, classes)], rng=Streams(0).at('init', 0), name='classifier')
 
 
-def _pixels(images):
-    return ops.gather_images(images, np.arange(len(images)), np.float32)
+def train(net, dataset, *, quiet=False):
+    """Adam on the cross-entropy of the training images, at a rate that falls to 0 in a straight line."""
+    streams, labels = Streams(0), np.asarray(dataset.labels[0])
+    order = Order(len(dataset.train), min(BATCH, len(dataset.train)), streams)
+    steps = EPOCHS * order.per_epoch
+    adam = Adam(net, learning_rate=linear_decay(LEARNING_RATE, steps))
+    silent = quiet or sys.stderr is None  # None: closed
+    for t in tqdm(range(steps), 'classifier', disable=silent, unit='step', mininterval=0.5):
+        rows = order.rows(t)
+        logits = net.forward(ops.gather_images(dataset.train, rows, np.float32), rng=streams.at('dropout', t))
+        net.backward(ops.softmax_cross_entropy_backward(logits, labels[rows]), input_grad=False)
+        adam.step()
+
+
+def _keep(name, net, dataset):
+    """Write the classifier to the cache folder, if that is possible, so that the next evaluation is quicker."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        archive.save(cache_folder() / name, {'theta': net.theta}, {'classifier': repr(net), 'data': dataset.name})
+    except OSError as error:
+        warnings.warn(f'the classifier is not kept for the next evaluation: {error}', stacklevel=3)

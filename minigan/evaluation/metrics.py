@@ -1,20 +1,20 @@
-"""How near samples are to data: definitions, as functions of arrays. Only D's opinion is missing here.
+"""How near samples are to data: each measure as a function of arrays.
 
-samples, reference: (N, n), one row an image in [0, 1], or one row of features. What each measures, and misses, is in
-its docstring; minigan evaluate prints them all, beside those of real images.
+samples, reference: (N, n), each row an image in [0, 1] or its features. The docstrings say what each one measures and
+what it misses; `minigan evaluate` prints them all, next to those of real images.
 """
 
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin_min, pairwise_distances_chunked
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
-COMPONENTS = 64
 SIGMAS = np.logspace(-1, 0, 10)
-ROWS = 250  # of a matrix of distances at a time
+AT_ONCE = 250  # rows of a matrix of distances
+NEIGHBOUR = 5  # k of precision, recall, density and coverage: a ball reaches to the k-th nearest neighbour
+ROUNDING = 1e-6  # of a distance, relative to the length of a row
 
 
 def parzen(samples, validation, test):
@@ -23,38 +23,38 @@ def parzen(samples, validation, test):
         log p(x) = log mean over i of exp(-|x - s_i|^2 / (2 sigma^2)) - n log(sigma sqrt(2 pi))
 
     sigma is the best of ten between 0.1 and 1 for the validation images. Natural logarithm; the standard error is over
-    test images. A number of 2014: with a kernel in so many dimensions, cluster centres score higher than real images.
+    test images. Of historical interest: in many dimensions, cluster centres score higher than real images.
     Breuleux et al. 2009; the protocol of Goodfellow et al. 2014; Theis et al. 2016, section 3.
     """
     best = np.argmax([values.mean() for values in _log_density(validation, samples, SIGMAS)])
-    values, = _log_density(test, samples, SIGMAS[best:best + 1])
+    values = _log_density(test, samples, SIGMAS[best:best + 1])[0]
     return float(values.mean()), float(values.std() / len(values) ** 0.5), float(SIGMAS[best])
 
 
 def _log_density(x, samples, sigmas):
     """For each sigma, the log-density of each row of x."""
     values = np.empty((len(sigmas), len(x)))
-    for start in range(0, len(x), ROWS):
-        distances = euclidean_distances(x[start:start + ROWS], samples, squared=True)
+    for start in range(0, len(x), AT_ONCE):
+        distances = euclidean_distances(x[start:start + AT_ONCE], samples, squared=True)
         for sigma, row in zip(sigmas, values):
-            row[start:start + ROWS] = logsumexp(distances / (-2 * sigma**2), axis=1)
+            row[start:start + AT_ONCE] = logsumexp(distances / (-2 * sigma**2), axis=1)
     scale = np.log(len(samples)) + samples.shape[1] * np.log(sigmas * (2 * np.pi) ** 0.5)
     return values - scale[:, None]
 
 
 def cluster_centres(images, n):
-    """n k-means centres, at most one for five images: as samples they score better in parzen than real images do."""
+    """n k-means centres, at most one per five images. As samples they score better in parzen than real images do."""
     n = min(n, len(images) // 5)
     means = MiniBatchKMeans(n, init='random', n_init=1, max_iter=2, batch_size=n, random_state=0, reassignment_ratio=0)
     return means.fit(images).cluster_centers_
 
 
 def frechet(samples, reference):
-    """Frechet distance between the Gaussians with the mean and covariance of samples and of reference.
+    """Frechet distance between two Gaussians, with the mean and covariance of samples and of reference.
 
         |mu_s - mu|^2 + tr(C_s + C - 2 (C^1/2 C_s C^1/2)^1/2)
 
-    Grows with fewer samples: compare only at the same N. In the features of Inception-v3 it would be called FID.
+    It grows with fewer samples: compare only at the same N. In the features of Inception-v3 it would be called FID.
     Dowson & Landau 1982; Heusel et al. 2017.
     """
     return frechet_of_moments(*moments(samples), *moments(reference))
@@ -67,7 +67,7 @@ def moments(x):
 
 
 def frechet_of_moments(mu_s, C_s, mu, C):
-    """frechet, from means and covariances."""
+    """The same, from means and covariances."""
     variances, axes = np.linalg.eigh(C)
     root = (axes * np.sqrt(np.maximum(variances, 0))) @ axes.T
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ C_s @ root), 0)).sum()
@@ -75,44 +75,44 @@ def frechet_of_moments(mu_s, C_s, mu, C):
 
 
 def classifier_score(p):
-    """exp of the mean KL from each sample's classes to the classes of all, for p (N, classes).
+    """exp of the mean KL divergence of each sample's classes from the mean of all samples, for p (N, classes).
 
         exp(mean over samples of sum_c p_c log(p_c / q_c)),   q = mean of p
 
-    1 when all samples look alike or like nothing; the number of classes when all are clear and equally frequent. Blind
-    to variety within a class. In the classes of ImageNet it would be called the Inception score.
+    It is 1 when all samples look alike or like nothing, and the number of classes when all are clear and equally
+    frequent. It does not see variety within a class. In the classes of ImageNet it would be the Inception score.
     Salimans et al. 2016, section 4.
     """
     p = np.asarray(p, float)
     return float(np.exp(_divergence(p, p.mean(axis=0)).sum(axis=1).mean()))
 
 
-def class_divergence(p, shares):
-    """(KL, histogram): how the classes of the samples, p (N, classes), are spread, against their shares in the data.
+def class_divergence(p, fractions):
+    """(KL, histogram): how frequent the classes are among samples, p (N, classes), compared with the data.
 
-        KL = sum_c h_c log(h_c / share_c),   h_c = share of the samples whose largest p is p_c
+        KL = sum_c h_c log(h_c / fraction_c),   h_c = fraction of the samples whose largest p is p_c
     """
-    histogram = np.bincount(np.argmax(p, axis=1), minlength=len(shares)) / len(p)
-    return float(_divergence(histogram, shares).sum()), histogram
+    histogram = np.bincount(np.argmax(p, axis=1), minlength=len(fractions)) / len(p)
+    return float(_divergence(histogram, fractions).sum()), histogram
 
 
 def _divergence(p, q):
     return p * np.log(np.maximum(p, 1e-300) / np.maximum(q, 1e-300))
 
 
-def precision_recall_density_coverage(samples, reference, *, k=5):
-    """Four numbers, from balls around each point that reach to its k-th nearest neighbour of its own kind.
+def precision_recall_density_coverage(samples, reference, *, k=NEIGHBOUR):
+    """Four numbers, from a ball around each point that reaches to its k-th nearest neighbour of its own kind.
 
-        precision   samples in the ball of at least one reference point
-        recall      reference points in the ball of at least one sample
-        density     reference balls that a sample lies in, on average, over k: may exceed 1
-        coverage    reference points whose ball holds at least one sample
+        precision   fraction of the samples in the ball of at least one reference point
+        recall      fraction of the reference points in the ball of at least one sample
+        density     mean number of reference balls that a sample lies in, divided by k: may exceed 1
+        coverage    fraction of the reference points whose ball holds at least one sample
 
-    For two sets of the same distribution and k = 5, density is about 1 and coverage about 1 - 1 / 2^k, but precision
-    and recall depend on it: about .5 for a Gaussian in 1,000 dimensions, .95 in 8. Compare with real images.
-    Kynkaanniemi et al. 2019; Naeem et al. 2020.
+    For two sets of the same distribution and k = 5, density is about 1 and coverage about 1 - 1 / 2^k. Precision and
+    recall depend on the distribution: about .5 for a Gaussian in 1,000 dimensions, .95 in 8. Compare with real images.
+    Needs more than k points of each kind. Kynkaanniemi et al. 2019; Naeem et al. 2020.
     """
-    radii_s, radii_r = (_radii(x, k) for x in (samples, reference))
+    radii_s, radii_r = _radii(samples, k), _radii(reference, k)
     inside, recalled = np.zeros(len(samples), int), np.zeros(len(reference), bool)
     nearest = np.full(len(reference), np.inf)
     start = 0
@@ -127,40 +127,16 @@ def precision_recall_density_coverage(samples, reference, *, k=5):
 
 
 def _radii(x, k):
-    """Distance of each row to its k-th nearest other row."""
-    return NearestNeighbors(n_neighbors=k, algorithm='brute').fit(x).kneighbors()[0][:, -1]
+    """Distance of each row to its k-th nearest other row, or what rounding makes of a distance of 0."""
+    radii = NearestNeighbors(n_neighbors=k, algorithm='brute').fit(x).kneighbors()[0][:, -1]
+    return np.maximum(radii, ROUNDING * np.linalg.norm(x, axis=1).max())
 
 
 def median_distance(x, train):
     """Median distance from a row of x to the nearest training image.
 
-    Of samples, over that of test images: about 1 for new images from the data's distribution, 0 for copies of training
-    images, above 1 for what is unlike any. Copies are looked for pixel by pixel, so a shifted one is not found.
+    That of samples, divided by that of test images, is about 1 for new images from the data's distribution, 0 for
+    copies of training images, and above 1 for what is unlike all of them. Pixels are compared one by one, so it does
+    not recognise a copy that is shifted.
     """
     return float(np.median(pairwise_distances_argmin_min(x, train)[1]))
-
-
-class PixelStatistics:
-    """The mean and the spread of images, for others to be held to: cheap enough for every epoch.
-
-    images: (N, n) float, N >= 2. Principal components by scikit-learn, 64 at most.
-    """
-
-    def __init__(self, images):
-        self.variance = max(float(images.var(axis=0).sum()), 1e-9)  # images may all be the same
-        n = min(COMPONENTS, len(images) - 1, images.shape[1])
-        with np.errstate(invalid='ignore'):
-            self.components = PCA(n, svd_solver='randomized', random_state=0).fit(images)
-
-    def distance(self, samples):
-        """frechet between images and samples (N, n) in the coordinates of the components.
-
-        It sees what is blurred, missing or too frequent only as far as mean and covariance of pixels do: good enough
-        to choose an epoch, not to compare models.
-        """
-        variance = self.components.explained_variance_.astype(float)
-        return frechet_of_moments(*moments(self.components.transform(samples)), 0, np.diag(variance))
-
-    def spread(self, samples):
-        """Total variance of the samples over that of the images: 1 when as different from each other, 0 when alike."""
-        return float(samples.var(axis=0).sum() / self.variance)

@@ -35,7 +35,8 @@ def save(path, arrays, about):
 def check_size(n):
     """Raise ValueError when a checkpoint with n bytes of arrays would be too large to be loaded."""
     if n > files.LIMIT:
-        raise ValueError(f'expected a checkpoint of at most {files.LIMIT} bytes, got {n}: choose smaller images')
+        raise ValueError(f'expected a checkpoint of at most {files.LIMIT} bytes, got {n}: choose smaller images '
+                         'or fewer epochs')
 
 
 def load(path):

@@ -30,6 +30,8 @@ def atomic_write(path, mode='wb', **options):
     Raises OSError with the path's name, for example when the disk is full.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'{path}: no such folder: {path.parent}')
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.unfinished')  # two processes may write the same file
     try:
         unfinished.unlink(missing_ok=True)  # a killed process with this id left it, or it is a stranger's link
@@ -180,6 +182,18 @@ def save_array(path, array):
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)  # np.save does not say why it cannot write
+
+
+def append(path, content):
+    """Add bytes to the end of a file, all or none: what a full disk takes of them is removed again. Raises OSError."""
+    with open(path, 'ab', buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content):]
+        except OSError as error:
+            file.truncate(end)
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def digest(arrays):

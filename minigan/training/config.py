@@ -1,79 +1,146 @@
-"""What a run is: every choice that shapes its result."""
+"""What a run is: every choice that shapes its result, with the words in which `minigan train --help` explains it."""
 
 import math
-from dataclasses import dataclass, fields, replace
+import operator
+from dataclasses import dataclass, field, fields, replace
+from typing import get_args
+
+import numpy as np
+
+from minigan.gan import UPDATES
+from minigan.gpu.device import DEVICES
+from minigan.losses import OBJECTIVES
+from minigan.networks import RECIPES
 
 SCHEDULES = ('constant', 'linear')
+COMPARE = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le}
+POSITIVE, NOT_NEGATIVE = {'>': 0, '<': 1e38}, {'>=': 0, '<': 1e38}  # the largest float32 is 3.4e38
+COUNT = {'>=': 1, '<=': 10**9}
+
+
+def choice(default, help, **metadata):
+    """A field of Config, which is also a flag of `minigan train`.
+
+    metadata: metavar, choices, limits (comparison -> number), short (a second flag), resumable (whether it may change
+    when a run is resumed), otherwise (what None stands for; without it, the network's own setting).
+    """
+    return field(default=default, metadata={'help': help, **metadata})
 
 
 @dataclass(frozen=True)
 class Config:
-    """The choices of a run. None stands for the network's own setting.
+    """The choices of a run, each explained in its field. None stands for a default that depends on network and data.
 
-    schedule: of both learning rates, 'constant' or 'linear': they rise in the first 4 % of the run, and fall in a
-    straight line to 0 at its end.
-    average: samples are drawn with an average of theta_G over about the last 1 / (1 + average) of the run so far; 0:
-    with theta_G itself. label_smoothing: D's target for data is 1 - this. input_noise: standard deviation of noise on
-    D's inputs at first; it falls to 0 like a linear schedule. clip_norm: the largest norm of a gradient, 0 for any.
-
-    epochs None: enough for about 3,000 steps of D, and at least 25. out None: a new folder runs/DATA-NETWORK.
-    samples_every None: a tenth of the epochs. The first and the last epoch always have a picture.
-    save_every: seconds between two checkpoints. tensorboard: whether to log for TensorBoard too.
-    Raises ValueError for a value of another type.
+    NumPy scalars are taken as numbers. Raises ValueError for a value of another type or out of range.
     """
 
-    network: str = 'default'
-    data: str = 'digits'
-    epochs: int = None
-    batch: int = None
-    n_z: int = None
-    k: int = 1
-    learning_rate_G: float = None
-    learning_rate_D: float = None
-    beta1: float = None
-    objective: str = None
-    update: str = None
-    schedule: str = None
-    average: float = None
-    label_smoothing: float = None
-    input_noise: float = None
-    clip_norm: float = None
-    seed: int = 0
-    device: str = 'cpu'
-    samples_every: int = None
-    save_every: float = 30.0
-    tensorboard: bool = False
-    out: str = None
+    network: str = choice(
+        'default', "the pair of networks, with its settings: 'article' as in the article, 'default' with the article's "
+        "errors corrected, 'goodfellow2014' as in the paper's code; 'article' and 'goodfellow2014' update both players "
+        'at once (--update simultaneous), where Algorithm 1 updates D first', choices=RECIPES)
+    data: str = choice(
+        'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), a "
+        'folder of IDX files, or a .npz or .npy file with images; with --resume, where the same images lie now',
+        metavar='DATA', resumable=True)
+    epochs: int | None = choice(
+        None, 'how often D reads all training images', metavar='N', limits=COUNT, resumable=True,
+        otherwise='enough for about 3000 steps of D, at least 25')
+    batch: int | None = choice(None, 'images per step, m in Algorithm 1', metavar='M', limits=COUNT)
+    n_z: int | None = choice(None, 'width of the noise z', metavar='N', limits=COUNT)
+    k: int = choice(1, 'steps of D for each step of G, k in Algorithm 1', metavar='K', limits=COUNT)
+    learning_rate_G: float | None = choice(None, "step size of G's optimiser", metavar='X', limits=POSITIVE)
+    learning_rate_D: float | None = choice(None, "step size of D's optimiser", metavar='X', limits=POSITIVE)
+    beta1: float | None = choice(
+        None, 'how much both Adams remember of earlier gradients, from 0 to below 1', metavar='X')
+    objective: str | None = choice(
+        None, 'what G descends: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating). On the '
+        'digits, the default network learns with both. With --network article --learning-rate-D 0.001, D wins, and '
+        "minimax leaves G a gradient less than a tenth as long (gradient_norm_G in log.csv)", choices=OBJECTIVES)
+    update: str | None = choice(
+        None, 'D first and then G with new noise, as in Algorithm 1 (alternating), or both at once (simultaneous)',
+        choices=UPDATES)
+    schedule: str | None = choice(
+        None, 'the learning rates stay (constant), or rise in the first 4 percent of the run and then fall in a '
+        'straight line to 0 at its end (linear)', choices=SCHEDULES)
+    average: float | None = choice(
+        None, 'draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0: with '
+        'theta_G itself', metavar='X', limits=NOT_NEGATIVE)
+    label_smoothing: float | None = choice(
+        None, "D's target for data is 1 - X, one-sided label smoothing", metavar='X', limits={'>=': 0, '<': 1})
+    input_noise: float | None = choice(
+        None, 'standard deviation of noise that is added to what D reads, pixels being in [-1, 1]; it falls to 0 at '
+        'the end of the run', metavar='X', limits=NOT_NEGATIVE)
+    clip_norm: float | None = choice(
+        None, 'cut the gradient of a net to this norm where it is longer; 0 turns it off', metavar='X',
+        limits=NOT_NEGATIVE)
+    seed: int = choice(0, 'where the random numbers start; the same seed gives the same result', metavar='N')
+    device: str = choice(
+        'cpu', "where to compute: NumPy on the CPU ('cpu'), CuPy on a GPU ('cuda'), or on a GPU if it works ('auto')",
+        choices=DEVICES, resumable=True)
+    samples_every: int | None = choice(
+        None, 'epochs between two pictures of samples; the first and the last epoch always have one', metavar='N',
+        limits=COUNT, otherwise='a tenth of the epochs')
+    save_every: float = choice(
+        30.0, 'seconds between two checkpoints; 0: after each step', metavar='SECONDS', limits={'>=': 0, '<': math.inf},
+        resumable=True)
+    tensorboard: bool = choice(False, 'log for TensorBoard too', resumable=True)
+    out: str | None = choice(
+        None, 'where to put the run', metavar='FOLDER', short='-o', otherwise='a new folder runs/DATA-NETWORK')
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            right = type(value) is field.type or field.type is float and type(value) is int
-            if not (right or value is None and field.default is None):
-                raise ValueError(f'{field.name}: expected {field.type.__name__}, got {value!r}')
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, np.generic):  # settings come as NumPy scalars out of every search
+                value = value.item()
+                object.__setattr__(self, option.name, value)
+            _check(option, value)
 
     def resolve(self, recipe, dataset):
-        """The same with every None but out replaced. Raises ValueError for a number out of range."""
-        chosen = {field.name: getattr(recipe, field.name) for field in fields(recipe) if hasattr(self, field.name)}
-        chosen['batch'] = min(recipe.batch, len(dataset.train))
-        batch = self.batch if self.batch is not None else chosen['batch']
-        chosen['epochs'] = max(25, math.ceil(3000 / max(1, len(dataset.train) // max(1, batch))))
-        config = replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
-        if config.samples_every is None:
-            config = replace(config, samples_every=max(1, config.epochs // 10))
-        for name in ('epochs', 'n_z', 'samples_every'):
-            if not 1 <= getattr(config, name) <= 10**9:
-                raise ValueError(f'{name}: expected between 1 and 10**9, got {getattr(config, name)}')
-        for name in ('learning_rate_G', 'learning_rate_D'):  # an optimiser would not know whose it is
-            if not 0 < getattr(config, name) < 1e38:  # the largest float32 is 3.4e38
-                raise ValueError(f'{name}: expected a number > 0 and below 1e38, got {getattr(config, name)}')
-        for name, end in (('average', 1e38), ('label_smoothing', 1), ('input_noise', 1e38), ('clip_norm', 1e38)):
-            if not 0 <= getattr(config, name) < end:
-                raise ValueError(f'{name}: expected a number from 0 to below {end:g}, got {getattr(config, name)}')
-        if config.schedule not in SCHEDULES:
-            raise ValueError(f'schedule: expected one of {", ".join(SCHEDULES)}, got {config.schedule!r}')
+        """The same with every None but out replaced.
+
+        Raises ValueError for choices that do not fit the network or the number of images.
+        """
         if self.beta1 is not None and not recipe.takes_beta1:
             raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
-        if not 0 <= config.save_every < math.inf:
-            raise ValueError(f'save_every: expected seconds >= 0, got {config.save_every}')
-        return config
+        n, pixels = dataset.train.shape
+        own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
+        config = self._filled(**{**own, 'batch': min(recipe.batch, n)})
+        if config.batch > n:
+            raise ValueError(f'batch: expected between 1 and {n}, the number of training images, got {config.batch}')
+        for layer in recipe.G(config.n_z, pixels):
+            if layer.mixes_rows and config.batch < 2:
+                raise ValueError(f'batch: expected at least 2 images, which {layer} in G needs, got {config.batch}')
+        if config.k > n // config.batch:
+            raise ValueError(f'k: expected at most {n // config.batch}, the minibatches of an epoch, got {config.k}')
+        config = config._filled(epochs=max(25, math.ceil(3000 / (n // config.batch))))
+        return config._filled(samples_every=max(1, config.epochs // 10))
+
+    def steps_per_epoch(self, n):
+        """Iterations of Algorithm 1 in which D reads n images once; for a resolved config."""
+        return n // self.batch // self.k
+
+    def _filled(self, **defaults):
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
+
+
+def _check(option, value):
+    """Raise ValueError unless the value has the option's type and is among its choices or within its limits."""
+    types = get_args(option.type) or (option.type,)
+    choices, limits = option.metadata.get('choices'), option.metadata.get('limits', {})
+    if not (type(value) in types or type(value) is int and float in types):
+        raise ValueError(f'{option.name}: expected {types[0].__name__}, got {value!r}')
+    if value is None:
+        return
+    if choices and value not in choices:
+        raise ValueError(f'{option.name}: expected one of {", ".join(choices)}, got {value!r}')
+    if not all(COMPARE[sign](value, limit) for sign, limit in limits.items()):
+        expected = ' and '.join(f'{sign} {limit:g}' for sign, limit in limits.items())
+        raise ValueError(f'{option.name}: expected a number {expected}, got {value}')
+
+
+RESUMABLE = [option.name for option in fields(Config) if option.metadata.get('resumable')]
+
+
+def flag(name):
+    """The flag of `minigan train` for a field."""
+    return f'-{name}' if len(name) == 1 else f'--{name.replace("_", "-")}'

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from minigan.storage import archive, checkpoint
-from minigan.training import diagnosis
 from minigan.training.log import COLUMNS, as_rows
+from minigan.training.state import LOG, T, config_of
+from minigan.training.warnings import warnings
 
 SHOWN = ('epoch', 'step', 'train_V', 'validation_V', 'train_D_x', 'validation_D_x', 'train_D_G_z', 'gradient_norm_G',
          'gradient_norm_D', 'distance', 'spread')  # columns of the log
@@ -19,14 +20,15 @@ def describe(path):
     found = archive.find(path)
     try:
         nets = [checkpoint.net(arrays, about, name) for name in 'GD']
-        epochs = np.atleast_1d(arrays.get('run.log', ())).shape[0]
-        log = archive.require(arrays, 'run.log', (epochs, len(COLUMNS)), np.float64)
-        t = archive.require(arrays, 'run.t', (), np.int64)
+        epochs = np.atleast_1d(arrays.get(LOG, ())).shape[0]
+        log = archive.require(arrays, LOG, (epochs, len(COLUMNS)), np.float64)
+        t, config = archive.require(arrays, T, (), np.int64), config_of(about)
     except ValueError as error:
         raise ValueError(f'{found}: {error}') from error
     rows = as_rows(log)
-    warnings = [f'warning: {text}' for text in diagnosis.warnings(rows).values()]
-    return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *warnings,
+    steps = (config.epochs or 1) * rows[0]['step'] if rows else 0
+    found_wrong = [f'warning: {text}' for text in warnings(rows, steps)]
+    return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *found_wrong,
                         *(_parameters(net) for net in nets)])
 
 

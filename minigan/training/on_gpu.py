@@ -9,8 +9,8 @@ from minigan.checks.row import Row
 from minigan.gpu.compare import by_error, largest_difference
 from minigan.layers import LeakyReLU
 from minigan.networks import RECIPES
+from minigan.training.build import build_game
 from minigan.training.config import Config
-from minigan.training.run import build_game
 
 STEPS = 100
 DRIFT = 1e-3  # how far two float32 runs may part in that many steps

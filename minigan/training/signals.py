@@ -1,34 +1,65 @@
-"""Ctrl-C and SIGTERM: finish what must be finished, then stop."""
+"""Ctrl-C, SIGTERM and SIGHUP: finish what must be finished, then stop."""
 
 import signal
 import threading
 from contextlib import contextmanager
 
+SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)]
 
-class Stopped(KeyboardInterrupt):
-    """A signal has ended a run after a whole step, and the run is saved. signal: its number; folder: the run's."""
 
-    def __init__(self, number, folder):
+class Interrupted(KeyboardInterrupt):
+    """A signal has come. signal: its number."""
+
+    def __init__(self, number):
         super().__init__(f'stopped by {signal.Signals(number).name}')
-        self.signal, self.folder = number, folder
+        self.signal = number
+
+
+class Stopped(Interrupted):
+    """A signal has ended a run after a whole step, and the run is saved. advice: how to go on."""
+
+    def __init__(self, number, advice):
+        super().__init__(number)
+        self.args = f'{self}; to go on: {advice}',
 
 
 @contextmanager
 def signals_received():
-    """A list that receives SIGINT and SIGTERM in place of the program's end. A second one ends it at once."""
-    received, former = [], {}
+    """A list that receives the signals in place of the program's end. A second one of a kind has its usual effect."""
+    received = []
 
-    def receive(number, frame):
+    def receive(number, former):
         received.append(number)
-        signal.signal(number, former[number])
+        signal.signal(number, former)
 
-    if threading.current_thread() is threading.main_thread():  # no other may ask for signals
-        former.update({number: handler for number in (signal.SIGINT, signal.SIGTERM)
-                       if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)})  # as nohup asks
-    try:
-        for number in former:
-            signal.signal(number, receive)
+    with _handling(receive):
         yield received
+
+
+@contextmanager
+def signals_raised():
+    """Within, a signal raises Interrupted: what is half written is cleared away before the program ends."""
+    def interrupt(number, former):
+        raise Interrupted(number)
+
+    with _handling(interrupt):
+        yield
+
+
+@contextmanager
+def _handling(handle):
+    """Within, handle(number, former handler) is called for each signal, in the main thread; no other may ask for them.
+
+    Signals that are ignored stay ignored, as nohup asks.
+    """
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        former = {number: handler for number in SIGNALS
+                  if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)}
+    try:
+        for number, handler in former.items():
+            signal.signal(number, lambda number, frame, handler=handler: handle(number, handler))
+        yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -251,14 +251,6 @@ def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
     assert list(bench_quality.cells(bench_quality.runs_of(content, 'a'), {'modes': ('', 2)})) == ['1.00']
 
 
-def test_a_run_in_the_plane_is_measured_after_each_epoch(monkeypatch):
-    monkeypatch.setattr(bench_mixtures.mixtures, 'EPOCH', 2)
-    monkeypatch.setattr(bench_mixtures, 'EPOCHS', 3)
-    result = bench_mixtures.Plane('ring of 8', 'clip_norm', 0).train()
-    assert len(result['curve']) == 3 and result['curve'][-1]['modes'] == result['modes']
-    assert np.shape(result['samples']) == (2, 500)
-
-
 @pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none', 'bench_ops.py --quick'])
 def test_a_quick_look_prints_its_table_and_writes_nothing(command, monkeypatch):
     before = {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}

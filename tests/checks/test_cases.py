@@ -43,7 +43,7 @@ def test_the_command_prints_every_case_and_its_exit_code_is_the_verdict(monkeypa
     assert main(['gradcheck']) == 0
     output = capsys.readouterr().out
     count = sum(len(case(0)) for case in (CASES | dict(kernelset.fused_cases())).values())
-    assert all(f'{name}\n' in output for name in CASES) and output.endswith(f'All {count} derivatives are right.\n')
+    assert all(f'{name}\n' in output for name in CASES) and output.endswith(f'All {count} derivatives are correct.\n')
     monkeypatch.setattr(kernelset, 'fused_cases', lambda: [])
     monkeypatch.setattr(cases, 'cases', lambda: [('broken', lambda seed: Report([Finding('x', 1, 2, 0.5, 'wrong')]))])
     assert main(['gradcheck', '--seed', '3']) == 1

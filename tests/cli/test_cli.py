@@ -1,9 +1,12 @@
 """The commands as a user types them."""
 
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ from PIL import Image
 
 import minigan
 from minigan.cli import main
-from minigan.storage import archive
+from minigan.cli.options import parser
+from minigan.storage import archive, files
+from minigan.training.config import Config, flag
 
 
 def run(*arguments, cwd=None):
@@ -23,11 +28,11 @@ def test_version_and_help():
     text = run('--help').stdout
     assert 'train' in text and 'gan' in text
     text = ' '.join(run('train', '--help').stdout.split())
-    for flag in ('--network', '--data', '--epochs', '--batch', '-k', '--learning-rate-G', '--learning-rate-D',
+    for name in ('--network', '--data', '--epochs', '--batch', '-k', '--learning-rate-G', '--learning-rate-D',
                  '--beta1', '--objective', '--update', '--seed', '--device', '--samples-every', '--out', '--n-z',
                  '--save-every', '--tensorboard', '--resume'):
-        description = text[text.rindex(f' {flag} '):]
-        assert 'default:' in description[:350], f'{flag} does not say its default'
+        description = text[text.rindex(f' {name} '):]
+        assert 'default:' in description[:500], f'{name} does not say its default'
     assert 'None' not in text and 'SUPPRESS' not in text
 
 
@@ -40,8 +45,7 @@ def test_train_leaves_a_run_and_says_where(tmp_path):
 def test_bad_input_gives_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['train', '--batch', '0']) == 2
-    assert capsys.readouterr().err == ('minigan: error: batch: expected between 1 and 1439, the number of training '
-                                       'images, got 0\n')
+    assert capsys.readouterr().err == 'minigan: error: batch: expected a number >= 1 and <= 1e+09, got 0\n'
     with pytest.raises(ValueError, match='batch: expected'):
         main(['train', '--batch', '0', '--debug'])
 
@@ -67,19 +71,19 @@ def test_unknown_words_give_one_line_and_exit_code_2(arguments, said, capsys):
 
 
 @pytest.mark.parametrize('flags, said', [
-    ('--batch 0', 'batch: expected between 1 and 1439'), ('--batch 1440', 'got 1440'),
-    ('--batch 1', 'BatchNorm(256) in G needs a minibatch of at least 2'), ('-k 0', 'k: expected at least 1'),
+    ('--batch 0', 'batch: expected a number >= 1'), ('--batch 1440', 'batch: expected between 1 and 1439'),
+    ('--batch 1', 'batch: expected at least 2 images, which BatchNorm(256) in G needs'), ('-k 0', 'k: expected'),
     ('--learning-rate-G -1', 'learning_rate_G: expected'), ('--learning-rate-D nan', 'learning_rate_D: expected'),
     ('--seed 18446744073709551616', 'seed: expected an integer in [0, 2**64)'), ('--seed -1', 'got -1'),
-    ('--n-z 0', 'n_z: expected between 1'), ('--beta1 1', 'beta1: expected'), ('--epochs 0', 'epochs: expected'),
+    ('--n-z 0', 'n_z: expected a number >= 1'), ('--beta1 1', 'beta1: expected'), ('--epochs 0', 'epochs: expected'),
     ('--data nowhere', 'nowhere'), ('--data empty', 'empty: expected a file named like train-images'),
     ('--data .', 'expected a file named like'), ('-o occupied', 'out: expected a new or empty folder, got occupied'),
     ('-o occupied/precious.txt', 'got occupied/precious.txt, which is neither'),
     ('-o occupied/precious.txt/run', 'Not a directory'), ('--device cuda', "device 'cuda': "),
     ('--save-every -1', 'save_every: expected'),
-    ('--resume nowhere', 'nowhere: expected the folder of a run, got none'),
+    ('--resume nowhere', 'nowhere: no such folder'),
     ('--resume empty', 'empty: expected a run, a folder with last.npz, got one without'),
-    ('--resume occupied --batch 3 --seed 1', 'got batch, seed: that is settled')])
+    ('--resume occupied --batch 3 --seed 1', '--resume: --batch, --seed are fixed by the run; only --data, --epochs,')])
 def test_bad_choices_give_one_line_and_exit_code_2_and_write_nothing(flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
@@ -121,6 +125,12 @@ def test_samples_as_a_picture_and_as_an_array(trained, tmp_path, capsys):
     assert not np.allclose(np.load(tmp_path / 'b.npy')[:9], images, atol=0.05)
 
 
+@pytest.mark.parametrize('name', ['S.PNG', 'A.NPY'])
+def test_a_suffix_in_capitals_is_the_same(name, trained, tmp_path):
+    assert main(['sample', str(trained), '--n', '2', '-o', str(tmp_path / name)]) == 0
+    assert len(np.load(tmp_path / name) if name == 'A.NPY' else Image.open(tmp_path / name).size) == 2
+
+
 def test_samples_can_be_learned_from_again(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(['sample', str(trained), '--n', '100', '-o', 'a.npy']) == 0
@@ -151,7 +161,9 @@ def test_inspect_prints_and_ends_quietly_when_nobody_reads_on(trained):
     (['sample', 'RUN', '-o', 'a.jpg'], 'out: expected a name that ends in .png or .npy, got a.jpg'),
     (['sample', 'RUN', '--seed', '-1'], 'seed: expected'), (['sample', 'nowhere'], 'nowhere'),
     (['sample', 'RUN/log.csv'], 'log.csv: expected a whole .npz'), (['interpolate', 'RUN', '--points', '1'], 'points'),
-    (['sample', 'RUN', '-o', 'no/where.png'], 'No such file or directory'), (['inspect', 'RUN/config.json'], 'config'),
+    (['sample', 'RUN', '-o', 'no/where.png'], 'no/where.png: no such folder: no\n'),
+    (['sample', 'RUN', '-o', 'no/where.npy'], 'no such folder: no\n'),
+    (['interpolate', 'RUN', '-o', 'no/walk'], 'no such folder: no\n'), (['inspect', 'RUN/config.json'], 'config'),
     (['interpolate', 'RUN', '--steps', '0'], 'steps: expected at least 2, got 0')])
 def test_what_cannot_be_drawn_gives_one_line_and_leaves_nothing(arguments, said, trained, tmp_path, monkeypatch,
                                                                 capsys):
@@ -201,3 +213,82 @@ def test_import_minigan_needs_numpy_alone():
                'import minigan; print(len(minigan.__all__))')
     result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert result.returncode == 0 and result.stdout == f'{len(minigan.__all__)}\n', result.stderr
+
+
+def test_every_choice_of_a_run_is_a_flag_with_its_help_and_its_type():
+    text = ' '.join(run('train', '--help').stdout.split())
+    for option in fields(Config):
+        assert f' {flag(option.name)} ' in text and ' '.join(option.metadata['help'].split())[:40] in text
+        text_or_number = 'x' if str in (option.type, *get_args(option.type)) else '1'
+        value = next(iter(option.metadata.get('choices', [text_or_number])))
+        given = [flag(option.name)] if option.type is bool else [flag(option.name), value]
+        options = vars(parser().parse_args(['train', *given]))
+        assert set(options) == {'command', option.name}
+        assert type(options[option.name]) in (option.type, *get_args(option.type))
+
+
+def test_the_advice_after_a_run_can_be_pasted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', '--epochs', '1', '--batch', '300', '-o', 'my run']) == 0
+    assert "minigan sample 'my run' draws more" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='signals as POSIX has them')
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, getattr(signal, 'SIGHUP', None)])
+@pytest.mark.parametrize('command', ['sample RUN -o s.png', 'sample RUN -o a.npy', 'interpolate RUN', 'theory'])
+def test_a_signal_while_a_file_is_written_leaves_nothing_of_it(number, command, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write = os.fsync
+
+    def interrupted(descriptor):
+        signal.raise_signal(number)
+        write(descriptor)
+    monkeypatch.setattr(os, 'fsync', interrupted)
+    monkeypatch.setattr('minigan.study.claims.check', lambda out, seed: files.save_array('theory.npy', np.zeros(3)))
+    assert main(command.replace('RUN', str(trained)).split()) == 128 + number
+    assert list(tmp_path.iterdir()) == [] and signal.getsignal(number) is not interrupted
+    assert capsys.readouterr().err == f'minigan: stopped by {signal.Signals(number).name}\n'
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals as POSIX has them')
+def test_an_interrupt_while_numpy_is_imported_leaves_no_traceback(tmp_path):
+    (tmp_path / 'numpy.py').write_text('import signal, time; signal.raise_signal(signal.SIGINT); time.sleep(9)')
+    result = subprocess.run([sys.executable, '-m', 'minigan', 'inspect', 'x'], capture_output=True, text=True,
+                            env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{Path(minigan.__file__).parents[1]}'})
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, '')
+
+
+def test_importing_minigan_leaves_other_programs_their_signals():
+    program = 'import signal, minigan; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)'
+    assert subprocess.run([sys.executable, '-c', program], capture_output=True, text=True).stdout == 'True\n'
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
+@pytest.mark.parametrize('command', ['inspect RUN', 'sample RUN -o a.npy', '--help', 'train --help', '--version'])
+def test_output_that_fails_at_the_end_is_told(command, trained, tmp_path):
+    command = f'"{sys.executable}" -m minigan {command.replace("RUN", str(trained))}'
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
+    result = subprocess.run(['bash', '-c', f'{command} >/dev/full'], capture_output=True, text=True, cwd=tmp_path,
+                            env=environment)
+    assert result.returncode == 2 and result.stderr.count('\n') == 1 and 'No space left' in result.stderr
+    result = subprocess.run(['bash', '-c', f'{command} | true; exit ${{PIPESTATUS[0]}}'], capture_output=True,
+                            text=True, cwd=tmp_path, env=environment)
+    assert result.returncode in (0, 141) and result.stderr == ''
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='a pipe without a reader')
+def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run([sys.executable, '-m', 'minigan', 'train', '--epochs', '1', '--batch', '300', '-o', 'run'],
+                            stdout=subprocess.PIPE, stderr=write, text=True, cwd=tmp_path)
+    os.close(write)
+    assert result.returncode == 0 and result.stdout.startswith('Done.')
+
+
+def test_a_warning_of_any_room_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save('dark.npy', np.random.default_rng(0).integers(0, 17, (100, 4, 4), dtype=np.uint8))
+    assert main(['train', '--data', 'dark.npy', '--epochs', '1', '-o', 'run']) == 0
+    lines = [line for line in capsys.readouterr().err.replace('\r', '\n').splitlines() if 'warning' in line]
+    assert len(lines) == 1 and lines[0].startswith('minigan: warning: dark: ')

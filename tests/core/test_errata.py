@@ -5,7 +5,7 @@ import pytest
 
 from minigan import Adam, BatchNorm, Dense, Game, LeakyReLU, Net, SGDMomentum, Streams, Tanh, data, losses, ops
 from minigan.networks import RECIPES
-from minigan.training import run
+from minigan.training import Config, build_game
 
 
 def net(*layers, name='net', substep=0, dtype=np.float64):
@@ -103,7 +103,7 @@ def test_8_labels_are_not_used():
     thetas = []
     for dataset in (digits, without):
         recipe = RECIPES['default']
-        game = run.build_game(run.Config().resolve(recipe, dataset), recipe, dataset)
+        game = build_game(Config().resolve(recipe, dataset), recipe, dataset)
         game.step(0)
         thetas.append(game.G.theta)
     np.testing.assert_array_equal(*thetas)
@@ -179,8 +179,8 @@ def test_20_a_falling_loss_does_not_show_quality():
     digits, outcome = data.load('digits'), {}
     for name in ('article', 'default'):
         recipe = RECIPES[name]
-        config = run.Config(network=name, epochs=6).resolve(recipe, digits)
-        game = run.build_game(config, recipe, digits)
+        config = Config(network=name, epochs=6).resolve(recipe, digits)
+        game = build_game(config, recipe, digits)
         for t in range(config.epochs * game.minibatch.per_epoch):
             real, fake, _ = game.step(t)
         samples, images = game.G(game.streams.at('sample', 0).normal((1000, 100))), digits.train / 127.5 - 1

@@ -1,12 +1,14 @@
-"""The judge learns its classes, is kept, and is trained anew when what was kept is not to be trusted."""
+"""The classifier learns its classes, is kept, and is trained anew when what was kept cannot be trusted."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minigan import data
+from minigan import data, ops
 from minigan.evaluation import classifier
+from minigan.evaluation.judge import Judge
 
 DIGITS = data.load('digits')
 
@@ -20,33 +22,33 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def judge(cache):
+def trained(cache):
     return classifier.load(DIGITS, quiet=True)
 
 
-def test_it_is_right_on_images_that_it_has_not_seen(judge):
+def test_it_is_correct_on_images_that_it_has_not_seen(trained):
     x = DIGITS.test / np.float32(127.5) - 1
-    features, p = judge(x)
-    assert features.shape == (len(x), 256) and p.shape == (len(x), 10) and judge.classes == 10
+    features, p = trained(x)
+    assert features.shape == (len(x), 256) and p.shape == (len(x), 10) and trained.classes == 10
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
-    assert judge.right == (p.argmax(axis=1) == DIGITS.labels[2]).mean() > 0.95
-    np.testing.assert_allclose(p, classifier.ops.softmax(judge.net(x)), rtol=1e-5)
+    assert Judge(DIGITS, trained).accuracy == (p.argmax(axis=1) == DIGITS.labels[2]).mean() > 0.95
+    np.testing.assert_allclose(p, ops.softmax(trained.net(x)), rtol=1e-5)
 
 
-def test_rows_do_not_depend_on_each_other(judge, monkeypatch):
+def test_rows_do_not_depend_on_each_other(trained, monkeypatch):
     x = DIGITS.test / np.float32(127.5) - 1
-    features, p = judge(x)
-    monkeypatch.setattr(classifier, 'ROWS', 7)
-    np.testing.assert_allclose(judge(x)[0], features, rtol=1e-4, atol=1e-5)
+    features, p = trained(x)
+    monkeypatch.setattr(classifier, 'AT_ONCE', 7)
+    np.testing.assert_allclose(trained(x)[0], features, rtol=1e-4, atol=1e-5)
 
 
-def test_it_is_trained_once(judge, monkeypatch):
+def test_it_is_trained_once(trained, monkeypatch):
     monkeypatch.setattr(classifier, 'train', None)
-    np.testing.assert_array_equal(classifier.load(DIGITS, quiet=True).net.theta, judge.net.theta)
+    np.testing.assert_array_equal(classifier.load(DIGITS, quiet=True).net.theta, trained.net.theta)
 
 
 @pytest.mark.parametrize('damage', [lambda content: content[:1000], lambda content: b'', lambda content: b'x' * 9])
-def test_a_damaged_one_is_trained_anew(judge, cache, damage, monkeypatch):
+def test_a_damaged_one_is_trained_anew(trained, cache, damage, monkeypatch):
     path, = cache.glob('classifier-*.npz')
     whole, calls = path.read_bytes(), []
     path.write_bytes(damage(whole))
@@ -56,7 +58,7 @@ def test_a_damaged_one_is_trained_anew(judge, cache, damage, monkeypatch):
     path.write_bytes(whole)
 
 
-def test_other_images_or_labels_have_a_classifier_of_their_own(judge, monkeypatch):
+def test_different_images_or_labels_have_a_classifier_of_their_own(trained, monkeypatch):
     calls = []
     monkeypatch.setattr(classifier, 'train', lambda net, dataset, *, quiet: calls.append(dataset.name))
     labels = tuple(np.where(split == 3, 4, split) for split in DIGITS.labels)
@@ -66,5 +68,68 @@ def test_other_images_or_labels_have_a_classifier_of_their_own(judge, monkeypatc
 
 
 def test_images_without_labels_are_refused():
-    with pytest.raises(ValueError, match='digits: expected labels to train a classifier with, got images alone'):
-        classifier.load(replace(DIGITS, labels=None))
+    with pytest.raises(ValueError, match='digits: expected labels to train .* with, got none: only some have'):
+        classifier.load(replace(DIGITS, labels=None, unlabelled='only some have'))
+
+
+def test_its_minibatches_are_those_of_seed_0(monkeypatch):
+    """The order in which it reads is that of a run: cached classifiers stay valid."""
+    read = []
+    monkeypatch.setattr(classifier.ops, 'gather_images', lambda images, rows, dtype: read.append(rows) or images[rows])
+    monkeypatch.setattr(classifier, 'EPOCHS', 2)
+    net = classifier.untrained(DIGITS)
+    monkeypatch.setattr(net, 'forward', lambda x, rng: np.zeros((len(x), 10), np.float32))
+    monkeypatch.setattr(net, 'backward', lambda *arguments, **keywords: None)
+    monkeypatch.setattr(classifier, 'Adam', lambda net, **keywords: type('', (), {'step': lambda self: None})())
+    classifier.train(net, DIGITS, quiet=True)
+    n, per_epoch = len(DIGITS.train), len(DIGITS.train) // 128
+    assert len(read) == 2 * per_epoch
+    for epoch in range(2):
+        order = classifier.Streams(0).at('data', epoch).permutation(n)
+        np.testing.assert_array_equal(np.concatenate(read[epoch * per_epoch:][:per_epoch]), order[:per_epoch * 128])
+
+
+def no_folder(path, monkeypatch):
+    """A file where the folder should be."""
+    path.write_text('')
+    monkeypatch.setenv('MINIGAN_DATA', str(path))
+
+
+def below_a_file(path, monkeypatch):
+    path.write_text('')
+    monkeypatch.setenv('MINIGAN_DATA', str(path / 'below'))
+
+
+def no_home(path, monkeypatch):
+    """As in a container: a user without a name."""
+    for name in ('MINIGAN_DATA', 'XDG_CACHE_HOME', 'HOME', 'LOCALAPPDATA'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('pathlib.Path.home', lambda: (_ for _ in ()).throw(RuntimeError('no home')))
+
+
+def a_folder_in_its_place(path, monkeypatch):
+    monkeypatch.setenv('MINIGAN_DATA', str(path))
+    monkeypatch.setattr(classifier, 'digest', lambda arrays: 'x')
+    (path / f'classifier-{classifier.VERSION}-x.npz').mkdir(parents=True)
+
+
+def full_disk(path, monkeypatch):
+    def save(*arguments):
+        raise OSError(28, 'No space left on device', str(path))
+    monkeypatch.setenv('MINIGAN_DATA', str(path))
+    monkeypatch.setattr(classifier.archive, 'save', save)
+
+
+@pytest.mark.parametrize('cannot', [no_folder, below_a_file, no_home, a_folder_in_its_place, full_disk])
+def test_where_it_cannot_be_kept_it_is_used_and_one_warning_says_so(cannot, trained, tmp_path, monkeypatch):
+    cannot(tmp_path / 'cache', monkeypatch)
+    monkeypatch.setattr(classifier, 'train', lambda net, dataset, *, quiet: None)
+    with pytest.warns(UserWarning, match='the classifier is not kept for the next evaluation: ') as warned:
+        assert classifier.load(DIGITS, quiet=True).classes == 10
+    assert len(warned) == 1 and '\n' not in str(warned[0].message)
+
+
+def test_it_is_trained_with_stderr_closed(monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', None)
+    monkeypatch.setattr(classifier, 'EPOCHS', 1)
+    classifier.train(classifier.untrained(DIGITS), DIGITS)

@@ -14,9 +14,10 @@ from minigan.gpu.twins import compiled
 from minigan.networks import RECIPES
 from minigan.storage import archive
 from minigan.streams import Streams
+from minigan.training.build import build_game
 from minigan.training.config import Config
 from minigan.training.on_gpu import STEPS, compare_training
-from minigan.training.run import build_game, resume, train
+from minigan.training.run import resume, train
 
 README = (Path(minigan.__file__).parent / 'gpu' / 'README.md').read_text(encoding='utf-8')
 # large steps would carry rounding far, and a schedule would end with the shorter run

@@ -7,9 +7,9 @@ from minigan import data
 from minigan.gpu import compare, twins
 from minigan.gpu.device import select_device
 from minigan.networks import RECIPES
+from minigan.training.build import build_game
 from minigan.training.config import Config
 from minigan.training.on_gpu import STEPS, compare_training
-from minigan.training.run import build_game
 
 XP, WHY = select_device('auto')
 if XP is np:

@@ -6,8 +6,8 @@ import pytest
 from minigan import data
 from minigan.networks import RECIPES
 from minigan.storage import archive, checkpoint
+from minigan.training.build import build_game
 from minigan.training.config import Config
-from minigan.training.run import build_game
 
 
 def make_game(seed=3, **choices):

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from minigan.storage import archive
-from minigan.training import inspection
-from minigan.training.config import Config
-from minigan.training.run import train
+from minigan.training import Config, inspection, train
 
 
 @pytest.fixture(scope='module')

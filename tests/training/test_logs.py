@@ -1,6 +1,7 @@
 """The log can be read at any moment, by a spreadsheet and by TensorBoard's own reader."""
 
 import csv
+import errno
 import io
 import os
 import sys
@@ -9,9 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan.training import log, run
-from minigan.training.config import Config
-from minigan.training.run import resume, train
+from minigan.cli import main
+from minigan.training import Config, log, resume, train
+from minigan.training.folder import RunFolder
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +46,43 @@ def test_the_log_goes_into_a_checkpoint_and_comes_back():
 
 
 def test_after_each_epoch_the_file_is_whole(monkeypatch):
-    seen, finish = [], run.Run._finish_epoch
+    seen, add_epoch = [], RunFolder.add_epoch
 
-    def finish_and_read(self, board):
-        finish(self, board)
+    def add_and_read(self, run, board):
+        add_epoch(self, run, board)
         with open('run/log.csv', newline='') as file:
             seen.append([int(row['epoch']) for row in csv.DictReader(file)])
-    monkeypatch.setattr(run.Run, '_finish_epoch', finish_and_read)
+    monkeypatch.setattr(RunFolder, 'add_epoch', add_and_read)
     train(Config(epochs=3, batch=300, out='run'), quiet=True)
     assert seen == [[1], [1, 2], [1, 2, 3]]
+
+
+@pytest.mark.skipif(resource is None, reason='limits as POSIX has them')
+def test_a_row_that_the_disk_takes_in_part_is_taken_back(tmp_path):
+    """The limit on a file's size stands for a disk that is full in the middle of a row."""
+    log.write_csv(tmp_path / 'log.csv', rows(2))
+    before = (tmp_path / 'log.csv').read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match='log.csv'):
+            log.append_csv(tmp_path / 'log.csv', rows(3)[-1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / 'log.csv').read_bytes() == before
+    log.append_csv(tmp_path / 'log.csv', rows(3)[-1])
+    whole = (tmp_path / 'log.csv').read_bytes()
+    log.write_csv(tmp_path / 'log.csv', rows(3))
+    assert (tmp_path / 'log.csv').read_bytes() == whole
+
+
+def test_the_end_of_an_epoch_writes_its_row_alone(monkeypatch):
+    """Else a run would take time with the square of its epochs."""
+    written = []
+    monkeypatch.setattr(log, 'append', lambda path, content: written.append(content.count(b'\n')))
+    monkeypatch.setattr('minigan.training.folder.write_csv', lambda path, rows: written.append(-len(rows)))
+    train(Config(epochs=4, batch=300, out='run'), quiet=True)
+    assert written == [0, 1, 1, 1, 1]
 
 
 def read_tensorboard():
@@ -94,3 +128,31 @@ def test_without_tensorboard_nothing_is_begun(monkeypatch):
     with pytest.raises(ValueError, match=r"the package is not installed; pip install -e '.\[tensorboard\]'"):
         train(Config(tensorboard=True, out='run'), quiet=True)
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize('broken, said', [
+    ("raise TypeError('Descriptors')", 'Descriptors'), ("import numpy; numpy.bool8", 'bool8'),
+    ("import a_package_that_is_not_here", 'a_package_that_is_not_here')])
+def test_a_tensorboard_that_cannot_be_imported_says_why(monkeypatch, tmp_path, broken, said):
+    for name in [name for name in sys.modules if name.split('.')[0] == 'tensorboard']:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / 'tensorboard').mkdir()
+    (tmp_path / 'tensorboard' / '__init__.py').write_text('')
+    (tmp_path / 'tensorboard' / 'compat.py').write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f'tensorboard: the package is installed but cannot be imported .*{said}'):
+        train(Config(tensorboard=True, out='run'), quiet=True)
+    assert not os.path.exists('run')
+
+
+def test_a_disk_that_is_full_for_tensorboard_names_its_file_and_the_safe_step(monkeypatch, capfd):
+    pytest.importorskip('tensorboard', reason="pip install -e '.[test]'")
+    assert main(['train', '--epochs', '1', '--batch', '300', '-o', 'run']) == 0
+
+    def append(path, content):
+        raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+    monkeypatch.setattr('minigan.training.tensorboard.append', append)
+    assert main(['train', '--resume', 'run', '--epochs', '2', '--tensorboard']) == 2
+    said = capfd.readouterr().err
+    assert 'run/tensorboard/events' in said and 'Traceback' not in said
+    assert said.endswith('Step 4 is safe: minigan train --resume run\n')

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import settings
 
 from minigan.storage import archive, files
-from minigan.training import inspection, run
-from minigan.training.config import Config
-from minigan.training.run import resume, train
+from minigan.storage.files import locked
+from minigan.training import Config, inspection, resume, train
 from minigan.training.signals import Stopped, signals_received
+from minigan.training.state import Run
 
 KILLS = settings.default.max_examples // 8  # 5; thorough: 50
 
@@ -60,13 +60,14 @@ def assert_same_run(folder, whole):
 
 def stop_after(monkeypatch, *steps):
     """Send this process SIGTERM when these steps are done."""
-    step = run.Run._step
+    step = Run.step
 
-    def step_and_stop(self, bar):
-        step(self, bar)
+    def step_and_stop(self):
+        logits = step(self)
         if self.t in steps:
             os.kill(os.getpid(), signal.SIGTERM)
-    monkeypatch.setattr(run.Run, '_step', step_and_stop)
+        return logits
+    monkeypatch.setattr(Run, 'step', step_and_stop)
 
 
 @pytest.mark.parametrize('choices', [{}, {'network': 'article'}, {'k': 2, 'objective': 'minimax'},
@@ -132,7 +133,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
         with pytest.raises(ValueError, match=message):
             resume('run', quiet=True, **changes)
     assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
-    with pytest.raises(ValueError, match='nowhere: expected the folder of a run, got none'):
+    with pytest.raises(ValueError, match='nowhere: no such folder'):
         resume('nowhere', quiet=True)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='empty: expected a run, a folder with last.npz'):
@@ -141,8 +142,9 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
 
 @pytest.mark.parametrize('changes, message', [
     ({'config': None}, 'expected the config of a run'),
-    ({'config': {'network': 'vgg'}}, "expected a network of article.* got 'vgg'"),
-    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'), ({'images': 7}, 'expected the config of a run'),
+    ({'config': {'network': 'vgg'}}, "last.npz: network: expected one of article.* got 'vgg'"),
+    ({'config': {'rm': '-rf'}}, 'expected the config of a run .*rm'),
+    ({'images': 7}, 'last.npz: expected a network of'),
     ({'config': {'batch': 'many'}}, "last.npz: batch: expected int, got 'many'"),
     ({'config': {'n_z': 10**9}}, 'G.theta: expected an array of shape'),
     ({'arrays': {'G.t': np.array(-11)}}, r'expected optimisers and a log of step 11, got \(-11, 11\)'),
@@ -166,9 +168,73 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
     assert {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()} == before
 
 
+@pytest.mark.parametrize('changes', [{'seed': 5}, {'learning_rate_G': 0.5, 'objective': 'minimax'}, {'out': 'there'}])
+def test_what_the_run_has_settled_may_not_change(changes):
+    train(small(epochs=1), quiet=True)
+    before = content('run')
+    flags = ', '.join(f'--{name.replace("_", "-")}' for name in changes)
+    with pytest.raises(ValueError, match=f'--resume: (--objective, )?{flags.split(",")[0]}(, --objective)? (is|are) '
+                                         'fixed by the run; only --data, --epochs, --device, --save-every, --tensor'):
+        resume('run', epochs=2, quiet=True, **changes)
+    with pytest.raises(TypeError):
+        resume('run', quiet=True, epoch=2)
+    assert content('run') == before
+
+
+@pytest.mark.parametrize('choices, what', [({'schedule': 'linear'}, '--schedule linear'),
+                                           ({'input_noise': 0.1}, '--input-noise'), ({}, None)])
+def test_what_ends_with_the_run_is_said_when_it_ends_later(capsys, choices, what):
+    train(small(epochs=1, **choices), quiet=True)
+    for epochs, told in ((1, False), (2, bool(what)), (2, False)):
+        resume('run', epochs=epochs)
+        said = capsys.readouterr().err
+        assert (f'warning: {what} ends with the run. With 2 epochs instead of 1 ' in said) == told
+        assert told or 'warning' not in said
+
+
+def test_data_and_a_device_that_are_not_here_any_more_come_with_the_way_out(monkeypatch):
+    np.save('images.npy', np.random.default_rng(0).integers(0, 256, (256, 5, 5), dtype=np.uint8))
+    train(small(data='images.npy', epochs=1), quiet=True)
+    os.rename('images.npy', 'moved.npy')
+    with pytest.raises(ValueError, match='images.npy.* does not exist; if the images have moved: --data PATH'):
+        resume('run', quiet=True)
+    arrays, about = archive.load('run')
+    archive.save('run/last.npz', arrays, {**about, 'config': {**about['config'], 'device': 'cuda'}})
+    monkeypatch.setitem(sys.modules, 'cupy', None)
+    with pytest.raises(ValueError, match="device 'cuda': .*; to go on without a GPU: --device cpu"):
+        resume('run', data='moved.npy', quiet=True)
+    resume('run', data='moved.npy', device='cpu', quiet=True)
+
+
+@pytest.mark.parametrize('name, choices', [('samples', {}), ('tensorboard', {'tensorboard': True})])
+def test_a_link_in_a_run_of_somebody_else_is_not_followed(tmp_path, name, choices):
+    if choices:
+        pytest.importorskip('tensorboard', reason="pip install -e '.[test]'")
+    train(small(epochs=1), quiet=True)
+    shutil.rmtree(f'run/{name}', ignore_errors=True)
+    Path('mine').mkdir()
+    Path('mine/real.png').write_text('precious')
+    os.symlink('../mine', f'run/{name}')
+    with pytest.raises(ValueError, match=f'run/{name}: expected a folder, got a link'):
+        resume('run', epochs=2, quiet=True, **choices)
+    assert [path.read_text() for path in Path('mine').iterdir()] == ['precious']
+
+
+def test_only_what_minigan_left_unfinished_is_deleted():
+    train(small(epochs=1), quiet=True)
+    mine = [Path('run/novel.unfinished'), Path('run/thesis.1.unfinished'), Path('run/notes/last.npz.1.unfinished')]
+    left = [Path('run/last.npz.7.unfinished'), Path('run/log.csv.7.unfinished'),
+            Path('run/samples/epoch-0003.png.7.unfinished')]
+    Path('run/notes').mkdir()
+    for path in (*mine, *left):
+        path.write_text('half')
+    resume('run', epochs=2, quiet=True)
+    assert all(path.exists() for path in mine) and not any(path.exists() for path in left)
+
+
 def test_two_processes_do_not_train_the_same_run():
     train(small(epochs=1), quiet=True)
-    with run.locked('run'):
+    with locked('run'):
         with pytest.raises(ValueError, match='another process is at work in this folder'):
             resume('run', quiet=True)
 
@@ -185,7 +251,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
     """A checkpoint after each step, so that most of the time goes into writing. `-s` shows where it was killed."""
     train(small(out='whole'), quiet=True)
     spawn = multiprocessing.get_context('forkserver')
-    spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.plots', __name__])
+    spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.curves', __name__])
     for _ in range(2):  # the first one also waits for the imports of all
         shutil.rmtree('run', ignore_errors=True)
         started = time.monotonic()
@@ -325,16 +391,16 @@ def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
 
 MEASURE = '''
 import json, os, sys
-from minigan.training import run
-from minigan.training.config import Config
-seen, finish = [], run.Run._finish_epoch
-def finish_and_measure(self, board):
-    finish(self, board)
+from minigan.training import Config, train
+from minigan.training.folder import RunFolder
+seen, add_epoch = [], RunFolder.add_epoch
+def add_and_measure(self, run, board):
+    add_epoch(self, run, board)
     pages = int(open('/proc/self/statm').read().split()[1])
-    seen.append((self.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
-run.Run._finish_epoch = finish_and_measure
+    seen.append((run.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
+RunFolder.add_epoch = add_and_measure
 config = Config(epochs=int(sys.argv[1]), samples_every=1, save_every=1.0, tensorboard=True, out='run')
-run.train(config, quiet=True)
+train(config, quiet=True)
 print(json.dumps(seen))
 '''
 

@@ -10,10 +10,9 @@ from PIL import Image
 
 import minigan
 from minigan import RECIPES, data
-from minigan.evaluation.metrics import PixelStatistics
 from minigan.storage import archive, checkpoint
-from minigan.training.config import Config
-from minigan.training.run import build_game, train
+from minigan.training import Config, build_game, train
+from minigan.training.monitor import PixelStatistics
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +115,7 @@ def test_images_of_another_size_and_colour(tmp_path):
 def test_the_number_of_epochs_follows_the_amount_of_data():
     dataset, recipe = data.load('digits'), RECIPES['default']
     assert Config().resolve(recipe, dataset).epochs == math.ceil(3000 / (1439 // 50)) == 108
-    assert Config(batch=1).resolve(recipe, dataset).epochs == 25
+    assert Config(batch=2).resolve(recipe, dataset).epochs == 25
     assert Config(epochs=50).resolve(recipe, dataset).samples_every == 5
 
 
@@ -134,15 +133,17 @@ def test_without_out_each_run_gets_a_folder_of_its_own():
 @pytest.mark.parametrize('choices, message', [
     ({'network': 'vgg'}, "network: expected one of article, default, goodfellow2014, got 'vgg'"),
     ({'data': 'nowhere'}, "got 'nowhere', which does not exist"),
-    ({'epochs': 0}, r'epochs: expected between 1 and 10\*\*9, got 0'), ({'epochs': 10**400}, 'epochs: expected'),
+    ({'epochs': 0}, r'epochs: expected a number >= 1 and <= 1e\+09, got 0'), ({'epochs': 10**400}, 'epochs: expected'),
     ({'samples_every': 0}, 'samples_every: .* got 0'),
-    ({'batch': 0}, 'batch: expected between 1 and 1439, .* got 0'), ({'batch': 1440}, 'got 1440'),
-    ({'batch': 1}, r'BatchNorm\(256\) in G needs a minibatch of at least 2, got 1'), ({'k': 0}, 'k: expected'),
-    ({'learning_rate_G': 0.0}, 'learning_rate_G: expected a number > 0 and below 1e38, got 0.0'),
-    ({'learning_rate_D': -1.0}, 'learning_rate_D: expected a number > 0 and below 1e38, got -1.0'),
+    ({'batch': 0}, 'batch: expected a number >= 1 .* got 0'),
+    ({'batch': 1440}, 'batch: expected between 1 and 1439, .* got 1440'),
+    ({'batch': 1}, r'batch: expected at least 2 images, which BatchNorm\(256\) in G needs, got 1'),
+    ({'k': 0}, 'k: expected'),
+    ({'learning_rate_G': 0.0}, r'learning_rate_G: expected a number > 0 and < 1e\+38, got 0.0'),
+    ({'learning_rate_D': -1.0}, r'learning_rate_D: expected a number > 0 and < 1e\+38, got -1.0'),
     ({'learning_rate_D': math.inf}, 'learning_rate_D: .* got inf'),
     ({'learning_rate_G': math.nan}, 'learning_rate_G: .* got nan'), ({'n_z': 0}, 'n_z: expected .*, got 0'),
-    ({'learning_rate_G': 10**400}, 'learning_rate_G: .* below 1e38'), ({'k': 45}, 'k: expected at most 44, .* got 45'),
+    ({'learning_rate_G': 10**400}, r'learning_rate_G: .* < 1e\+38'), ({'k': 45}, 'k: expected at most 44, .* got 45'),
     ({'beta1': 1.0}, 'beta1: expected'), ({'beta1': math.nan}, 'beta1: expected'),
     ({'seed': -1}, 'seed: expected'), ({'seed': 2**64}, 'seed: expected an integer in'),
     ({'save_every': -1.0}, 'save_every: expected'), ({'save_every': math.nan}, 'save_every: expected'),
@@ -244,6 +245,37 @@ def test_few_images_and_images_that_are_all_the_same_are_no_reason_to_fail():
     for name in ('few', 'same'):
         rows = log(train(small(data=f'{name}.npy', batch=8, out=name), quiet=True))
         assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+def test_a_checkpoint_that_could_not_be_read_back_is_refused_before_training(monkeypatch, tmp_path):
+    monkeypatch.setattr('minigan.storage.files.LIMIT', 3 << 20)
+    with pytest.raises(ValueError, match='expected a checkpoint of at most 3145728 bytes, got '):
+        train(small(epochs=1), quiet=True)
+    monkeypatch.setattr('minigan.storage.files.LIMIT', 6 << 20)
+    with pytest.raises(ValueError, match='fewer epochs'):
+        train(small(epochs=10**6), quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('path', ['runs', 'out'])
+@pytest.mark.parametrize('what', ['link', 'file'])
+def test_what_is_no_folder_where_a_run_should_be_is_refused(tmp_path, path, what):
+    if what == 'link':
+        (tmp_path / path).symlink_to('nowhere/at/all')
+    else:
+        (tmp_path / path).write_text('precious')
+    with pytest.raises((ValueError, OSError), match=f'{path}'):
+        train(small(out='out' if path == 'out' else None), quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == [path]
+
+
+def test_minimax_saturates_where_the_help_says_so():
+    """What `minigan train --help` says about --objective: G's gradient is less than a tenth as long."""
+    norms = []
+    for objective in ('minimax', 'nonsaturating'):
+        choices = {'network': 'article', 'learning_rate_D': 1e-3, 'objective': objective, 'epochs': 6}
+        norms.append(log(train(small(out=objective, **choices), quiet=True))[-1]['gradient_norm_G'])
+    assert norms[0] < norms[1] / 10
 
 
 def test_the_progress_bar_shows_the_running_losses(capsys):

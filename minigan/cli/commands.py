@@ -1,0 +1,133 @@
+"""The commands: one function each, which calls the room that does the work and prints what came of it.
+
+Imports are late: --help should not wait for them.
+"""
+
+import shlex
+from itertools import chain
+from json import dumps
+from pathlib import Path
+
+import minigan
+from minigan.cli import printable
+
+HEAD = f'{"":54} {"got":>9} {"allowed":>9}'
+
+
+def train(resume=None, **options):
+    """Train a new run, or go on with one."""
+    folder = minigan.resume(resume, **options) if resume is not None else minigan.train(**options)
+    print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; '
+          f'minigan sample {shlex.quote(str(folder))} draws more.')
+    return 0
+
+
+def sample(run, n, seed, out, training):
+    """Draw images into a .png or .npy file."""
+    kind = Path(out).suffix.lower()
+    if kind not in ('.png', '.npy'):
+        raise ValueError(f'out: expected a name that ends in .png or .npy, got {out}')
+    from minigan.pictures import grids
+    from minigan.storage import files
+    generator = minigan.load(run)
+    if kind == '.png':
+        grids.layout(n, generator.shape)  # refuses too large a picture before its images are drawn
+    images = generator.sample(n, seed=seed, training=training)
+    if kind == '.npy':
+        files.save_array(out, images)
+    else:
+        grids.save(out, grids.grid(images))
+    print(f'{out}: {n} images')
+    return 0
+
+
+def interpolate(run, points, steps, seed, out):
+    """Draw a walk through z, as a strip and as an animation."""
+    from minigan.pictures import grids
+    generator = minigan.load(run)
+    if min(points, steps) > 0:  # else path says what is wrong
+        grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
+        grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
+    images = generator.path(points, steps, seed=seed).reshape(-1, *generator.shape)
+    grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
+    grids.save_animation(f'{out}.gif', images)
+    print(f'{out}.png: each row goes from one random z towards the next; {out}.gif: the whole way round')
+    return 0
+
+
+def inspect(run):
+    """Print what a checkpoint holds."""
+    from minigan.training import inspection
+    print(printable(inspection.describe(run)))
+    return 0
+
+
+def evaluate(run, n, seed, data, json):
+    """Print the measures of a run's samples."""
+    from minigan.evaluation import judge, report
+    result = judge.evaluate(run, n=n, seed=seed, source=data)
+    print(dumps(result, indent=2) if json else printable(report.table(result)))
+    return 0
+
+
+def gradcheck(seed):
+    """Print a comparison of each derivative with differences."""
+    from minigan.checks.cases import cases
+    from minigan.gpu.kernelset import fused_cases
+    print('expected: central differences along a random direction; got: the hand-written derivative (float64)\n')
+    wrong, count = [], 0
+    for name, case in (*cases(), *fused_cases()):
+        report = case(seed)
+        print(f'{name}\n{report}\n')
+        count += len(report)
+        if not report.ok:
+            wrong.append(name)
+    return _verdict(wrong, f'All {count} derivatives are correct.')
+
+
+def selftest():
+    """Print a comparison of each kernel with its specification, on this GPU."""
+    from minigan.gpu import compare
+    from minigan.gpu.device import select_device
+    from minigan.training import on_gpu
+    xp, device = select_device('cuda')
+    print(f'{device}: each kernel against its specification in NumPy, the largest difference relative to the largest\n'
+          f'number of its array; then whole steps\n\n{HEAD}')
+    wrong, count = _print_rows(chain(compare.rows(xp), on_gpu.rows(xp)))
+    print()
+    return _verdict(wrong, f'All {count} are correct.')
+
+
+def kernelcheck(file, kernel, gpu):
+    """Print what is wrong with kernels, without a GPU."""
+    from minigan.gpu import kernelcheck, kernelset
+    kernels = kernelset.of_module(file) if file else kernelset.own()
+    return 1 if kernelcheck.check(kernels, only=kernel, gpu=gpu) else 0
+
+
+def theory(out, seed):
+    """Print the paper's claims in numbers, and draw them."""
+    from minigan.study import claims
+    print(HEAD)
+    wrong, count = _print_rows(claims.check(out, seed=seed))
+    print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show it.')
+    return _verdict(wrong, f'All {count} hold.')
+
+
+def _print_rows(rows):
+    """Print each row of a check. Returns the names of those that are wrong, and how many there are."""
+    wrong, count = [], 0
+    for row in rows:
+        print(row, flush=True)
+        count += 1
+        if not row.ok:
+            wrong.append(row.name.strip())
+            if row.why:
+                print(f'    {row.why}', flush=True)
+    return wrong, count
+
+
+def _verdict(wrong, all_right):
+    """Print the last line of a check. Returns the exit code."""
+    print(f'WRONG: {"; ".join(wrong)}' if wrong else all_right)
+    return 1 if wrong else 0

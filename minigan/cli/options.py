@@ -1,0 +1,127 @@
+"""The parser: the commands and their flags. The flags of train are the fields of Config."""
+
+import argparse
+from dataclasses import fields
+from typing import get_args
+
+import minigan
+from minigan.cli import commands
+from minigan.gpu.roofline import GPUS
+from minigan.training.config import Config, flag
+
+OWN = "the network's own"  # default
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message):
+        self.exit(2, f'minigan: error: {message} ({self.prog} --help lists what is possible)\n')
+
+
+def parser():
+    """The parser of `minigan`. It sets `command` to a function, whose arguments are the other options."""
+    whole = Parser(prog='minigan', description=minigan.__doc__)
+    whole.add_argument('--version', action='version', version=f'minigan {minigan.__version__}')
+    added = whole.add_subparsers(required=True, metavar='COMMAND')
+    for add_options, function, description in (
+            (_train, commands.train, 'train a GAN and leave a folder with pictures, log and checkpoints'),
+            (_sample, commands.sample, 'draw images with a trained generator'),
+            (_interpolate, commands.interpolate, 'walk through z: how one image turns into another'),
+            (_inspect, commands.inspect, "show a run's config, the end of its log, warnings, and its parameters"),
+            (_evaluate, commands.evaluate, 'measure what a run has learned, next to the same measures of real images'),
+            (_gradcheck, commands.gradcheck, 'check the derivative of every layer, loss and network'),
+            (_theory, commands.theory, "check the paper's theorems and claims in numbers, and draw them"),
+            (_selftest, commands.selftest, 'check every CUDA kernel, and training, on this GPU'),
+            (_kernelcheck, commands.kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')):
+        command = added.add_parser(function.__name__, help=description, description=description,
+                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.set_defaults(command=function)
+        command.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
+                             help='show where in the program an error came from')
+        add_options(command.add_argument)
+    return whole
+
+
+def _train(add):
+    for option in fields(Config):
+        metadata, names = option.metadata, [flag(option.name)]
+        if 'short' in metadata:
+            names.insert(0, metadata['short'])
+        kind = (get_args(option.type) or (option.type,))[0]
+        settings = {'action': 'store_true'} if kind is bool else {'type': kind, 'metavar': metadata.get('metavar')}
+        if 'choices' in metadata:
+            settings['choices'] = list(metadata['choices'])
+        add(*names, dest=option.name, default=argparse.SUPPRESS,  # so that --resume can tell what was given
+            help=f'{metadata["help"]} (default: {_default(option)})', **settings)
+    add('--resume', metavar='RUN', default=argparse.SUPPRESS,
+        help="go on with the run in this folder, from its last checkpoint, as if it had never stopped; with more "
+             '--epochs, beyond its end (default: a new run)')
+
+
+def _default(option):
+    """The default of a choice in words."""
+    if option.default is None:
+        return option.metadata.get('otherwise', OWN)
+    if type(option.default) is bool:
+        return 'on' if option.default else 'off'
+    return f'{option.default:g}' if type(option.default) is float else option.default
+
+
+def _sample(add):
+    _run(add)
+    add('--n', type=int, default=64, help='how many')
+    _seed(add, '; the same seed gives the same images')
+    add('--training', action='store_true',
+        help="batch norm with each minibatch's own mean and variance, as in training, where every image depends on "
+             'the others; without it, with the averages that training left, where an image depends on its z alone')
+    add('-o', '--out', default='samples.png', metavar='FILE',
+        help='where to put them: a .png with all in a grid, or a .npy array (N, height, width) in [0, 1]; '
+             'what is there is replaced')
+
+
+def _interpolate(add):
+    _run(add)
+    add('--points', type=int, default=8, metavar='N', help='random z to pass on the way round')
+    add('--steps', type=int, default=12, metavar='N', help='images from each to the next')
+    _seed(add)
+    add('-o', '--out', default='interpolation', metavar='NAME', help='NAME.png and NAME.gif are written')
+
+
+def _inspect(add):
+    _run(add)
+
+
+def _evaluate(add):
+    _run(add)
+    add('--n', type=int, default=10_000, help='how many samples; the published figures are for 10000')
+    _seed(add)
+    add('--data', metavar='DATA', help='where the images that the run was trained on lie now, if they have moved')
+    add('--json', action='store_true', help='print JSON')
+
+
+def _gradcheck(add):
+    _seed(add)
+
+
+def _theory(add):
+    _seed(add)
+    add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png, ring.png and figure1.gif')
+
+
+def _selftest(add):
+    """It has no options."""
+
+
+def _kernelcheck(add):
+    add('file', nargs='?', metavar='FILE.py', help="a module that describes kernels of your own (default: minigan's)")
+    add('--kernel', metavar='NAME', help='only this one')
+    add('--gpu', choices=list(GPUS), default='A100', help='whose bandwidth and peak the times are for')
+
+
+def _run(add):
+    add('run', metavar='RUN', help="a run's folder, for its last checkpoint, or a checkpoint file such as RUN/best.npz")
+
+
+def _seed(add, more=''):
+    add('--seed', type=int, default=0, help=f'where the random numbers start{more}')

@@ -1,0 +1,106 @@
+"""Two runs of Algorithm 1 that are small enough to watch: the paper's Figure 1 on the line, and a ring in the plane."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, wasserstein_distance
+
+from minigan import ops
+from minigan.checks.row import Row
+from minigan.gan import Game
+from minigan.layers import Dense, LeakyReLU
+from minigan.net import Net
+from minigan.optim import Adam, linear_decay
+from minigan.streams import PICTURES, Streams
+from minigan.study.densities import GRID, Density, mean_gap
+from minigan.study.mixtures import MEASURED, MIXTURES, RING_OF_8
+
+FIGURE_1 = Density((1,), (0.6,))  # p_data of its run
+
+
+@dataclass
+class Moment:
+    """A moment of figure_1: the step, D on GRID, samples of G for an even grid of z, and that grid."""
+
+    t: int
+    D: np.ndarray
+    samples: np.ndarray
+    z: np.ndarray
+
+
+def figure_1(*, seed=0, steps=3000, frames=60):
+    """A run of Algorithm 1 on the line, as in the paper's Figure 1: a list of Moments.
+
+    p_data is FIGURE_1, z is uniform, and G starts far from the data.
+    """
+    streams = Streams(seed)
+    G = Net(_small_layers(1, 32, 1), rng=streams.at('init', 0, 0), name='G')
+    D = Net(_small_layers(1, 32, 1), rng=streams.at('init', 0, 1), name='D')
+    G.layers[-1].b[...] = -2
+
+    def rate(t):
+        return 0.005 * (1 - t / steps) ** 2
+    game = Game(G, D, Adam(G, learning_rate=rate, beta1=0), Adam(D, learning_rate=rate, beta1=0),
+                lambda j: FIGURE_1.sample(streams.at('data', j), 512), streams, m=512, n_z=1, prior='uniform')
+    z = np.linspace(-3**0.5, 3**0.5, 1001, dtype=np.float32)[:, None]
+    moments, shown = [], set(np.linspace(0, steps, frames).astype(int).tolist())
+    for t in range(steps + 1):
+        if t in shown:
+            answers = ops.sigmoid(D(GRID[:, None].astype(np.float32))[:, 0])
+            moments.append(Moment(t, answers, G(z)[:, 0], z[:, 0]))
+        if t < steps:
+            game.step(t)
+    return moments
+
+
+def figure_1_rows(moments):
+    """Rows: at the end samples are distributed like the data, and D says 1/2 where the data is."""
+    real = norm.ppf((np.arange(1001) + 0.5) / 1001, *FIGURE_1.means, *FIGURE_1.sigmas)
+    first, last = (wasserstein_distance(moments[i].samples, real) for i in (0, -1))
+    gap = mean_gap(moments[-1].D, 0.5, FIGURE_1(GRID))
+    return [Row('Wasserstein distance of samples and data: last / first', last / first, 0.15),
+            Row('mean |D(x) - 1/2| over the data, at the end', gap, 0.03)]
+
+
+def perfect_modes(seed=0):
+    """Rows: the measures of samples that the mixtures in the plane draw themselves, within four standard errors."""
+    for name, mixture in MIXTURES.items():
+        got, k = mixture.measure(mixture.sample(Streams(seed).at('sample', PICTURES), MEASURED)), len(mixture.centres)
+        expected = 1 - np.exp(-9 / 2)
+        error = (expected * (1 - expected) / MEASURED) ** 0.5
+        yield Row(f'perfect samples, {name}: modes missed', k - got['modes'], 0)
+        yield Row('   |high quality - (1 - exp(-9/2))|', abs(got['high_quality'] - expected), 4 * error)
+        chi2 = k - 1 + 4 * (2 * (k - 1)) ** 0.5  # its mean and four standard deviations
+        yield Row('   reverse KL', got['reverse_kl'], chi2 / (2 * MEASURED))
+
+
+def ring_game(seed, *, steps):
+    """A Game of small networks on the ring of 8, which takes seconds."""
+    streams = Streams(seed)
+    G = Net(_small_layers(2, 128, 2), rng=streams.at('init', 0, 0), name='G')
+    D = Net(_small_layers(2, 128, 1), rng=streams.at('init', 0, 1), name='D')
+    return Game(G, D, Adam(G, learning_rate=linear_decay(1e-3, steps), beta1=0.5),
+                Adam(D, learning_rate=linear_decay(1e-3, steps), beta1=0.5),
+                lambda j: RING_OF_8.sample(streams.at('data', j), 128), streams, m=128, n_z=2)
+
+
+def ring(*, seed=0, steps=3000, shown=(100, 300, 1000, 2000, 3000)):
+    """A run of Algorithm 1 on the ring of 8: step -> samples (2500, 2)."""
+    game, seen = ring_game(seed, steps=steps), {}
+    for t in range(steps):
+        game.step(t)
+        if t + 1 in shown:
+            seen[t + 1] = game.G(game.draw_z(game.streams.at('sample', PICTURES), MEASURED))
+    return seen
+
+
+def ring_rows(seen):
+    """Rows: at the end G has found every mode, and draws near all of them about equally often."""
+    got = RING_OF_8.measure(seen[max(seen)])
+    return [Row('G on the ring of 8: modes missed', 8 - got['modes'], 0),
+            Row('   fraction of samples beyond 3 sigma of every mode', 1 - got['high_quality'], 0.5),
+            Row('   reverse KL', got['reverse_kl'], 0.1)]
+
+
+def _small_layers(n_in, width, n_out):
+    return [Dense(n_in, width), LeakyReLU(0.2), Dense(width, width), LeakyReLU(0.2), Dense(width, n_out)]

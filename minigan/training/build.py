@@ -1,0 +1,45 @@
+"""From a Config to a Game: networks, optimisers with their schedules, minibatches, random numbers."""
+
+import numpy as np
+
+from minigan.backend import keep_freed_memory
+from minigan.data import Minibatches
+from minigan.gan import Game
+from minigan.gpu import fusion
+from minigan.gpu.twins import compiled
+from minigan.layers import Noise
+from minigan.net import Net
+from minigan.optim import Average, linear_decay
+from minigan.streams import Streams
+
+WARMUP = 0.04  # fraction of a run in which the rates of a linear schedule rise: one epoch of 25
+
+
+def build_game(config, recipe, dataset, xp=np):
+    """The Game that a resolved config describes, ready for step 0. Raises ValueError for a choice out of range."""
+    keep_freed_memory()
+    streams, fuse = Streams(config.seed, xp=xp, kernels=compiled(xp)), None if xp is np else fusion.fuse
+    minibatches = Minibatches(dataset.train, config.batch, streams)
+    n_images, n = dataset.train.shape
+    steps = config.epochs * config.steps_per_epoch(n_images)
+    noise = [Noise(linear_decay(config.input_noise, steps))] if config.input_noise else []
+    G = Net(recipe.G(config.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp, fuse=fuse)
+    D = Net([*noise, *recipe.D(n)], rng=streams.at('init', 0, 1), name='D', xp=xp, fuse=fuse)
+    rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
+    if config.schedule == 'linear':
+        rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
+        rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
+    settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
+    return Game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
+                recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
+                m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
+                update=config.update, smoothing=config.label_smoothing)
+
+
+def build_average(config, recipe, dataset, game):
+    """The Average of G that samples are drawn with; None when they are drawn with G itself."""
+    if not config.average:
+        return None
+    layers, streams = recipe.G(config.n_z, dataset.train.shape[1]), game.streams
+    net = Net(layers, rng=streams.at('init', 0), name='average of G', xp=streams.xp)
+    return Average(game.G, net, eta=config.average)

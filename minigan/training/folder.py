@@ -1,0 +1,139 @@
+"""The folder of a run: every file in it, when it is written, and what it says about the run."""
+
+import json
+import platform
+import time
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from minigan import __version__, ops
+from minigan.backend import to_host
+from minigan.data import portable
+from minigan.storage import archive
+from minigan.storage.files import atomic_write, leftovers, make_folder
+from minigan.streams import PICTURES
+from minigan.training.log import append_csv, write_csv
+from minigan.training.tensorboard import TensorBoard
+
+CONFIG, LOG, LOSSES, SAMPLES, TENSORBOARD = 'config.json', 'log.csv', 'losses.png', 'samples', 'tensorboard'
+FILES, PICTURES_IN_SAMPLES = (archive.LAST, archive.BEST, CONFIG, LOG, LOSSES), ('real.png', 'epoch-*.png')
+IMAGES = 64  # in a picture
+
+
+class RunFolder:
+    """Writes what a run leaves behind: checkpoints, log, pictures.
+
+    path: the folder, which exists. saved_step: the step of the last checkpoint in it. saved_at: when it was written, by
+    time.perf_counter. best: the checkpoint (arrays, about) of the best epoch, while it waits to be written.
+    """
+
+    def __init__(self, path, *, saved_step=0):
+        self.path, self.saved_step = Path(path), saved_step
+        self.saved_at, self.best = time.perf_counter(), None
+
+    def begin(self, run):
+        """Write config.json, the log so far and some real images; delete what a killed run left unfinished.
+
+        Raises ValueError when a folder in it is a link, OSError when it cannot be written.
+        """
+        samples = make_folder(self.path / SAMPLES)
+        for path in (*leftovers(self.path, FILES), *leftovers(samples, PICTURES_IN_SAMPLES)):
+            path.unlink()
+        with atomic_write(self.path / CONFIG, 'w') as file:
+            file.write(json.dumps(self._about(run), indent=2) + '\n')
+        write_csv(self.path / LOG, run.monitor.rows)  # a run that was killed may have logged what it did not save
+        real = run.dataset.train[:IMAGES]
+        self._picture('real', ops.gather_images(real, run.game.streams.xp.arange(len(real)), np.float32), run)
+
+    def add_epoch(self, run, board):
+        """Add the last row of the run's log to log.csv and TensorBoard, draw samples if it is time, keep the best."""
+        row, config = run.monitor.rows[-1], run.config
+        append_csv(self.path / LOG, row)
+        if run.monitor.best_epoch == row['epoch']:
+            self.best = run.arrays(), self._about(run)
+        if board:
+            board.scalars(row)
+        if row['epoch'] in (1, config.epochs) or row['epoch'] % config.samples_every == 0:
+            z = run.game.draw_z(run.game.streams.at('sample', PICTURES), IMAGES)
+            grid = self._picture(f'epoch-{row["epoch"]:04}', run.generator(z), run)
+            if board:
+                board.picture(grid, run.t)
+
+    def board(self, run):
+        """The run's TensorBoard, or None."""
+        return TensorBoard(make_folder(self.path / TENSORBOARD), run.t) if run.config.tensorboard else None
+
+    def save_is_due(self, run):
+        """Whether it is time for a checkpoint."""
+        return time.perf_counter() - self.saved_at >= run.config.save_every
+
+    def save(self, run):
+        """Write where the run stands, and the best epoch if it is new. Raises NotFinite and writes nothing, OSError."""
+        arrays = run.arrays()
+        self.save_best()
+        archive.save(self.path / archive.LAST, arrays, self._about(run))
+        self.saved_at, self.saved_step = time.perf_counter(), run.t
+
+    def save_best(self):
+        """Write the best epoch if it waits to be written."""
+        if self.best:
+            archive.save(self.path / archive.BEST, *self.best)
+            self.best = None
+
+    def draw_losses(self, run):
+        """Write the curves of the log, once there is one."""
+        from minigan.pictures import curves  # matplotlib is slow to import
+        if run.monitor.rows:
+            curves.loss_curves(self.path / LOSSES, run.monitor.rows, run.config.objective)
+
+    def _picture(self, name, x, run):
+        """Write a grid of images x (N, n) in [-1, 1] and return it."""
+        from minigan.pictures import grids
+        grid = grids.grid(ops.to_unit(to_host(x).reshape(-1, *run.dataset.shape)))
+        grids.save(self.path / SAMPLES / f'{name}.png', grid)
+        return grid
+
+    def _about(self, run):
+        """What JSON can say about a run, for config.json and checkpoints."""
+        config, dataset, game = asdict(run.config), run.dataset, run.game
+        del config['out']  # the folder may move
+        config['data'] = portable(config['data'])
+        return {'config': config,
+                'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
+                           'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': run.sha256},
+                'parameters': {'G': game.G.theta.size, 'D': game.D.theta.size},
+                'versions': {'minigan': __version__, 'numpy': np.__version__,
+                             'python': platform.python_version(), 'platform': platform.platform()},
+                'device': run.device}
+
+
+def create(config, name):
+    """A new folder: config.out, which must be new or empty; without one, the first free of runs/NAME[-2, -3, ...].
+
+    Raises ValueError for an out that is neither, OSError when the folder cannot be made.
+    """
+    if config.out is not None:
+        folder = Path(config.out)
+        if folder.exists() and (not folder.is_dir() or {*folder.iterdir()} - {*leftovers(folder, FILES)}):
+            raise ValueError(f'out: expected a new or empty folder, got {folder}, which is neither')
+        return _made(folder)
+    runs = _made(Path('runs'))
+    for number in count(1):
+        folder = runs / (name if number == 1 else f'{name}-{number}')
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:  # another run's, perhaps begun in this moment
+            pass
+
+
+def _made(folder):
+    """The folder, which is made if it is not there. Raises OSError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    except FileExistsError as error:
+        raise OSError(f'{folder}: expected a folder, got a file or a link that leads nowhere') from error

@@ -1,0 +1,119 @@
+"""What a row of the log measures: V on both splits, D's answers, gradients, and how near samples are to the data."""
+
+import time
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from minigan import losses, ops
+from minigan.backend import to_host
+from minigan.evaluation.metrics import frechet_of_moments, moments
+from minigan.streams import WATCH
+from minigan.training.log import SPLIT
+from minigan.training.overflow import NotFinite
+
+COMPONENTS = 64  # principal components in which samples are compared with data
+IMAGES = 2000  # of each split that are measured, at most
+
+
+class Monitor:
+    """Measures a game, and keeps the rows of its log.
+
+    rows: one dict an epoch. looks, norms: how often the gradients of G and D were looked at in this epoch, and the
+    sums of their norms. best_epoch: the one whose samples were nearest to the data, 0 before the first.
+    started: the clock's time at step 0, not counting the time between a stop and its resumption.
+    """
+
+    def __init__(self, game, dataset):
+        self.game, self.dataset = game, dataset
+        self.n = min(IMAGES, len(dataset.validation), len(dataset.train))
+        reference = to_host(dataset.train[:max(64, self.n)]) / np.float32(255)
+        self.statistics = PixelStatistics(ops.from_unit(reference))
+        self.rows, self.best_epoch = [], 0
+        self.looks, self.norms, self.started = 0, np.zeros(2), time.perf_counter()
+
+    def look(self, logits):
+        """Running losses by name, after a step that returned these logits. Raises NotFinite."""
+        norms = float(self.game.G.dtheta_norm()), float(self.game.D.dtheta_norm())
+        values = means(self.game, *logits)
+        _require_finite([*norms, *values.values()], 'a loss or the norm of a gradient')
+        self.looks, self.norms = self.looks + 1, self.norms + norms
+        return values
+
+    def end_epoch(self, t, generator):
+        """Add a row to the log and return it. generator: the net that draws samples. Raises NotFinite."""
+        norms = dict(zip(('gradient_norm_G', 'gradient_norm_D'), (self.norms / self.looks).tolist()))
+        row = {'epoch': len(self.rows) + 1, 'step': t, **norms, **self._measure(generator), 'seconds': self.seconds()}
+        _require_finite([*row.values()], 'a number of the log')
+        self._append(row)
+        self.looks, self.norms = 0, np.zeros(2)
+        return row
+
+    def seconds(self):
+        """Of the run, so far."""
+        return time.perf_counter() - self.started
+
+    def restore(self, rows, looks, norms, seconds):
+        """Stand where a checkpoint stood."""
+        for row in rows:
+            self._append(row)
+        self.looks, self.norms, self.started = looks, norms, time.perf_counter() - seconds
+
+    def _append(self, row):
+        self.rows.append(row)
+        if self.best_epoch == 0 or row['distance'] < self.rows[self.best_epoch - 1]['distance']:
+            self.best_epoch = row['epoch']
+
+    def _measure(self, generator):
+        """The game's value on both splits, in evaluation mode, and what the samples are like.
+
+        Both splits are measured on the same number of images, so that they differ only by what D has memorised.
+        """
+        game, values = self.game, {}
+        z = game.draw_z(game.streams.at('sample', WATCH), max(64, self.n))
+        samples = game.G(z)
+        fake, rows = game.D(samples), game.streams.xp.arange(self.n)
+        for split in ('train', 'validation'):
+            x = ops.gather_images(getattr(self.dataset, split), rows, game.D.dtype)
+            values |= {f'{split}_{name}': value for name, value in means(game, game.D(x), fake, fake).items()}
+        drawn = to_host(samples if generator is game.G else generator(z))
+        _require_finite(drawn, 'a sample')
+        return {**values, 'distance': self.statistics.distance(drawn), 'spread': self.statistics.spread(drawn)}
+
+
+class PixelStatistics:
+    """The mean and the spread of images, to compare samples with: cheap enough for every epoch.
+
+    images: (N, n) float, N >= 2. Principal components by scikit-learn, 64 at most.
+    """
+
+    def __init__(self, images):
+        self.variance = max(float(images.var(axis=0).sum()), 1e-9)  # images may all be the same
+        n = min(COMPONENTS, len(images) - 1, images.shape[1])
+        with np.errstate(invalid='ignore'):
+            self.components = PCA(n, svd_solver='randomized', random_state=0).fit(images)
+
+    def distance(self, samples):
+        """Frechet distance between images and samples (N, n) in the coordinates of the components.
+
+        It sees what is blurred, missing or too frequent only as far as mean and covariance of pixels do: good enough
+        to choose an epoch, not to compare models.
+        """
+        variance = self.components.explained_variance_.astype(float)
+        return frechet_of_moments(*moments(self.components.transform(samples)), 0, np.diag(variance))
+
+    def spread(self, samples):
+        """Total variance of the samples over that of the images: 1 when they differ as much, 0 when all are alike."""
+        return float(samples.var(axis=0).sum() / self.variance)
+
+
+def means(game, real, fake, fake_G):
+    """V, L_D, L_G and D's mean answers, as floats."""
+    V, L_D = losses.V(real, fake), losses.L_D(real, fake, smoothing=game.smoothing)
+    L_G = losses.OBJECTIVES[game.objective][0](fake_G)
+    return dict(zip(SPLIT, map(float, (V, L_D, L_G, ops.sigmoid(real).mean(), ops.sigmoid(fake).mean()))))
+
+
+def _require_finite(numbers, what):
+    if not np.isfinite(numbers).all():
+        raise NotFinite(f'{what} is infinite or undefined')

@@ -1,0 +1,116 @@
+"""Where a run stands: its game, its average, its log; into the arrays of a checkpoint and back."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from minigan import data
+from minigan.backend import array_module, to_host
+from minigan.gpu.device import select_device
+from minigan.networks import RECIPES
+from minigan.storage import archive, checkpoint
+from minigan.training.build import build_average, build_game
+from minigan.training.config import Config
+from minigan.training.log import COLUMNS, as_array, as_rows
+from minigan.training.overflow import NotFinite
+from minigan.training.tensorboard import import_tensorboard
+
+LOOK_EVERY = 10  # steps between two looks at the losses and the gradients
+T, LOG, LOOKS, NORMS, SECONDS = (f'run.{name}' for name in ('t', 'log', 'looks', 'norms', 'seconds'))  # in a checkpoint
+
+
+class Run:
+    """A game, what it is measured with, and how far it is.
+
+    t: steps done. config: resolved. dataset: on the device, but for the test images. sha256: of the images.
+    device: in words. generator: the net that samples are drawn with.
+    Raises ValueError for a choice out of range, for bad data, and for a run that no checkpoint could hold.
+    """
+
+    def __init__(self, config, dataset):
+        from minigan.training.monitor import Monitor  # late, as scikit-learn takes long to import
+        xp, self.device = select_device(config.device)
+        recipe = RECIPES[config.network]
+        self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset)
+        if config.tensorboard:
+            import_tensorboard()
+        self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
+        self.game = build_game(self.config, recipe, self.dataset, xp)
+        self.average = build_average(self.config, recipe, self.dataset, self.game)
+        self.generator = self.average.averaged if self.average else self.game.G
+        self.monitor = Monitor(self.game, self.dataset)
+        self.steps_per_epoch = self.config.steps_per_epoch(len(dataset.train))
+        self.last = self.config.epochs * self.steps_per_epoch
+        self.t = 0
+        log = 8 * len(COLUMNS) * self.config.epochs
+        archive.check_size(checkpoint.size(self.game) + sum(array.nbytes for array in self._averaged().values()) + log)
+
+    def step(self):
+        """One iteration of Algorithm 1; the average follows. Returns what game.step returns."""
+        logits = self.game.step(self.t)
+        if self.average:
+            self.average.update(self.t)
+        self.t += 1
+        return logits
+
+    def epoch(self):
+        """The epoch of the last step, 1, 2, ..."""
+        return -(-self.t // self.steps_per_epoch)
+
+    def epoch_is_over(self):
+        """Whether the last step was the last one of an epoch."""
+        return self.t % self.steps_per_epoch == 0
+
+    def look_is_due(self):
+        """Whether to look at the losses and gradients of the last step."""
+        return (self.t - 1) % LOOK_EVERY == 0 or self.epoch_is_over()
+
+    def arrays(self):
+        """name -> array: copies, on the host, of all that steps change. Raises NotFinite."""
+        averaged = {name: np.array(to_host(array)) for name, array in self._averaged().items()}
+        monitor = self.monitor
+        arrays = {**checkpoint.snapshot(self.game), **averaged,
+                  T: np.array(self.t, np.int64), LOG: as_array(monitor.rows), LOOKS: np.array(monitor.looks, np.int64),
+                  NORMS: monitor.norms, SECONDS: np.array(monitor.seconds())}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise NotFinite(f'{name} has numbers that are infinite or undefined')
+        return arrays
+
+    def restore(self, arrays):
+        """Stand where a checkpoint stood. Raises ValueError when it does not fit the config."""
+        t = int(archive.require(arrays, T, (), np.int64))
+        log = archive.require(arrays, LOG, (t // self.steps_per_epoch, len(COLUMNS)), np.float64)
+        if t > self.last:
+            raise ValueError(f'epochs: expected at least the {-(-t // self.steps_per_epoch)} begun, '
+                             f'got {self.config.epochs}')
+        averaged = {name: archive.require(arrays, name, array.shape, array.dtype)
+                    for name, array in self._averaged().items()}
+        looks, norms, seconds = (archive.require(arrays, name, shape, dtype) for name, shape, dtype in
+                                 ((LOOKS, (), np.int64), (NORMS, (2,), np.float64), (SECONDS, (), np.float64)))
+        checkpoint.restore(self.game, arrays)
+        for name, array in self._averaged().items():
+            array[...] = array_module(array).asarray(averaged[name])
+        steps = self.game.optimizer_G.t, self.game.optimizer_D.t
+        if steps != (t, t * self.game.k) or not np.array_equal(log[:, 1], self._epoch_ends(len(log))):
+            raise ValueError(f'expected optimisers and a log of step {t}, got {steps} and {log[:, 1].tolist()}')
+        self.t = t
+        self.monitor.restore(as_rows(log), int(looks), np.array(norms), float(seconds))
+
+    def _averaged(self):
+        """name in a checkpoint -> array, of the average."""
+        if not self.average:
+            return {}
+        return {f'average.{name}': getattr(self.average.averaged, name) for name in ('theta', 'state')}
+
+    def _epoch_ends(self, n):
+        """The steps at the end of the first n epochs."""
+        return self.steps_per_epoch * np.arange(1, n + 1)
+
+
+def config_of(about):
+    """The config that a checkpoint was saved with. Raises ValueError when it has none."""
+    try:
+        return Config(**about['config'])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'expected the config of a run ({type(error).__name__}: {error})') from error

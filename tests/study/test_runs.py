@@ -1,0 +1,40 @@
+"""Figure 1 and the ring are runs of Algorithm 1, and a run that does not learn is noticed."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from minigan.study import runs
+from minigan.study.densities import GRID
+from minigan.study.mixtures import RING_OF_8, Mixture
+
+
+def test_a_G_that_does_not_learn_is_noticed(monkeypatch):
+    monkeypatch.setattr(runs.Game, 'update_G', lambda self, z, rng: None)
+    moments = runs.figure_1(steps=100)
+    assert not any(row.ok for row in runs.figure_1_rows(moments)[:1])
+    np.testing.assert_array_equal(moments[0].samples, moments[-1].samples)
+    assert runs.FIGURE_1(GRID).max() == pytest.approx(norm.pdf(0, 0, 0.6))
+
+
+def test_a_G_that_misses_modes_is_noticed():
+    seen = runs.ring(steps=100)
+    assert list(seen) == [100] and seen[100].shape == (2500, 2)
+    assert [row.ok for row in runs.ring_rows(seen)] == [False, False, False]
+    near_one = RING_OF_8.centres[0] + np.zeros((2500, 2))
+    assert [row.ok for row in runs.ring_rows({1: near_one})] == [False, True, False]
+
+
+def test_samples_with_a_different_spread_or_fewer_modes_are_not_perfect(monkeypatch):
+    draw = Mixture.sample
+    for wrong in (lambda self, rng, m: 1.1 * draw(self, rng, m), lambda self, rng, m: draw(self, rng, 1)):
+        monkeypatch.setattr(Mixture, 'sample', wrong)
+        assert not all(row.ok for row in runs.perfect_modes())
+
+
+def test_a_run_on_the_ring_is_the_same_again_and_different_with_a_different_seed():
+    def samples(seed):
+        return runs.ring(seed=seed, steps=5, shown=(5,))[5]
+    first = samples(0)
+    np.testing.assert_array_equal(first, samples(0))
+    assert not np.array_equal(first, samples(1))
