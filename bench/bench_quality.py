@@ -23,10 +23,10 @@ from minigan import data, ops, training
 from minigan.evaluation import classifier, metrics
 from minigan.evaluation.judge import SAMPLES as N
 from minigan.evaluation.judge import Judge
+from minigan.evaluation.progress import Progress
 from minigan.streams import WATCH, Streams
 from minigan.training import Config
 from minigan.training.folder import RunFolder
-from minigan.training.progress import Progress
 from minigan.training.state import Run
 
 SOURCE = 'mnist'
