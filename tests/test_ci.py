@@ -87,3 +87,10 @@ def test_it_expects_two_commands(checkout, more):
     done, _ = ci(checkout)
     assert done.returncode == 1
     assert done.stderr.endswith(f'FAILED (exit code 1): expected two commands in README.md, got {3 if more else 0}\n')
+
+
+def test_git_ignores_what_the_readmes_commands_leave(checkout):
+    written = ['runs/digits-default/last.npz', 'samples.png', 'interpolation.png', 'interpolation.gif',
+               'theory/theory.png', 'minigan.egg-info/PKG-INFO', '.hypothesis/x', 'minigan/gpu/__pycache__/x.so']
+    command = ['git', 'check-ignore', *written, 'minigan/study/theory/figures.py', 'samples.py']
+    assert subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.splitlines() == written

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -184,20 +185,38 @@ def private_folder():
 
 
 def _library(place, key, source, more):
-    """The library of that key in a folder, compiled unless it is there."""
+    """The library of that key in a folder, compiled unless it is there or another process is about to put it there."""
     library = place / f'{key}.so'
     if not library.exists():
         place.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place) as folder:
-            path = Path(folder) / 'kernels.cpp'
-            path.write_text(source)
-            for command in ([COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.o'],
-                            [COMPILER, '-shared', f'{folder}/kernels.o', '-o', f'{folder}/kernels.so']):
-                run = subprocess.run(command, capture_output=True, text=True)
-                if run.returncode:
-                    raise CompileError(run.stderr)
-            os.replace(f'{folder}/kernels.so', library)
+        with only_one(place / f'{key}.lock'):
+            if not library.exists():
+                _compile(source, more, library)
     return library
+
+
+@contextmanager
+def only_one(path):
+    """Within, no other process is within for the same path."""
+    import fcntl  # not on Windows, where nothing is compiled
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _compile(source, more, library):
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        path = Path(folder) / 'kernels.cpp'
+        path.write_text(source)
+        for command in ([COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.o'],
+                        [COMPILER, '-shared', f'{folder}/kernels.o', '-o', f'{folder}/kernels.so']):
+            run = subprocess.run(command, capture_output=True, text=True)
+            if run.returncode:
+                raise CompileError(run.stderr)
+        os.replace(f'{folder}/kernels.so', library)
 
 
 def guarded(array, *, at_end):
