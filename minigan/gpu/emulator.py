@@ -1,8 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
 Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
-first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), with which a launch takes
-about twice as long. What lies behind a const pointer must come back unchanged.
+first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), which takes most of the
+time: a long training is quicker without. What lies behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -28,7 +28,8 @@ ADDR2LINE = shutil.which('addr2line') or shutil.which('llvm-addr2line')
 FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
-         '-fsanitize=thread', '-fno-threadsafe-statics', '-g1']  # calls the functions of emulator_races.h
+         '-fno-threadsafe-statics', '-g1']
+WATCH = ['-fsanitize=thread']  # calls the functions of emulator_races.h
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
 HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
@@ -57,12 +58,12 @@ class Array(ctypes.Structure):
 class HostModule:
     """A compiled source. seed: the order of blocks and threads, see emulator.h; may be changed between launches.
 
-    fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's does.
+    fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's does. watched: for races.
     """
 
-    def __init__(self, code, *, fma=False):
+    def __init__(self, code, *, fma=False, watched=True):
         self.parameters = parameter_names(code)
-        self.path = compiled(code, self.parameters, FMA if fma else [])
+        self.path = compiled(code, self.parameters, (FMA if fma else []) + (WATCH if watched else []))
         self.library, self.seed = ctypes.CDLL(str(self.path)), 0
 
     def get_function(self, name):
