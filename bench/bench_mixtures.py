@@ -55,7 +55,7 @@ class Plane:
         for t in range(EPOCHS * mixtures.EPOCH):
             self.game.step(t)
             if (t + 1) % mixtures.EPOCH == 0:
-                samples = self.game.G(self.game.z(self.game.streams.at('sample', 0), mixtures.N))
+                samples = self.game.G(self.game.draw_z(self.game.streams.at('sample', 0), mixtures.N))
                 curve.append(self.mixture.measure(samples))
         return {**curve[-1], 'curve': curve, 'samples': samples[:500].T.round(3).tolist()}
 

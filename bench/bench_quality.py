@@ -90,7 +90,7 @@ class Watched(Run):
 
     def samples(self, G, seed):
         """N images (N, n) in [0, 1]."""
-        return G(self.game.z(Streams(seed).at('sample', 1), N)) / 2 + 0.5
+        return G(self.game.draw_z(Streams(seed).at('sample', 1), N)) / 2 + 0.5
 
 
 class Minigan:

@@ -92,9 +92,9 @@ class Minigan:
         one = self.game
         for t in range(self.t, self.t + steps):
             if self.part == 'update_D':
-                one.update_D(one.minibatch(t), one.noise(t, 0), one.dropout(t, 0))
+                one.update_D(one.minibatch(t), one.noise(t, 0), one.layer_rng(t, 0))
             elif self.part == 'update_G':
-                one.update_G(one.noise(t, 1), one.dropout(t, 1))
+                one.update_G(one.noise(t, 1), one.layer_rng(t, 1))
             else:
                 one.step(t)
         self.t += steps

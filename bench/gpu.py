@@ -9,7 +9,7 @@ import numpy as np
 from candidates import REFERENCES, Floor, game
 from harness import Entrant, Worker, describe, machine, quartiles, race, save, spread
 
-from minigan import backend, ops
+from minigan import backend
 from minigan.gpu import compare, roofline
 from minigan.gpu.device import select_device
 from minigan.gpu.twins import SOURCE, Kernels, compiled
@@ -92,8 +92,8 @@ def candidates_for(xp, name, m, arguments, theirs):
         given, hyper, check = (out, *compare.PLACE), {}, (compare.compare_draws, function, 3000)
     else:
         given, hyper = arguments[name]
-        given, check = compare.move(given, xp), (compare.compare_twin, name, 33, 70)
-        found['plain'] = without_kernels(lambda: getattr(ops, function)(*given, **hyper))
+        given, check = compare.to_device(given, xp), (compare.compare_twin, name, 33, 70)
+        found['plain'] = without_kernels(lambda: compare.specifications()[function](*given, **hyper))
     for threads, pair in variants(xp, function).items():
         row = check[0](twins(xp, *pair), *check[1:], xp=xp)
         if not row.ok:
@@ -186,7 +186,7 @@ class Step(Local):
         self.game, self.t = game(m, xp=xp), 0
         if plain:
             for net in (self.game.G, self.game.D):
-                net._chains[True] = net.layers
+                net.layers_in_training = net.layers
 
     def step(self):
         self.game.step(self.t)

@@ -29,6 +29,11 @@ def to_host(x):
     return x.get() if hasattr(x, 'get') else np.asarray(x)
 
 
+def number(value):
+    """A setting as Python's own number: a scalar or a 0-d array of NumPy would make float64 of float32 arrays."""
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
 def twin(specification):
     """Decorates an operation: its twin of the same name runs instead, where TWINS has one for the kind of arrays that
     it is called with, and all of them are eligible."""

@@ -1,13 +1,17 @@
 """Algorithm 1 of Goodfellow et al. 2014, line for line, and the simultaneous update that the article uses instead.
 
-The loop over training iterations around it is in training.py.
+The loop over training iterations around it is in training/run.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from minigan import losses
 from minigan.net import Net
 from minigan.ops import stack
+from minigan.optim import Optimizer
 from minigan.streams import PRIORS, Streams
 
 UPDATES = ('alternating', 'simultaneous')
@@ -17,20 +21,23 @@ UPDATES = ('alternating', 'simultaneous')
 class Game:
     """Two players, their optimisers, and what they draw from.
 
+        min over G of max over D of V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]
+
     G: z (m, n_z) -> x (m, n), n pixels. D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
-    minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z and the dropout.
+    minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z and what random layers draw.
     prior: of z, 'normal' or 'uniform', with mean 0 and variance 1 (streams.py).
     k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
     smoothing: one-sided, of the labels; see losses.L_D.
-    Raises ValueError for values outside these, and for a D whose rows depend on each other (batch norm):
-    D reads data and samples as one minibatch, and statistics over both would tell it which is which.
+    Raises ValueError for values outside these, for an optimiser that moves a different net, and for a D whose rows
+    depend on each other (batch norm): D reads data and samples as one minibatch, and statistics over both would tell it
+    which is which.
     """
 
     G: Net
     D: Net
-    optimizer_G: object
-    optimizer_D: object
-    minibatch: object
+    optimizer_G: Optimizer
+    optimizer_D: Optimizer
+    minibatch: Callable[[int], np.ndarray]
     streams: Streams
     m: int
     n_z: int
@@ -43,14 +50,15 @@ class Game:
     def __post_init__(self):
         if self.k < 1:
             raise ValueError(f'k: expected at least 1 D step per G step, got {self.k}')
-        if self.prior not in PRIORS:
-            raise ValueError(f'prior: expected one of {sorted(PRIORS)}, got {self.prior!r}')
-        if self.objective not in losses.OBJECTIVES:
-            raise ValueError(f'objective: expected one of {sorted(losses.OBJECTIVES)}, got {self.objective!r}')
-        if self.update not in UPDATES:
-            raise ValueError(f'update: expected one of {UPDATES}, got {self.update!r}')
+        for name, known in (('prior', PRIORS), ('objective', losses.OBJECTIVES), ('update', UPDATES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f'{name}: expected one of {", ".join(known)}, got {getattr(self, name)!r}')
         if self.update == 'simultaneous' and self.k != 1:
             raise ValueError(f'update: a simultaneous step moves each player once, so k must be 1, got {self.k}')
+        for name, net, optimizer in (('G', self.G, self.optimizer_G), ('D', self.D, self.optimizer_D)):
+            if getattr(optimizer, 'net', net) is not net:
+                raise ValueError(f'optimizer_{name}: expected one that moves {name}, got {optimizer}, which moves a '
+                                 'different net')
         for layer in self.D.layers:
             if layer.mixes_rows:
                 raise ValueError(f'D: {layer} mixes data and samples, which D reads as one minibatch')
@@ -60,33 +68,35 @@ class Game:
 
     def step(self, t):
         """Iteration t = 0, 1, ... of the training loop; see alternating and simultaneous."""
-        return (self.alternating if self.update == 'alternating' else self.simultaneous)(t)
+        if self.update == 'alternating':
+            return self.alternating(t)
+        return self.simultaneous(t)
 
     def alternating(self, t):
         """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step.
 
         G's objective in Algorithm 1 is 'minimax'; 'nonsaturating' is the paper's own advice in its section 3.
         """
-        for i in range(self.k):                                   # for k steps do
-            z = self.noise(t, i)                                  # sample a minibatch of m noise samples
-            x = self.minibatch(t * self.k + i)                    # sample a minibatch of m examples
-            real, fake = self.update_D(x, z, self.dropout(t, i))  # update D by ascending its stochastic gradient
-        z = self.noise(t, self.k)                                 # sample a minibatch of m noise samples
-        return real, fake, self.update_G(z, self.dropout(t, self.k))  # update G by descending its gradient
+        for i in range(self.k):                                     # for k steps do
+            z = self.noise(t, i)                                    # sample a minibatch of m noise samples
+            x = self.minibatch(t * self.k + i)                      # sample a minibatch of m examples
+            real, fake = self.update_D(x, z, self.layer_rng(t, i))  # update D by ascending its stochastic gradient
+        z = self.noise(t, self.k)                                   # sample a minibatch of m noise samples
+        return real, fake, self.update_G(z, self.layer_rng(t, self.k))  # update G by descending its gradient
 
     def update_D(self, x, z, rng):
-        """Ascend V, that is, descend L_D = -V, in theta_D. Returns D's logits before the update. rng: Draws.
+        """Ascend V, that is, descend L_D = -V, in theta_D. Returns D's logits before the update. rng: for layers.
 
         theta_G stays; the moving averages of G's batch norms follow what G draws here.
         """
         samples = self.G.forward(z, rng=rng, keep_cache=False)
-        real, fake = self.read(x, samples, rng)
+        real, fake = self.logits(x, samples, rng)
         self.D.backward(self.L_D_backward(real, fake), input_grad=False)
         self.optimizer_D.step()
         return real, fake
 
     def update_G(self, z, rng):
-        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update. rng: Draws."""
+        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update. rng: for layers."""
         fake = self.D.forward(self.G.forward(z, rng=rng), rng=rng)
         dsamples = self.D.backward(self.L_G_backward(fake), param_grads=False)
         self.G.backward(dsamples, input_grad=False)
@@ -95,8 +105,8 @@ class Game:
 
     def simultaneous(self, t):
         """The article's step (section 5.2): one forward pass, both gradients taken there, then both updates."""
-        z, x, rng = self.noise(t, 0), self.minibatch(t), self.dropout(t, 0)
-        real, fake = self.read(x, self.G.forward(z, rng=rng), rng)
+        z, x, rng = self.noise(t, 0), self.minibatch(t), self.layer_rng(t, 0)
+        real, fake = self.logits(x, self.G.forward(z, rng=rng), rng)
         dlogits = stack(0 * real, self.L_G_backward(fake))  # L_G has no term in the data
         dsamples = self.D.backward(dlogits, param_grads=False, keep_cache=True)[len(x):]  # D's cache serves L_D too
         self.D.backward(self.L_D_backward(real, fake), input_grad=False)
@@ -105,27 +115,27 @@ class Game:
         self.optimizer_G.step()
         return real, fake, fake
 
-    def read(self, x, samples, rng):
-        """D's logits for data and samples, read as one minibatch of 2m."""
-        logits = self.D.forward(stack(x, samples), rng=rng)
-        return logits[:len(x)], logits[len(x):]
+    def logits(self, x, samples, rng):
+        """D's logits (real, fake) for data and samples, read as one minibatch of 2m."""
+        both = self.D.forward(stack(x, samples), rng=rng)
+        return both[:len(x)], both[len(x):]
 
     def L_D_backward(self, real, fake):
-        """Derivative of the discriminator's loss, for data and samples as one minibatch."""
+        """Derivative of L_D with respect to D's logits (2m, 1): for the data, then for the samples."""
         return stack(*losses.L_D_backward(real, fake, smoothing=self.smoothing))
 
     def L_G_backward(self, fake):
-        """Derivative of the chosen generator's loss."""
+        """Derivative of the chosen L_G with respect to D's logits (m, 1) for samples."""
         return losses.OBJECTIVES[self.objective][1](fake)
 
     def noise(self, t, i):
         """z of shape (m, n_z) from the prior, for update i of iteration t."""
-        return self.z(self.streams.at('noise', t, i), self.m)
+        return self.draw_z(self.streams.at('noise', t, i), self.m)
 
-    def z(self, rng, m):
-        """z of shape (m, n_z) from the prior; rng: Draws."""
+    def draw_z(self, rng, m):
+        """z of shape (m, n_z) from the prior."""
         return PRIORS[self.prior](rng, (m, self.n_z), self.G.dtype)
 
-    def dropout(self, t, i):
-        """The random numbers of the dropout layers, for update i of iteration t."""
+    def layer_rng(self, t, i):
+        """What the random layers (Dropout, Noise) draw from, for update i of iteration t."""
         return self.streams.at('dropout', t, i)

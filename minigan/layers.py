@@ -7,6 +7,7 @@ To write your own, subclass Layer: name the parameters in `shapes`, fill them in
 from functools import cached_property
 
 from minigan import ops
+from minigan.backend import number
 
 
 class Layer:
@@ -26,7 +27,8 @@ class Layer:
     layers = ()
     takes_integers = False
     cache = None
-    _bound = frozenset()
+    _bound = frozenset()  # what Net has bound
+    owner = None          # the net that it stands in, as a weak reference
 
     def init(self, rng):
         """Fill the parameters and the state with their starting values; rng: Draws."""
@@ -59,14 +61,13 @@ class Layer:
             object.__setattr__(self, name, view)
         object.__setattr__(self, '_bound', self._bound | views.keys())
 
-    def bound_views(self):
-        """name -> view, of what a net has bound."""
-        return {name: getattr(self, name) for name in self._bound}
-
     def __setattr__(self, name, value):
         if name in self._bound and value is not getattr(self, name):  # `W += 1` hands back the same view
             raise AttributeError(f'{self}: {name} is a view into its net\'s flat buffer; assign with {name}[...] =')
-        object.__setattr__(self, name, value)
+        object.__setattr__(self, name, number(value))
+
+    def __getstate__(self):  # what a copy gets: the views are its net's
+        return {name: value for name, value in vars(self).items() if name not in self._bound | {'_bound'}}
 
     def check_width(self, x, n):
         """Raises ValueError unless x is a minibatch of rows of width n."""
@@ -76,7 +77,7 @@ class Layer:
     def check_rng(self, rng):
         """Raises ValueError unless there is something to draw from."""
         if rng is None:
-            raise ValueError(f'{self}: expected rng (Draws) in training, got None')
+            raise ValueError(f'{self}: expected rng=streams.at(...) in training, got None')
 
     def __repr__(self):
         return f'{type(self).__name__}()'
@@ -108,10 +109,11 @@ class Dense(Layer):
     Glorot & Bengio 2010, equation 16. A bias in front of a BatchNorm is always redundant: leave it out.
     """
 
+    b = db = None  # unless they are in shapes: then Net binds them
+
     def __init__(self, n_in, n_out, *, bias=True, a=None):
         self.n_in, self.n_out, self.a = n_in, n_out, (6 / (n_in + n_out)) ** 0.5 if a is None else a
         self.shapes = {'W': (n_in, n_out), 'b': (n_out,)} if bias else {'W': (n_in, n_out)}
-        self.b = self.db = None  # Net binds them if they are in shapes
 
     def init(self, rng):
         self.W[...] = self.a * (2 * rng.uniform(self.W.shape, self.W.dtype) - 1)
@@ -278,7 +280,7 @@ class Noise(Layer):
         if not training:
             return x
         self.check_rng(rng)
-        sigma = self.sigma(rng.step)
+        sigma = number(self.sigma(rng.step))
         return x + sigma * rng.normal(x.shape, x.dtype) if sigma else x
 
     def backward(self, dy, *, param_grads, input_grad):

@@ -5,6 +5,7 @@ with the target 1, -log D, or 0, -log(1 - D), or something between. See ops.soft
 Goodfellow et al. 2014, equation 1 and section 3.
 """
 
+from minigan.backend import number
 from minigan.ops import cross_entropy, cross_entropy_backward
 
 
@@ -25,12 +26,12 @@ def L_D(real, fake, *, smoothing=0.0):
 
     Salimans et al. 2016, section 3.4.
     """
-    return cross_entropy(real, target=1 - smoothing) + cross_entropy(fake, target=0)
+    return cross_entropy(real, target=1 - number(smoothing)) + cross_entropy(fake, target=0)
 
 
 def L_D_backward(real, fake, *, smoothing=0.0):
     """Derivative of L_D.   dreal = (D(x) - 1 + smoothing) / m,   dfake = D(G(z)) / m"""
-    return cross_entropy_backward(real, target=1 - smoothing), cross_entropy_backward(fake, target=0)
+    return cross_entropy_backward(real, target=1 - number(smoothing)), cross_entropy_backward(fake, target=0)
 
 
 def L_G_minimax(fake):

@@ -1,9 +1,17 @@
 """Net: layers in sequence over one flat buffer of parameters."""
 
+import weakref
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
+
+from minigan import ops
+from minigan.layers import Layer
+from minigan.streams import Rng
+
+BUFFERS = ('theta', 'dtheta', 'state')
 
 
 class Slot(NamedTuple):
@@ -21,32 +29,38 @@ class Slot(NamedTuple):
 class Net:
     """Layers applied in sequence. All parameters lie in one flat array, all derivatives in another.
 
-        theta, dtheta: (n,)    the trainable parameters and the derivative of the loss with respect to them
-        state: (n_state,)      the moving averages
-        slots, state_slots     what lies where: lists of Slot
+        y = net(x)                      evaluation: moving averages, no dropout; nothing is kept
+        y = net.forward(x, rng=rng)     training: minibatch statistics, dropout; a cache is kept for the next line
+        dx = net.backward(dy)           must follow a forward; net.drop_cache() if it shall not
+
+        theta, dtheta: (n,)             the trainable parameters and the derivative of the loss with respect to them
+        state: (n_state,)               the moving averages
+        slots, state_slots              what lies where: lists of Slot
 
     Each layer's W is a view into theta, its dW a view into dtheta. Optimisers, checkpoints and gradient checks
     work on the flat arrays or walk the slots. Derivatives are assigned by each backward pass, never accumulated.
 
-    layers: a list of Layer; name: for error messages; rng: Draws for the starting values; xp: numpy or cupy.
+    name: for error messages; rng: for the starting values; xp: numpy or cupy.
     fuse: a function that makes of the layers those that training runs in their place (gpu/fusion.py), or None.
-    Raises ValueError for a layer that stands at two places: it has one cache.
+    Raises ValueError for a layer that stands at two places, or in a different net too: it has one cache.
     """
 
-    def __init__(self, layers, *, rng, name='net', dtype=np.float32, xp=np, fuse=None):
-        self.layers, self.name, self.dtype, self.fuse = layers, name, np.dtype(dtype), fuse
-        self._chains = {False: layers, True: fuse(layers) if fuse else layers}
-        self._chain = layers  # what the last forward went through
-        self.takes_integers = bool(layers) and layers[0].takes_integers
-        self._parts = dict(parts(layers))
+    def __init__(self, layers: Iterable[Layer], *, rng: Rng | None, name: str = 'net', dtype=np.float32, xp=np,
+                 fuse: Callable | None = None):
+        self.layers, self.name, self.dtype, self.fuse = tuple(layers), name, np.dtype(dtype), fuse
+        self.layers_in_training = fuse(self.layers) if fuse else self.layers
+        self.takes_integers = bool(self.layers) and self.layers[0].takes_integers
+        self._parts = dict(parts(self.layers))
         self._check_parts()
-        self.slots = self._allocate('shapes', 'theta', 'dtheta', xp=xp)
-        self.state_slots = self._allocate('state_shapes', 'state', xp=xp)
-        self.bind()
+        (self.slots, n), (self.state_slots, n_state) = (table(self._parts, kind) for kind in ('shapes', 'state_shapes'))
+        self.theta, self.dtheta, self.state = (xp.zeros(size, self.dtype) for size in (n, n, n_state))
         self.version = 0  # counts the changes of theta
         self._cached = None  # the version whose cache the layers hold
+        self._chain = self.layers  # what the last forward went through
+        self.bind()
         for layer in self._parts.values():
             layer.init(rng)
+        self._claim()
 
     def _check_parts(self):
         places = {}
@@ -54,38 +68,49 @@ class Net:
             if id(layer) in places:
                 raise ValueError(f'{self.name}: {layer} stands at {places[id(layer)]} and at {place}, but has one '
                                  'cache: make two layers')
+            owner = layer.owner and layer.owner()  # None too when that net is gone
+            if owner is not None:
+                raise ValueError(f'{self.name}: {layer} at {place} already stands in the net {owner.name!r}, but has '
+                                 'one cache: make a new layer')
             places[id(layer)] = place
 
-    def _allocate(self, kind, *buffers, xp):
-        """Make the flat buffers for one kind of shapes. Returns the table of slots."""
-        slots, size = [], 0
-        for place, layer in self._parts.items():
-            for name, shape in getattr(layer, kind).items():
-                slots.append(Slot(f'{place}.{name}', size, shape))
-                size += prod(shape)
-        for buffer in buffers:
-            setattr(self, buffer, xp.zeros(size, self.dtype))
-        return slots
+    def _claim(self):
+        for layer in self._parts.values():
+            layer.bind(owner=weakref.ref(self))
 
     def bind(self):
         """Make each layer's parameters, their derivatives and its state views into this net's buffers."""
         for slots, flat, prefix in ((self.slots, self.theta, ''), (self.slots, self.dtheta, 'd'),
                                     (self.state_slots, self.state, '')):
-            for slot, view in views(flat, slots).items():
-                place, name = slot.rsplit('.', 1)
-                self._parts[place].bind(**{prefix + name: view})
+            for slot in slots:
+                place, name = slot.name.rsplit('.', 1)
+                self._parts[place].bind(**{prefix + name: slot.of(flat)})
 
-    def forward(self, x, *, training=True, rng=None, keep_cache=True):
+    def __setattr__(self, name, value):
+        if name in BUFFERS and value is not getattr(self, name, value):  # `theta += 1` hands back the same array
+            raise AttributeError(f'{self.name}: the layers hold views into {name}; assign with {self.name}.{name}[...] =')
+        object.__setattr__(self, name, value)
+
+    def __setstate__(self, attributes):  # a deep copy, or one out of a pickle: its layers' views are still to be made
+        vars(self).update(attributes)
+        self.bind()
+        self._claim()
+
+    def __copy__(self):
+        raise TypeError(f'{self.name}: a shallow copy would share its layers and their caches; use copy.deepcopy')
+
+    def forward(self, x, *, training=True, rng: Rng | None = None, keep_cache=True):
         """The output for the rows of x. With keep_cache, a backward pass must follow before the next such forward.
 
-        training: minibatch statistics and dropout, or the moving averages and none. rng: Draws, for dropout.
+        training: minibatch statistics and dropout, or the moving averages and none. rng: for dropout.
         Raises ValueError for x of another dtype, RuntimeError when an earlier forward still waits for its backward.
         """
         if x.dtype != self.dtype and not (self.takes_integers and x.dtype.kind in 'iu'):
             raise ValueError(f'{self.name}: expected x of dtype {self.dtype}, got {x.dtype}')
         if self._cached is not None:
-            raise RuntimeError(f'{self.name}: a second forward before the first one\'s backward would lose its cache')
-        self._chain = self._chains[training]
+            raise RuntimeError(f'{self.name}: a second forward before the first one\'s backward would lose its cache; '
+                               f'call {self.name}.drop_cache(), and to try the net {self.name}(x), which keeps none')
+        self._chain = self.layers_in_training if training else self.layers
         for layer in self._chain:
             x = layer.forward(x, training=training, rng=rng)
             if not keep_cache:
@@ -104,9 +129,11 @@ class Net:
         Raises RuntimeError without a cache, or when theta has changed since it was made.
         """
         if self._cached is None:
-            raise RuntimeError(f'{self.name}: backward needs a forward before it, and uses its cache up')
+            raise RuntimeError(f'{self.name}: backward needs a forward before it, and uses its cache up; '
+                               f'{self.name}(x) keeps none')
         if self._cached != self.version:
-            raise RuntimeError(f'{self.name}: the parameters have changed since the forward pass')
+            raise RuntimeError(f'{self.name}: the parameters have changed since the forward pass; call '
+                               f'{self.name}.drop_cache() and forward again')
         if not keep_cache:
             self._cached = None  # used up even if a layer raises, so that the net stays usable
         for i, layer in reversed(list(enumerate(self._chain))):
@@ -121,17 +148,13 @@ class Net:
         for layer in self._chain:
             layer.drop_cache()
 
-    @property
-    def layers_in_training(self):
-        """The layers as training runs them: in groups, where they are fused."""
-        return self._chains[True]
-
     def dtheta_norm(self):
-        """The Euclidean norm of dtheta, as a scalar of the device: no synchronisation."""
-        return (self.dtheta @ self.dtheta) ** 0.5
+        """The Euclidean norm of dtheta, as a scalar of the device, in float64: no synchronisation, no overflow."""
+        norm, scale = ops.norm(self.dtheta)
+        return norm.astype(np.float64) / scale
 
     def __repr__(self):
-        return f'{self.name}: ' + ', '.join(map(repr, self.layers))
+        return f'{self.name}: {", ".join(map(repr, self.layers))}; {self.theta.size:,} parameters, {self.dtype}'
 
 
 def parts(layers, place='', *, nested=True):
@@ -141,6 +164,16 @@ def parts(layers, place='', *, nested=True):
         yield name, layer
         if nested:
             yield from parts(layer.layers, f'{name}.')
+
+
+def table(named_layers, kind):
+    """The Slots of all that the layers name in `shapes` or `state_shapes`, one after the other; and their size."""
+    slots, size = [], 0
+    for place, layer in named_layers.items():
+        for name, shape in getattr(layer, kind).items():
+            slots.append(Slot(f'{place}.{name}', size, shape))
+            size += prod(shape)
+    return slots, size
 
 
 def views(flat, slots):

@@ -1,9 +1,10 @@
 """The named pairs of networks, each with the settings that it is trained with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
-from minigan.optim import Adam, SGDMomentum, at
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Scale, Sigmoid, Tanh
+from minigan.optim import Adam, Optimizer, SGDMomentum, value_at
 
 
 def adam(net, *, learning_rate, beta1, clip_norm):
@@ -11,12 +12,12 @@ def adam(net, *, learning_rate, beta1, clip_norm):
     return Adam(net, learning_rate=learning_rate, beta1=beta1, eps=1e-7, clip_norm=clip_norm)
 
 
-def decaying_sgd(net, *, learning_rate, beta1, clip_norm):
+def decaying_sgd(net, *, learning_rate, clip_norm):
     """The 2014 paper's: a rate that is divided by 1.000004 each step, momentum that rises from 0.5 to 0.7.
 
     It has risen after 125,000 steps: 250 epochs of 500 minibatches in the authors' code.
     """
-    return SGDMomentum(net, learning_rate=lambda t: at(learning_rate, t) / 1.000004**t,
+    return SGDMomentum(net, learning_rate=lambda t: value_at(learning_rate, t) / 1.000004**t,
                        momentum=lambda t: 0.5 + 0.2 * min(1, t / 125_000), clip_norm=clip_norm)
 
 
@@ -24,18 +25,18 @@ def decaying_sgd(net, *, learning_rate, beta1, clip_norm):
 class Recipe:
     """G(n_z, n) and D(n): the layers for n pixels; and the settings of a run.
 
-    optimizer(net, learning_rate=, beta1=, clip_norm=): what moves a net. beta1 None: it is not Adam. prior: of z
-    (streams.py). What is not said here, config.py says.
+    optimizer(net, learning_rate=, clip_norm=): what moves a net; it takes beta1= too, unless beta1 is None. prior: of z
+    (streams.py). config.py explains the other settings.
     """
 
-    G: object
-    D: object
+    G: Callable[[int, int], list[Layer]]
+    D: Callable[[int], list[Layer]]
     batch: int
     learning_rate_G: float
     learning_rate_D: float
-    beta1: float
     update: str
-    optimizer: object = adam
+    beta1: float | None = None
+    optimizer: Callable[..., Optimizer] = adam
     objective: str = 'nonsaturating'
     n_z: int = 100
     prior: str = 'normal'
@@ -44,6 +45,15 @@ class Recipe:
     label_smoothing: float = 0.0
     input_noise: float = 0.0
     clip_norm: float = 0.0
+
+    @property
+    def takes_beta1(self):
+        """Whether its optimiser is Adam or like it."""
+        return self.beta1 is not None
+
+    def make_optimizer(self, net, *, beta1, **settings):
+        """What moves a net. settings: learning_rate and clip_norm."""
+        return self.optimizer(net, **settings, **({'beta1': beta1} if self.takes_beta1 else {}))
 
 
 def article_G(n_z, n):
@@ -63,18 +73,20 @@ def article_D(n):
             Dense(256, 1)]
 
 
-def default_G(n_z, n):
+def default_G(n_z, n, *, widths=(256, 512)):
     """The article's widths; nothing between the last Dense and tanh; no bias in front of a batch norm; slope 0.2."""
-    return [Dense(n_z, 256, bias=False), BatchNorm(256), LeakyReLU(0.2),
-            Dense(256, 512, bias=False), BatchNorm(512), LeakyReLU(0.2),
-            Dense(512, n), Tanh()]
+    a, b = widths
+    return [Dense(n_z, a, bias=False), BatchNorm(a), LeakyReLU(0.2),
+            Dense(a, b, bias=False), BatchNorm(b), LeakyReLU(0.2),
+            Dense(b, n), Tanh()]
 
 
-def default_D(n):
+def default_D(n, *, widths=(512, 256)):
     """The article's discriminator with slope 0.2, and a fifth of the units dropped."""
-    return [Dense(n, 512), LeakyReLU(0.2), Dropout(0.2),
-            Dense(512, 256), LeakyReLU(0.2), Dropout(0.2),
-            Dense(256, 1)]
+    a, b = widths
+    return [Dense(n, a), LeakyReLU(0.2), Dropout(0.2),
+            Dense(a, b), LeakyReLU(0.2), Dropout(0.2),
+            Dense(b, 1)]
 
 
 def goodfellow2014_G(n_z, n):
@@ -99,5 +111,5 @@ RECIPES = {
     'default': Recipe(default_G, default_D, batch=50, learning_rate_G=4e-3, learning_rate_D=1e-3, beta1=0.0,
                       update='alternating', schedule='linear', average=1.0),
     'goodfellow2014': Recipe(goodfellow2014_G, goodfellow2014_D, batch=100, learning_rate_G=0.1, learning_rate_D=0.05,
-                             beta1=None, update='simultaneous', optimizer=decaying_sgd, prior='uniform'),
+                             update='simultaneous', optimizer=decaying_sgd, prior='uniform'),
 }  # the authors halve L_D; half its learning rate is the same

@@ -317,14 +317,30 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
     theta -= scratch
 
 
+def norm(x):
+    """The Euclidean norm, as two numbers whose quotient it is: float32 may be too small for the norm itself.
+
+        |x| = |s x| / s,   |x| = sqrt(sum x_i^2),   s = 2^-(2 e / 3) for the largest x_i ~ 2^e
+
+    Multiplying by a power of two is exact, and with this one neither s nor the square of s x_i leaves float32's range.
+    x: (n,) finite. Returns |s x| and s.
+    """
+    xp = array_module(x)
+    largest = xp.maximum(x.max(), -x.min()) if x.size else xp.zeros((), x.dtype)
+    s = xp.ldexp(xp.ones((), x.dtype), -(2 * xp.frexp(largest)[1] // 3))
+    y = s * x
+    return (y @ y) ** 0.5, s
+
+
 def clip_norm_(dtheta, *, limit):
     """Make a gradient that is longer than limit as long as limit, in place: clipping by the global norm.
 
-        dtheta = dtheta * min(1, limit / |dtheta|),   |dtheta| = sqrt(sum dtheta_i^2)
+        dtheta = dtheta * min(1, limit / |dtheta|)
 
     dtheta: (n,), of all parameters of a net. Pascanu et al. 2013, Algorithm 1.
     """
-    dtheta *= limit / array_module(dtheta).maximum(limit, (dtheta @ dtheta) ** 0.5)
+    length, s = norm(dtheta)
+    dtheta *= s * array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))
 
 
 def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):
@@ -337,76 +353,3 @@ def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):
     velocity *= momentum
     velocity -= array_module(theta).multiply(dtheta, learning_rate, out=scratch)
     theta += velocity
-
-
-# Several operations in one: what fusion.py makes of neighbouring layers, for a GPU, where each launch costs time.
-
-
-@twin
-def bias_leaky_relu_dropout(x, b, rng, *, slope, rate):
-    """Bias, leaky_relu and dropout. The last two only scale, so their factor s is all that backward needs.
-
-        y = h * s,   h = x + b,   s = (1 where h > 0, slope elsewhere) * mask
-
-    x: (m, n), b: (n,), rng: Draws, for the bits of dropout; nothing is drawn for rate 0. Returns y and s (m, n).
-    """
-    h = x + b
-    s = leaky_relu_backward(array_module(x).ones_like(h), h, slope=slope)
-    if rate:
-        s, _ = dropout(s, rng.bits(h.shape), rate=rate)
-    return h * s, s
-
-
-@twin
-def bias_leaky_relu_dropout_backward_(dy, s, db):
-    """Derivative of bias_leaky_relu_dropout; db is assigned, unless it is None.
-
-        dx = dy * s,   db = sum over the minibatch of dx
-    """
-    dx = dy * s
-    if db is not None:
-        dx.sum(axis=0, out=db)
-    return dx
-
-
-@twin
-def bias_tanh(x, b):
-    """y = tanh(x + b)"""
-    return tanh(x + b)
-
-
-@twin
-def bias_tanh_backward_(dy, y, db):
-    """Derivative of bias_tanh, from its output; db is assigned, unless it is None.
-
-        dx = dy * (1 - y^2),   db = sum over the minibatch of dx
-    """
-    dx = tanh_backward(dy, y)
-    if db is not None:
-        dx.sum(axis=0, out=db)
-    return dx
-
-
-@twin
-def batch_norm_leaky_relu_(x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
-    """batch_norm, whose statistics move the moving averages in place, then leaky_relu (none with slope = 1).
-
-    x: (m, n), all others (n,). Returns y (m, n) and the cache of batch_norm.
-    """
-    h, cache, (mu, var) = batch_norm(x, gamma, beta, eps=eps)
-    moving_average_(moving_mean, mu, momentum=momentum)
-    moving_average_(moving_var, var, momentum=momentum)
-    return leaky_relu(h, slope=slope), cache
-
-
-@twin
-def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, slope):
-    """Derivative of batch_norm_leaky_relu_; dgamma and dbeta are assigned, unless they are None.
-
-    h is not in the cache: gamma * xhat + beta gives it again.
-    """
-    dh = leaky_relu_backward(dy, gamma * cache[0] + beta, slope=slope)
-    dx, *dparams = batch_norm_backward(dh, gamma, cache)
-    if dgamma is not None:
-        dgamma[...], dbeta[...] = dparams
-    return dx

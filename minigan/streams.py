@@ -1,5 +1,7 @@
 """Random numbers as a function of (seed, stream, step): the same on a CPU and on a GPU."""
 
+from numbers import Integral
+
 import numpy as np
 
 STREAMS = ('init', 'data', 'noise', 'dropout', 'sample', 'check')  # append only: the position is part of the key
@@ -9,58 +11,55 @@ PICTURES, WATCH, SAMPLES, PATH = range(4)  # steps of 'sample': a run's pictures
 class Streams:
     """Random numbers as a function of (seed, stream, step, substep): there is no state to save or restore.
 
-    Each draw sets the key and the counter of a Philox 4x64-10 generator, so that any step's numbers can be had
-    at any time, in any order. On a GPU a kernel computes the same Philox: every device sees the same bits.
+        streams.at('noise', 7).normal((m, n))    the same numbers whenever, and on whichever device, it is called
+
+    Each draw sets the key and the counter of a Philox 4x64-10 generator. On a GPU a kernel computes the same Philox.
 
     seed: integer in [0, 2**64); xp: numpy or cupy; kernels: for cupy, the twins that draw (gpu/twins.py).
-    Raises ValueError for a seed outside that range, and for cupy without kernels.
+    Raises ValueError for any other seed, and for cupy without kernels.
     Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
     """
 
-    def __init__(self, seed, *, xp=np, kernels=None):
-        if not 0 <= seed < 2**64:
+    def __init__(self, seed: int, *, xp=np, kernels=None):
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
             raise ValueError(f'seed: expected an integer in [0, 2**64), got {seed}')
         if xp is not np and kernels is None:
             raise ValueError('Streams: expected kernels, which draw on a GPU, for an xp other than numpy, got None')
         self.seed, self.xp, self.kernels = seed, xp, kernels
-        self._philox = np.random.Philox(0)
-        self._state = self._philox.state  # the generator's own form of state, refilled for each draw
-        self._generator = np.random.Generator(self._philox)
+        self._generator = np.random.Generator(np.random.Philox(0))
+        self._state = self._generator.bit_generator.state  # in NumPy's own form, refilled for each draw
 
-    def at(self, stream, step, substep=0):
-        """The stream's numbers for one (sub)step, to be drawn one array after the other."""
-        return Draws(self, STREAMS.index(stream), step, substep)
+    def at(self, stream: str, step: int, substep: int = 0) -> 'Rng':
+        """The stream's random numbers for one (sub)step. Raises ValueError for a name that is not in STREAMS."""
+        if stream not in STREAMS:
+            raise ValueError(f'stream: expected one of {", ".join(STREAMS)}, got {stream!r}')
+        return Rng(self, STREAMS.index(stream), step, substep)
 
-    def _generator_at(self, key, counter):
-        self._state['state']['key'][:] = key
-        self._state['state']['counter'][:] = counter
-        self._philox.state = self._state  # 1.5 us, where a new generator costs 33
+    def generator(self, draw, substep, step, seed, stream):
+        """NumPy's generator, about to draw the array of that key; see Rng.next_key."""
+        self._state['state']['key'][:] = seed, stream
+        self._state['state']['counter'][:] = 0, draw, substep, step
+        self._generator.bit_generator.state = self._state  # takes 1.5 us; a new generator would take 33
         return self._generator
 
+    def __repr__(self):
+        return f'Streams({self.seed})'
 
-class Draws:
-    """What one stream holds for one (sub)step; the next call draws the next array."""
 
-    def __init__(self, streams, stream, step, substep):
-        self._streams, self._place, self._draw = streams, (substep, step, streams.seed, stream), 0
+class Rng:
+    """The random numbers of one stream for one (sub)step: each call draws the next array."""
 
-    @property
-    def step(self):
-        """The step that these numbers are for."""
-        return self._place[1]
+    def __init__(self, streams, stream, step, substep, *, draw=0):
+        self.step, self._streams, self._stream, self._substep, self._draw = step, streams, stream, substep, draw
 
-    def next_place(self):
-        """Where the next array is drawn, for a kernel that draws it itself: (draw, substep, step, seed, stream)."""
+    def next_key(self):
+        """(draw, substep, step, seed, stream), which decide the next array; for a kernel that draws it itself."""
         self._draw += 1
-        return self._draw - 1, *self._place
-
-    def _next_generator(self):
-        *counter, seed, stream = self.next_place()
-        return self._streams._generator_at((seed, stream), (0, *counter))
+        return self._draw - 1, self._substep, self.step, self._streams.seed, self._stream
 
     def _on_gpu(self, name, shape, dtype):
         out = self._streams.xp.empty(shape, dtype)
-        getattr(self._streams.kernels, name)(out, *self.next_place())
+        getattr(self._streams.kernels, name)(out, *self.next_key())
         return out
 
     def bits(self, shape):
@@ -68,19 +67,19 @@ class Draws:
         if self._streams.kernels:
             return self._on_gpu('bits', shape, np.uint16)
         n = int(np.prod(shape))
-        words = self._next_generator().bit_generator.random_raw((n + 3) // 4)
+        words = self._streams.generator(*self.next_key()).bit_generator.random_raw((n + 3) // 4)
         return words.astype('<u8', copy=False).view('<u2')[:n].reshape(shape)
 
     def uniform(self, shape, dtype=np.float32):
         """u ~ U[0, 1): multiples of 2**-24, so float32 and float64 hold the same numbers."""
         if self._streams.kernels:
             return self._on_gpu('uniform', shape, np.float32).astype(dtype, copy=False)
-        return self._next_generator().random(shape, np.float32).astype(dtype, copy=False)
+        return self._streams.generator(*self.next_key()).random(shape, np.float32).astype(dtype, copy=False)
 
     def normal(self, shape, dtype=np.float32):
         """z ~ N(0, 1) from uniforms u, v:   z = sqrt(-2 log(1 - u)) * (cos(2 pi v), sin(2 pi v)).
 
-        Box & Muller 1958; chosen over faster methods since every device can compute it alike.
+        Box & Muller 1958. Faster methods exist, but every device can compute this one alike.
         """
         if self._streams.kernels and dtype == np.float32:
             return self._on_gpu('normal', shape, dtype)
@@ -98,5 +97,8 @@ class Draws:
         """A random order of 0 .. n-1: the order that sorts n uniforms."""
         return self._streams.xp.argsort(self.uniform(n), kind='stable')
 
+    def __repr__(self):
+        return f'Rng({STREAMS[self._stream]!r}, step={self.step}, substep={self._substep}, draw={self._draw})'
 
-PRIORS = {'normal': Draws.normal, 'uniform': Draws.uniform_noise}  # of z
+
+PRIORS = {'normal': Rng.normal, 'uniform': Rng.uniform_noise}  # of z

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan import losses, ops
 from minigan.checks.derivatives import TOLERANCE, Report, check
-from minigan.checks.differences import Row, relative
+from minigan.checks.differences import Finding, relative
 from minigan.checks.gradcheck import gradcheck
 from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid, Tanh
 from minigan.net import Net, views
@@ -71,9 +71,9 @@ def cases():
         for objective in losses.OBJECTIVES:
             yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective)
     settings = {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01}
-    yield 'Adam, five steps against its paper', partial(optimiser_case, Adam, plain_adam, settings)
+    yield 'Adam, five steps against its paper', partial(optimizer_case, Adam, plain_adam, settings)
     settings = {'momentum': 0.7}
-    yield 'SGDMomentum, five steps against its equation', partial(optimiser_case, SGDMomentum, plain_sgd, settings)
+    yield 'SGDMomentum, five steps against its equation', partial(optimizer_case, SGDMomentum, plain_sgd, settings)
 
 
 def mode(training):
@@ -144,19 +144,19 @@ def through_D(G, D, objective, m, n_z, seed):
     return check(lambda: np.array([loss(logits())]), backward, views(G.theta, G.slots), seed=seed)
 
 
-def optimiser_case(optimiser, plain, settings, seed):
+def optimizer_case(optimizer, plain, settings, seed):
     """An optimiser has no derivative: five of its in-place steps against its paper's equations as they stand."""
     rng = np.random.default_rng(seed)
     net = Net([Dense(5, 4)], rng=Streams(seed).at('init', 0), dtype=np.float64)
     start, gradients = net.theta.copy(), rng.standard_normal((5, net.theta.size))
-    optimiser = optimiser(net, learning_rate=0.1, **settings)
+    moving = optimizer(net, learning_rate=0.1, **settings)
     for gradient in gradients:
         net.dtheta[...] = gradient
-        optimiser.step()
+        moving.step()
     moved, v = plain(gradients, 0.1, **settings), rng.standard_normal(start.shape)
     expected, got = np.sum(v * moved), np.sum(v * (net.theta - start))
     error = relative(expected, got)
-    return Report([Row('theta', expected, got, error, 'ok' if error <= TOLERANCE['float64']['any'] else 'wrong')])
+    return Report([Finding('theta', expected, got, error, 'ok' if error <= TOLERANCE['float64']['any'] else 'wrong')])
 
 
 def plain_adam(gradients, learning_rate, beta1, beta2, eps):

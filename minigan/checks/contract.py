@@ -4,6 +4,8 @@ Two rules are not here, since gradcheck refuses what breaks them: nothing is cha
 every call.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from minigan.net import Net, parts, views
@@ -43,7 +45,7 @@ class Trial:
 
 
 def broken_rules(net, x, training, rng):
-    """(rule, what is wrong) for each rule that the net breaks at x, in one mode. rng: a function that gives Draws."""
+    """(rule, what is wrong) for each rule that the net breaks at x, in one mode. rng: a function that gives an Rng."""
     trial = Trial(net, x, training, rng)
     for name, rule in RULES.items():
         try:
@@ -115,14 +117,25 @@ def cache_holds_all_that_backward_needs(trial):
 def y_and_dx_keep_the_dtype(trial):
     """float32 stays float32: one float64 constant makes everything behind it twice as slow."""
     net = trial.net
-    try:
+    with lent(net.layers), np.errstate(all='ignore'):
         single = Net(net.layers, rng=Streams(0).at('init', 0), dtype=np.float32, fuse=net.fuse)
         single.theta[...], single.state[...] = net.theta, trial.state
-        chain = list(parts(single.layers_in_training if trial.training else single.layers, nested=False))
-        with np.errstate(all='ignore'):
-            return _first_wrong_dtype(chain, trial)
+        chain = single.layers_in_training if trial.training else single.layers
+        return _first_wrong_dtype(list(parts(chain, nested=False)), trial)
+
+
+@contextmanager
+def lent(layers):
+    """The layers as if they stood in no net, for a temporary one. Afterwards they are as they were, caches included."""
+    kept = [(layer, dict(vars(layer))) for _, layer in parts(layers)]
+    try:
+        for layer, _ in kept:
+            layer.bind(owner=None)
+        yield
     finally:
-        net.bind()  # the layers were the other net's
+        for layer, attributes in kept:
+            vars(layer).clear()
+            vars(layer).update(attributes)
 
 
 def _first_wrong_dtype(chain, trial):

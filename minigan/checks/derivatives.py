@@ -235,7 +235,7 @@ def first_not_finite(a):
 
 
 def _summary(name, outcomes):
-    """One Row for an array: the worst of what was found in all directions."""
+    """One Finding for an array: the worst of what was found in all directions."""
     rows = [row for row, *_ in outcomes]
     wrong = [outcome for outcome in outcomes if outcome[0].verdict == 'wrong']
     if wrong:

@@ -22,7 +22,7 @@ UNSETTLED = 'differences do not settle as the steps shrink, or are not finite'
 
 
 @dataclass
-class Row:
+class Finding:
     """The outcome for one array, or for one rule.
 
     verdict: 'ok'; 'wrong', and why then says where; 'kink' when f has no derivative at this point or near it.
@@ -47,8 +47,8 @@ class Row:
 
 
 def broken(name, why):
-    """The Row of what is wrong without two numbers to show."""
-    return Row(name, np.nan, np.nan, np.inf, 'wrong', why)
+    """The Finding of what is wrong without two numbers to show."""
+    return Finding(name, np.nan, np.nan, np.inf, 'wrong', why)
 
 
 class Line:
@@ -101,13 +101,13 @@ class Line:
 
 
 def compare(name, line, u, da, *, tolerance, steps=STEPS):
-    """The Row for <u, J v> by differences and <da, v> by the derivative under test, da."""
+    """The Finding for <u, J v> by differences and <da, v> by the derivative under test, da."""
     numbers = {}
     for t in steps:
         numbers[t] = expected, got = line.numbers(u, da, t)
         error = relative(expected, got)
         if error <= tolerance and t >= min(FINE, max(steps)):
-            return Row(name, expected, got, error, 'ok', '' if expected or got else ZERO, t)
+            return Finding(name, expected, got, error, 'ok', '' if expected or got else ZERO, t)
     longest = max(steps)
     trusted = {t: pair for t, pair in numbers.items()
                if np.isfinite(pair[0]) and line.moves(t) >= line.moves(longest) / 2}
@@ -121,7 +121,7 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
         expected, got = trusted[t]
         if any(abs(expected) * still > rounding / 10 for still in numbers.keys() - trusted.keys()):
             doubt = np.inf  # forward has steps of its own, larger than rounding
-    row = Row(name, expected, got, relative(expected, got), 'wrong', step=t)
+    row = Finding(name, expected, got, relative(expected, got), 'wrong', step=t)
     row.verdict, row.why = judge(line, u, row, doubt, moving, curved(numbers), tolerance)
     return row
 

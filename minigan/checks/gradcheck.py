@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from minigan.checks.contract import broken_rules
-from minigan.checks.derivatives import DIRECTION, PARAMETERS, STATE, TOLERANCE, Report, check, normal, spread
-from minigan.checks.differences import Row, broken, relative
+from minigan.checks.contract import broken_rules, lent
+from minigan.checks.derivatives import DIRECTION, PARAMETERS, STATE, Report, check, normal
+from minigan.checks.differences import broken
+from minigan.checks.tangent import check_tangent
 from minigan.layers import Layer
-from minigan.net import Net, parts, views
+from minigan.net import Net, views
 from minigan.streams import Streams
 
 
-def gradcheck(layer, x, *, training=None, seed=0, **options):
+def gradcheck(layer: Layer | Net, x, *, training: bool | None = None, seed: int = 0, **options) -> Report:
     """Check a Layer, or a float64 Net, at x (m, ...): the derivatives of the input and of each parameter, and the rules
     that a layer must keep to (contract.py).
 
     training: the mode to check; None: both. options: directions, tolerance, step, full; see check. Parameters and state
     are moved away from their starting values first, since gamma = 1 or b = 0 would hide a wrong term, and put back
     afterwards. Random layers draw the same numbers each time; in evaluation rng is None. If the layer takes_integers,
-    x stays as it is. A layer may offer tangent(v), J v at the x of the last forward, and tangent_backward(dt, v), which
-    returns (dx, dv) for <dt, J v> and assigns the parameters' derivatives: second derivatives along v. Both are
-    checked. Returns a Report. Raises ValueError as check does, and for an empty x or a Net of a different dtype.
+    x stays as it is. tangent.py checks the second derivatives of a layer that has a method tangent.
+    Returns a Report. Raises ValueError as check does, and for an empty x or a Net of a different dtype.
     """
     streams, x = Streams(seed), np.array(x)
     if not isinstance(layer, (Layer, Net)) or x.dtype.kind not in 'fiub' or not x.ndim or not x.size:
@@ -27,14 +27,10 @@ def gradcheck(layer, x, *, training=None, seed=0, **options):
                          f'got {layer!r:.60} and {x.dtype} of shape {x.shape}')
     if training not in (True, False, None):
         raise ValueError(f'training: expected True, False or None for both, got {training!r}')
-    if isinstance(layer, Layer):  # it may belong to a net: the views into that come back afterwards
-        bound = [(part, part.bound_views()) for _, part in parts([layer])]
-        try:
+    if isinstance(layer, Layer):
+        with lent([layer]):
             net = Net([layer], rng=streams.at('init', 0), dtype=np.float64)
             return _check_net(net, x, training, streams, seed, options)
-        finally:
-            for part, views_ in bound:
-                part.bind(**views_)
     if layer.dtype != np.float64:
         raise ValueError(f'{layer.name}: expected Net(..., dtype=np.float64), got {layer.dtype}')
     return _check_net(layer, x, training, streams, seed, options)
@@ -78,7 +74,7 @@ def _check_mode(net, x, start, training, streams, seed, options):
     inputs = {**({} if net.takes_integers else {'x': x}), **views(net.theta, net.slots)}
     report = check(forward, backward, inputs, seed=seed, **options)
     if hasattr(net.layers[0], 'tangent') and len(net.layers) == 1:
-        report += _check_tangent(net, forward, backward, inputs, streams.at('check', DIRECTION), seed, options)
+        report += check_tangent(net, forward, backward, inputs, streams.at('check', DIRECTION), seed, options)
     net.state[...] = start
     return report + [broken(rule, why) for rule, why in broken_rules(net, x, training, rng)]
 
@@ -90,35 +86,3 @@ def _check_that_nothing_is_drawn(net, x, streams):
         net.forward(x, training=False, rng=streams.at('dropout', 0), keep_cache=False)
         raise ValueError(f'{net.layers[0]}: expected no random numbers in evaluation, where rng is None, got: '
                          f'{error}') from error
-
-
-def _check_tangent(net, forward, backward, inputs, draws, seed, options):
-    """J v by the layer against its own backward, <u, J v> = <J^T u, v>; then the derivative of J v."""
-    layer, x = net.layers[0], inputs['x']
-    v = normal(draws, x.shape) * spread(x)
-
-    def tangent(keep_cache=False):
-        forward(keep_cache=True)
-        t = layer.tangent(v)
-        if not keep_cache:
-            net.drop_cache()
-        return t
-
-    def tangent_backward(dt):
-        tangent(keep_cache=True)
-        net.dtheta[...] = np.nan
-        dx, dv = layer.tangent_backward(dt, v)
-        net.drop_cache()
-        return {**views(net.dtheta, net.slots), 'x': dx, 'v': dv}
-
-    t = tangent()
-    u = normal(draws, t.shape)
-    expected, got = np.sum(backward(u)['x'] * v), np.sum(u * t)
-    rows = [Row('J v', expected, got, relative(expected, got), 'ok')]
-    if abs(expected - got) > TOLERANCE['float64']['any'] * np.sum(abs(u * t)):
-        rows[0].verdict, rows[0].why = 'wrong', 'expected is <J^T u, v>, got is <u, tangent(v)>'
-    if hasattr(layer, 'tangent_backward'):
-        rows += check(tangent, tangent_backward, {**inputs, 'v': v}, seed=seed, **options)
-        for row in rows[1:]:
-            row.name = f'J v by {row.name}'
-    return rows

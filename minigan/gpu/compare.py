@@ -9,12 +9,14 @@ from minigan import ops
 from minigan.backend import to_host
 from minigan.checks.derivatives import TOLERANCE
 from minigan.checks.row import Row
+from minigan.gpu import fusion
 from minigan.gpu.twins import compiled
-from minigan.streams import STREAMS, Draws, Streams
+from minigan.streams import STREAMS, Rng, Streams
 
 SHAPES = (3, 1), (9, 33), (32, 64), (90, 784)  # of 2 rows, batch norm's dx is all cancellation; 90 x 784 > 2**16
 SIZES = 1, 17, 3000, 70_000
-PLACE = (2**33 + 5, 2**34 + 7, 2**35 + 11, 2**63 + 13, STREAMS.index('dropout'))  # draw, substep, step, seed, stream
+DROPOUT = STREAMS.index('dropout')
+KEY = (2**33 + 5, 2**34 + 7, 2**35 + 11, 2**63 + 13, DROPOUT)  # draw, substep, step, seed, stream; see Rng.next_key
 DRAWS = ('bits', 'uniform', 'normal')
 
 
@@ -31,18 +33,18 @@ def arguments(m, n, seed, xp=np):
     x, dy, y, s = rng.standard_normal((4, m, n), np.float32)
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
     x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
-    cache, far = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # a mean beside which the spread is small
+    cache, off_centre = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # a mean beside which the spread is small
     gamma[::3] = np.exp2(np.round(gamma[::3]))  # gamma * xhat is exact, so that with these beta and a row of xhat
     beta[::3] = -gamma[::3] * cache[0][seed % m, ::3]  # h = gamma * xhat + beta is 0, in one rounding or in two
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
     images = rng.integers(0, 256, (2**20 // n, n), np.uint8)
     rows = rng.integers(0, len(images), m)
-    logit, sure = 4 * x.reshape(-1, 1), np.float32(rng.choice([0, 15, -15]))
-    logit += sure
-    if not sure:
+    logit, saturated = 4 * x.reshape(-1, 1), np.float32(rng.choice([0, 15, -15]))
+    logit += saturated
+    if not saturated:
         logit[::5] *= 40  # beyond the range of exp; never all of them, since a GPU takes the least numbers for 0
         logit[2::7] = 0
-    rate = int(draws(seed).bits((m, n)).flat[0]) / 2**16  # that unit is the first that stays
+    rate = int(large_key(seed).bits((m, n)).flat[0]) / 2**16  # that unit is the first that stays
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
     eps = float(rng.choice([1e-3, 0.1]))
     adam = {'t': int(rng.integers(1, 50)), 'learning_rate': 0.1, 'beta1': beta1, 'beta2': beta2, 'eps': 1e-3}
@@ -59,31 +61,35 @@ def arguments(m, n, seed, xp=np):
         'stack': ((x, dy[1:]), {}),
         'gather_images': ((images, rows, np.float32), {}),
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
-        'bias_leaky_relu_dropout': ((x, b, draws(seed, xp)), {'slope': slope, 'rate': rate}),
+        'bias_leaky_relu_dropout': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': rate}),
         'bias_leaky_relu_dropout, none dropped': ((x, b, None), {'slope': slope, 'rate': 0}),
-        'bias_leaky_relu_dropout, hardly any': ((x, b, draws(seed, xp)), {'slope': slope, 'rate': 1e-6}),
+        'bias_leaky_relu_dropout, hardly any': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': 1e-6}),
         'bias_leaky_relu_dropout_backward_': ((dy, s, db), {}),
         'bias_leaky_relu_dropout_backward_, no db': ((dy, s, None), {}),
         'bias_tanh': ((40 * x, b), {}),
         'bias_tanh_backward_': ((dy, np.tanh(y), db), {}),
         'bias_tanh_backward_, no db': ((dy, np.tanh(y), None), {}),
-        'batch_norm_leaky_relu_': ((far, gamma, beta, mean, mean**2), moving),
+        'batch_norm_leaky_relu_': ((off_centre, gamma, beta, mean, mean**2), moving),
         'batch_norm_leaky_relu_backward_': ((dy, gamma, beta, cache, dgamma, dbeta), {'slope': slope}),
         'batch_norm_leaky_relu_backward_, no dgamma': ((dy, gamma, beta, cache, None, None), {'slope': slope}),
     }
 
 
-def draws(seed, xp=np):
-    """Draws at a place whose every number takes more than 32 bits."""
-    found = Streams(2**40 + seed, xp=xp, kernels=compiled(xp)).at('dropout', 2**35 + 3, 2**34 + 1)
-    found._draw = 2**33 + 1
-    return found
+def large_key(seed, xp=np):
+    """An Rng whose key has no number of fewer than 32 bits."""
+    return Rng(Streams(2**40 + seed, xp=xp, kernels=compiled(xp)), DROPOUT, 2**35 + 3, 2**34 + 1, draw=2**33 + 1)
+
+
+def specifications():
+    """name -> each operation that has a kernel, in ops.py and fusion.py."""
+    return {name: function for module in (ops, fusion)
+            for name, function in inspect.getmembers(module, inspect.isfunction) if hasattr(function, '__wrapped__')}
 
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):
     """A twin with its specification, on the same arguments; what they write into is compared too."""
     function, given = name.split(',')[0], (arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name])
-    return compare(name, getattr(twins, function), getattr(ops, function), *given, allowed(function), xp=xp,
+    return compare(name, getattr(twins, function), specifications()[function], *given, allowed(function), xp=xp,
                    settings=f'{m=} {n=} {seed=}')
 
 
@@ -100,11 +106,11 @@ def compare(name, twin, specification, theirs, ours, tolerance, *, xp=np, settin
     What they return is compared, and so is every argument afterwards, unless the specification calls it scratch.
     settings: what the arguments came from, for the Row's why.
     """
-    theirs = move(theirs, xp)
+    theirs = to_device(theirs, xp)
     returned = [function(*given, **keywords) for function, (given, keywords) in ((twin, theirs), (specification, ours))]
-    written = [worst(*triple) for triple in zip(theirs[0], ours[0], inspect.signature(specification).parameters)
-               if triple[2] != 'scratch']
-    found = max(worst(*returned, 'result'), *written, key=badness)
+    names = inspect.signature(specification).parameters
+    written = [largest_difference(*triple) for triple in zip(theirs[0], ours[0], names) if triple[2] != 'scratch']
+    found = max(largest_difference(*returned, 'result'), *written, key=by_error)
     return Row(name, found.error, tolerance, f'{found.where}; {settings}')
 
 
@@ -117,48 +123,47 @@ def allowed(name):
 
 
 def specified_draws(name):
-    """Draws.bits, uniform or normal as a function with its twin's signature: it fills out from a place."""
-    def fill(out, *place):
-        draw, substep, step, seed, stream = place
-        specified = Streams(seed).at(STREAMS[stream], step, substep)
-        specified._draw = draw
-        out[...] = getattr(specified, name)(out.shape)
+    """Rng.bits, uniform or normal as a function with its twin's signature: it fills out with the array of a key."""
+    def fill(out, *key):
+        draw, substep, step, seed, stream = key
+        out[...] = getattr(Rng(Streams(seed), stream, step, substep, draw=draw), name)(out.shape)
     return fill
 
 
 def drawn_into(name, size):
     """The arguments and keywords of a kernel of random numbers."""
-    return (np.zeros(size, np.uint16 if name == 'bits' else np.float32), *PLACE), {}
+    return (np.zeros(size, np.uint16 if name == 'bits' else np.float32), *KEY), {}
 
 
 def rows(xp):
     """The worst Row of each twin, over shapes or sizes; xp is cupy."""
     twins = compiled(xp)
     for name in arguments(2, 2, 0):
-        yield max((compare_twin(twins, name, m, n, xp=xp) for m, n in SHAPES), key=badness)
+        yield max((compare_twin(twins, name, m, n, xp=xp) for m, n in SHAPES), key=by_error)
     for name in DRAWS:
-        yield max((compare_draws(twins, name, size, xp=xp) for size in SIZES), key=badness)
+        yield max((compare_draws(twins, name, size, xp=xp) for size in SIZES), key=by_error)
 
 
-def move(value, xp):
+def to_device(value, xp):
     """Every array in value, to xp; tuples are looked into."""
     if isinstance(value, tuple):
-        return tuple(move(one, xp) for one in value)
+        return tuple(to_device(part, xp) for part in value)
     return xp.asarray(value) if isinstance(value, np.ndarray) else value
 
 
 def difference(got, expected):
     """The largest difference of two arrays, or tuples of them, over the largest entry of the array expected."""
-    return worst(got, expected).error
+    return largest_difference(got, expected).error
 
 
-def worst(got, expected, name='result'):
+def largest_difference(got, expected, name='result'):
     """The Difference of two arrays, or the largest of tuples of them. name: of what is compared, for its words."""
     if isinstance(expected, (tuple, list)):
-        return max((worst(*pair, f'{name}[{i}]') for i, pair in enumerate(zip(got, expected, strict=True))),
-                   key=badness, default=Difference(0))
-    if isinstance(expected, Draws):  # both must have drawn as often
-        got, expected = got.next_place(), expected.next_place()
+        pairs = enumerate(zip(got, expected, strict=True))
+        return max((largest_difference(*pair, f'{name}[{i}]') for i, pair in pairs), key=by_error,
+                   default=Difference(0))
+    if isinstance(expected, Rng):  # both must have drawn as often
+        got, expected = got.next_key(), expected.next_key()
         return Difference(0 if got == expected else np.inf, f'{name}: expected next {expected}, got {got}')
     if not isinstance(expected, (np.ndarray, np.generic)):  # None, or a type
         return Difference(0)
@@ -173,5 +178,6 @@ def worst(got, expected, name='result'):
                       f'{name}{list(index) or ""}: expected {expected[index]:.9g}, got {got[index]:.9g}')
 
 
-def badness(found):
+def by_error(found):
+    """The key that sorts Rows and Differences; NaN is the largest."""
     return np.inf if np.isnan(found.error) else found.error

@@ -1,14 +1,23 @@
 """The device that computes: the CPU, or a GPU on which a kernel really runs."""
 
+import re
+
 import numpy as np
 
 DEVICES = ('cpu', 'cuda', 'auto')
-CAUSES = {  # in what CuPy raises, and what it means
-    'ModuleNotFoundError': 'CuPy is not installed; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]',
+INSTALL = 'pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]'
+CAUSES = {  # pattern in what CuPy raises -> what it means, the first that fits; \1 is what the pattern has in brackets
+    r"No module named '?cupy\b|import of cupy halted": f'CuPy is not installed; {INSTALL}',
+    r"No module named '?([\w.]+)": r'the package \1, which CuPy needs, is missing; pip install \1',
     'InsufficientDriver': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
-    'NoDevice': 'there is no NVIDIA GPU',
-    'nvrtc': "NVRTC, CUDA's compiler, is missing; pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",
+    'NoDevice|no CUDA-capable device': 'there is no NVIDIA GPU',
+    'MemoryAllocation|OutOfMemory': 'the memory of the GPU is full',
+    'NoKernelImage|InvalidKernelImage|UnsupportedPtx|CompileException|--gpu-architecture':
+        'this CuPy, or its compiler NVRTC, does not know this GPU; a newer CuPy may',
+    r'\b(?:lib)?nvrtc[-\w]*\.(?:so|dll|dylib)': f"NVRTC, CUDA's compiler, is missing; {INSTALL}",
+    r'\b(?:lib)?((?:cu|nv)[-a-z]+)[-\w]*\.(?:so|dll|dylib)': rf'\1, a library of CUDA, is missing; {INSTALL}',
 }
+LENGTH = 200  # of what is quoted
 
 
 def select_device(name):
@@ -34,7 +43,10 @@ def select_device(name):
 
 
 def _reason(error):
-    """Why no kernel runs, in one line: what is missing, where that can be told, and what was said."""
-    said = f'{type(error).__name__}: {" ".join(str(error).split())}'
-    missing = next((what for sign, what in CAUSES.items() if sign in said), 'CuPy cannot run a kernel here')
-    return f'{missing} ({said[:200]})'
+    """Why no kernel runs, in one line: the cause, where it can be told, and what was said."""
+    text = str(error).rpartition('Original error:')[2]  # a failed import of CuPy puts a page of advice in front of it
+    said = f'{type(error).__name__}: {" ".join(text.strip(" =").split())}'
+    for pattern, cause in CAUSES.items():
+        if found := re.search(pattern, said):
+            return f'{found.expand(cause)} ({said[:LENGTH]})'
+    return f'CuPy cannot run a kernel here ({said[:LENGTH]})'

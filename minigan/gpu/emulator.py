@@ -85,7 +85,7 @@ class HostKernel:
     def __call__(self, grid, block, args):
         if len(args) != len(self.signature):
             raise TypeError(f'{self.name}: expected {len(self.signature)} arguments, got {len(args)}')
-        if any(one != 1 for one in (*grid[2:], *block[2:])):
+        if any(size != 1 for size in (*grid[2:], *block[2:])):
             raise ValueError(f'{self.name}: expected at most two dimensions on a CPU, got grid {grid}, block {block}')
         values, copies, watched = [], [], [Array()]  # the first stands for shared memory
         for name, argument, wanted in zip(self.parameters, args, self.signature):
@@ -125,7 +125,7 @@ class HostKernel:
 
 def parameter_names(code):
     """kernel -> the names of its parameters."""
-    return {name: [re.findall(r'\w+', one)[-1] for one in text.split(',') if one.strip()]
+    return {name: [re.findall(r'\w+', declared)[-1] for declared in text.split(',') if declared.strip()]
             for name, text in HEAD.findall(without_comments(code))}
 
 

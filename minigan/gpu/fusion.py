@@ -1,9 +1,11 @@
 """Neighbouring layers run as one, for a GPU, where a launch should cost more time than what it computes.
 
-A group computes what its layers compute one after the other, in training; it owns no parameters.
+First the operations: each does the work of several of ops.py, and is the specification of a kernel. Then the groups: a
+group computes, in training, what its layers compute one after the other; it owns no parameters.
 """
 
 from minigan import ops
+from minigan.backend import array_module, twin
 from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Tanh
 
 
@@ -23,6 +25,76 @@ def fuse(layers):
     return chain
 
 
+@twin
+def bias_leaky_relu_dropout(x, b, rng, *, slope, rate):
+    """Bias, leaky_relu and dropout. The last two only scale, so their factor s is all that backward needs.
+
+        y = h * s,   h = x + b,   s = (1 where h > 0, slope elsewhere) * mask
+
+    x: (m, n), b: (n,), rng: for the bits of dropout; nothing is drawn for rate 0. Returns y and s (m, n).
+    """
+    h = x + b
+    s = ops.leaky_relu_backward(array_module(x).ones_like(h), h, slope=slope)
+    if rate:
+        s, _ = ops.dropout(s, rng.bits(h.shape), rate=rate)
+    return h * s, s
+
+
+@twin
+def bias_leaky_relu_dropout_backward_(dy, s, db):
+    """Derivative of bias_leaky_relu_dropout; db is assigned, unless it is None.
+
+        dx = dy * s,   db = sum over the minibatch of dx
+    """
+    dx = dy * s
+    if db is not None:
+        dx.sum(axis=0, out=db)
+    return dx
+
+
+@twin
+def bias_tanh(x, b):
+    """y = tanh(x + b)"""
+    return ops.tanh(x + b)
+
+
+@twin
+def bias_tanh_backward_(dy, y, db):
+    """Derivative of bias_tanh, from its output; db is assigned, unless it is None.
+
+        dx = dy * (1 - y^2),   db = sum over the minibatch of dx
+    """
+    dx = ops.tanh_backward(dy, y)
+    if db is not None:
+        dx.sum(axis=0, out=db)
+    return dx
+
+
+@twin
+def batch_norm_leaky_relu_(x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
+    """batch_norm, whose statistics move the moving averages in place, then leaky_relu (none with slope = 1).
+
+    x: (m, n), all others (n,). Returns y (m, n) and the cache of batch_norm.
+    """
+    h, cache, (mu, var) = ops.batch_norm(x, gamma, beta, eps=eps)
+    ops.moving_average_(moving_mean, mu, momentum=momentum)
+    ops.moving_average_(moving_var, var, momentum=momentum)
+    return ops.leaky_relu(h, slope=slope), cache
+
+
+@twin
+def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, slope):
+    """Derivative of batch_norm_leaky_relu_; dgamma and dbeta are assigned, unless they are None.
+
+    h is not in the cache: gamma * xhat + beta gives it again.
+    """
+    dh = ops.leaky_relu_backward(dy, gamma * cache[0] + beta, slope=slope)
+    dx, *dparams = ops.batch_norm_backward(dh, gamma, cache)
+    if dgamma is not None:
+        dgamma[...], dbeta[...] = dparams
+    return dx
+
+
 class DenseLeakyReLU(Layer):
     """Dense, LeakyReLU and perhaps Dropout."""
 
@@ -31,16 +103,17 @@ class DenseLeakyReLU(Layer):
 
     def forward(self, x, *, training, rng):
         self.dense.check_width(x, self.dense.n_in)
-        if self.dropout:
+        rate = self.dropout.rate if self.dropout else 0
+        if rate:
             self.dropout.check_rng(rng)
-        y, s = ops.bias_leaky_relu_dropout(ops.dense(x, self.dense.W), self.dense.b, rng, slope=self.leaky_relu.slope,
-                                           rate=self.dropout.rate if self.dropout else 0)
+        y, s = bias_leaky_relu_dropout(ops.dense(x, self.dense.W), self.dense.b, rng, slope=self.leaky_relu.slope,
+                                       rate=rate)
         self.cache = x, s
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         x, s = self.cache
-        dh = ops.bias_leaky_relu_dropout_backward_(dy, s, self.dense.db if param_grads else None)
+        dh = bias_leaky_relu_dropout_backward_(dy, s, self.dense.db if param_grads else None)
         return _dense_backward(self.dense, dh, x, param_grads, input_grad)
 
 
@@ -52,13 +125,13 @@ class DenseTanh(Layer):
 
     def forward(self, x, *, training, rng):
         self.dense.check_width(x, self.dense.n_in)
-        y = ops.bias_tanh(ops.dense(x, self.dense.W), self.dense.b)
+        y = bias_tanh(ops.dense(x, self.dense.W), self.dense.b)
         self.cache = x, y
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         x, y = self.cache
-        dh = ops.bias_tanh_backward_(dy, y, self.dense.db if param_grads else None)
+        dh = bias_tanh_backward_(dy, y, self.dense.db if param_grads else None)
         return _dense_backward(self.dense, dh, x, param_grads, input_grad)
 
 
@@ -76,14 +149,15 @@ class BatchNormLeakyReLU(Layer):
     def forward(self, x, *, training, rng):
         layer = self.batch_norm
         layer.check_minibatch(x)
-        y, self.cache = ops.batch_norm_leaky_relu_(x, layer.gamma, layer.beta, layer.moving_mean, layer.moving_var,
-                                                   eps=layer.eps, momentum=layer.momentum, slope=self.slope)
+        y, self.cache = batch_norm_leaky_relu_(x, layer.gamma, layer.beta, layer.moving_mean, layer.moving_var,
+                                               eps=layer.eps, momentum=layer.momentum, slope=self.slope)
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         layer = self.batch_norm
         dparams = (layer.dgamma, layer.dbeta) if param_grads else (None, None)
-        return ops.batch_norm_leaky_relu_backward_(dy, layer.gamma, layer.beta, self.cache, *dparams, slope=self.slope)
+        dx = batch_norm_leaky_relu_backward_(dy, layer.gamma, layer.beta, self.cache, *dparams, slope=self.slope)
+        return dx if input_grad else None
 
 
 GROUPS = {(Dense, LeakyReLU, Dropout): DenseLeakyReLU, (Dense, LeakyReLU): DenseLeakyReLU, (Dense, Tanh): DenseTanh,

@@ -17,7 +17,7 @@ import numpy as np
 from minigan.gpu import nvrtc
 from minigan.gpu.compare import compare
 from minigan.gpu.emulator import COMPILER, CompileError, HostModule
-from minigan.gpu.launch import RESERVED, parameters
+from minigan.gpu.launch import RESERVED, signatures
 from minigan.gpu.nvrtc import ARCHITECTURES
 from minigan.gpu.roofline import GPUS, least_time, occupancy
 
@@ -116,7 +116,7 @@ def parts_of(kernels, reached):
     return {
         'specification': list(kernels.specifications),
         'twin': [name for name, f in vars(kernels.twins).items() if inspect.isfunction(f) and name[0] != '_'],
-        'kernel': list(parameters(kernels.code)),
+        'kernel': list(signatures(kernels.code)),
         'arguments': list(dict.fromkeys(case.split(',')[0] for case in kernels.arguments(*LEAST, 0))),
         'resources': list(kernels.resources), 'traffic': list(kernels.traffic), 'gradient check': reached,
     }
@@ -176,7 +176,7 @@ def _call(kernels, name):
 
 def _signature(function, skip=0):
     wanted = list(inspect.signature(function).parameters.values())[skip:]
-    return str(inspect.Signature([one.replace(annotation=one.empty) for one in wanted]))
+    return str(inspect.Signature([parameter.replace(annotation=parameter.empty) for parameter in wanted]))
 
 
 def emulated(kernels, *, fma=False):
@@ -205,8 +205,8 @@ class OnDevice(np.ndarray):
 
 def _run(twins, name, kernel, grid, block, arguments):
     """Launch a kernel. Raises TypeError where a GPU would get arrays that lie on the CPU."""
-    on_device = {one.name: isinstance(argument, OnDevice) for one, argument in zip(twins.parameters[name], arguments)
-                 if isinstance(argument, np.ndarray)}
+    on_device = {wanted.name: isinstance(given, OnDevice) for wanted, given in zip(twins.signatures[name], arguments)
+                 if isinstance(given, np.ndarray)}
     lost = [array for array, there in on_device.items() if not there]
     if 0 < len(lost) < len(on_device):  # none at all: a test that gives NumPy's arrays
         raise TypeError(f'{name}: expected {lost[0]} from the arguments, self.empty or self.empty_like, got an array '
@@ -268,7 +268,7 @@ def compiled(kernels):
     for name, stated in kernels.resources.items():
         stated = (*stated, 0)[:3]
         for i, what in enumerate(('registers', 'bytes of shared memory', 'bytes of local memory')):
-            got, architecture = max(((of[name][i], one) for one, of in found.items() if name in of),
+            got, architecture = max(((taken[name][i], chip) for chip, taken in found.items() if name in taken),
                                     default=(stated[i], ''))
             if got > stated[i] or i == 1 and got < stated[i]:
                 lines.append(f'{name}: {what}: expected {"" if i == 1 else "at most "}{stated[i]}, as in '

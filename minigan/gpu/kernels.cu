@@ -45,7 +45,7 @@ __device__ u16 bits_of(const Words& words, int i) {
     return (u16)(word(words, i / 4) >> (i % 4 * 16));
 }
 
-// Draws.bits: integers in [0, 2^16). 0 in, 2 out. One thread, one block of 16.
+// Rng.bits: integers in [0, 2^16). 0 in, 2 out. One thread, one block of 16.
 // Replaced: bits drawn on the CPU and copied, which makes the GPU wait for the CPU in every step.
 extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step, u64 seed,
         u64 stream) {
@@ -55,7 +55,7 @@ extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 
         out[16 * block + i] = bits_of(words, i);
 }
 
-// Draws.uniform: u in [0, 1), multiples of 2^-24. 0 in, 4 out. One thread, one block of 8. Replaced: as for bits.
+// Rng.uniform: u in [0, 1), multiples of 2^-24. 0 in, 4 out. One thread, one block of 8. Replaced: as for bits.
 extern "C" __global__ void uniform(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
         u64 seed, u64 stream) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
@@ -64,7 +64,7 @@ extern "C" __global__ void uniform(float* __restrict__ out /* size */, int size,
         out[8 * block + i] = uniform_of(words, i);
 }
 
-// Draws.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
+// Rng.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
 // the (h + i)-th normal. 0 in, 4 out. Each thread finds its own two blocks, and eight threads find the same one:
 // nothing is shared. Replaced: uniform, then three passes over its numbers.
 extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,

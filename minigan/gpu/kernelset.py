@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from minigan import ops
 from minigan.checks import cases
 from minigan.checks.derivatives import TOLERANCE
 from minigan.gpu import compare, roofline, twins
@@ -41,7 +40,7 @@ EXEMPT = {  # of the package's operations
     },
 }
 NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one
-PLACES = {'specification': 'ops.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
+PLACES = {'specification': 'ops.py or fusion.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
           'arguments': 'compare.arguments', 'resources': 'roofline.RESOURCES', 'traffic': 'roofline.TRAFFIC',
           'gradient check': 'checks/cases.py', 'exemption': 'kernelset.EXEMPT'}
 
@@ -79,10 +78,9 @@ def fused_cases():
 def own():
     """The package's kernels."""
     gradients = {name: case for name, case in cases.cases() if not name.startswith(tuple(RECIPES))}
-    decorated = {name: f for name, f in inspect.getmembers(ops, inspect.isfunction) if hasattr(f, '__wrapped__')}
     return KernelSet(
         code=twins.SOURCE.read_text(), twins=twins.Kernels, arguments=_own_arguments,
-        specifications=decorated | {name: compare.specified_draws(name) for name in compare.DRAWS},
+        specifications=compare.specifications() | {name: compare.specified_draws(name) for name in compare.DRAWS},
         resources=roofline.RESOURCES, traffic=roofline.TRAFFIC, gradients=gradients | dict(fused_cases()),
         tolerance=compare.allowed, places=PLACES, exempt=EXEMPT)
 

@@ -22,7 +22,7 @@ HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.
 BOUNDS = re.compile(r'__launch_bounds__\s*\(\s*(\d+)[^()]*\)\s*(?:void\s+)?(\w+)\s*\(')  # most threads, kernel
 
 
-class Parameter(NamedTuple):
+class Argument(NamedTuple):
     """What a kernel takes at one place: a number, or an array of so many elements, such as 'm n'."""
 
     name: str
@@ -45,24 +45,24 @@ class Sizes(dict):
         return size
 
 
-def parameters(source):
-    """name -> the Parameters of every kernel in the source. Raises ValueError for one that it cannot read."""
+def signatures(source):
+    """name -> the Arguments of every kernel in the source. Raises ValueError for one that it cannot read."""
     kernels = {}
     for name, text in HEAD.findall(re.sub('//[^\n]*', '', source)):
         kernels[name] = []
-        for one in (' '.join(part.split()) for part in text.split(',')):
-            found = re.fullmatch(r'(const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', one)
+        for declared in (' '.join(part.split()) for part in text.split(',')):
+            found = re.fullmatch(r'(const )?([\w ]+?)(\* __restrict__)? (\w+)(?: /\* ([\w +]+) \*/)?', declared)
             if not found or found[2] not in TYPES or bool(found[3]) != bool(found[5]):
-                raise ValueError(f'{name}: expected a parameter such as "float eps" or "const float* __restrict__ x '
-                                 f'/* m n */", of {", ".join(TYPES)}, got "{one}"')
-            kernels[name].append(Parameter(found[4], np.dtype(TYPES[found[2]]), found[5]))
+                raise ValueError(f'{name}: expected an argument such as "float eps" or "const float* __restrict__ x '
+                                 f'/* m n */", of {", ".join(TYPES)}, got "{declared}"')
+            kernels[name].append(Argument(found[4], np.dtype(TYPES[found[2]]), found[5]))
     return kernels
 
 
 def check_size(name, grid, block, threads=THREADS):
     """Raises ValueError for a launch that no GPU takes. threads: of a block at most."""
     for what, size, most in (('block', block, BLOCK), ('grid', grid, GRID)):
-        if not (1 <= len(size) <= 3 and all(1 <= one <= limit for one, limit in zip(size, most))):
+        if not (1 <= len(size) <= 3 and all(1 <= n <= limit for n, limit in zip(size, most))):
             raise ValueError(f'{name}: expected a {what} of 1 to {most} in each dimension, got {tuple(size)}')
     if prod(block) > threads:
         raise ValueError(f'{name}: expected a block of at most {threads} threads, got {tuple(block)}: {prod(block)}')
@@ -76,9 +76,9 @@ class Launcher:
     """
 
     def __init__(self, module, source, *, block=256):
-        self.module, self.parameters, self.block = module, parameters(source), block
-        self.functions = {name: module.get_function(name) for name in self.parameters}
-        self.most = dict.fromkeys(self.parameters, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
+        self.module, self.signatures, self.block = module, signatures(source), block
+        self.functions = {name: module.get_function(name) for name in self.signatures}
+        self.most = dict.fromkeys(self.signatures, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
         defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
         self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
 
@@ -98,22 +98,22 @@ class Launcher:
         no GPU takes.
         """
         check_size(name, grid, block, self.most[name])
-        pairs = list(zip(self.parameters[name], arguments))
-        if len(arguments) != len(self.parameters[name]):
-            raise TypeError(f'{name}: expected {len(self.parameters[name])} arguments, got {len(arguments)}')
-        sizes, cast = Sizes({one.name: number for one, number in pairs if one.elements is None}), []
-        for one, argument in pairs:
-            if one.elements is None:
-                argument = one.dtype.type(argument)
-            elif argument is None:
-                argument = NULL
-            elif argument.dtype != one.dtype or not argument.flags.c_contiguous:
-                raise TypeError(f'{name}: expected {one.name} as a contiguous array of {one.dtype}, got '
-                                f'{argument.dtype} of strides {argument.strides}')
-            elif one.elements != 'any' and argument.size != sizes[one.elements]:
-                raise ValueError(f'{name}: expected {one.name} with {one.elements} = {sizes[one.elements]} elements, '
-                                 f'got {argument.size}')
-            cast.append(argument)
+        pairs = list(zip(self.signatures[name], arguments))
+        if len(arguments) != len(self.signatures[name]):
+            raise TypeError(f'{name}: expected {len(self.signatures[name])} arguments, got {len(arguments)}')
+        sizes, cast = Sizes({wanted.name: given for wanted, given in pairs if wanted.elements is None}), []
+        for wanted, given in pairs:
+            if wanted.elements is None:
+                given = wanted.dtype.type(given)
+            elif given is None:
+                given = NULL
+            elif given.dtype != wanted.dtype or not given.flags.c_contiguous:
+                raise TypeError(f'{name}: expected {wanted.name} as a contiguous array of {wanted.dtype}, got '
+                                f'{given.dtype} of strides {given.strides}')
+            elif wanted.elements != 'any' and given.size != sizes[wanted.elements]:
+                raise ValueError(f'{name}: expected {wanted.name} with {wanted.elements} = {sizes[wanted.elements]} '
+                                 f'elements, got {given.size}')
+            cast.append(given)
         self.functions[name](grid, block, tuple(cast))
 
     def by_element(self, name, count, *arguments):

@@ -1,4 +1,7 @@
-"""CUDA twins of operations in ops.py and of the random numbers in streams.py: same name, same signature, float32."""
+"""CUDA twins of operations in ops.py and fusion.py and of the random numbers in streams.py.
+
+A twin has the name and the signature of its specification, and takes float32.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -23,17 +26,17 @@ def compiled(xp):
 class Kernels(Launcher):
     """The twins of kernels.cu."""
 
-    def bits(self, out, *place):
-        """Fill out with Draws.bits; place: draw, substep, step, seed, stream."""
-        self.by_element('bits', -(-out.size // 16), out, out.size, *place)
+    def bits(self, out, *key):
+        """Fill out with Rng.bits; key: draw, substep, step, seed, stream."""
+        self.by_element('bits', -(-out.size // 16), out, out.size, *key)
 
-    def uniform(self, out, *place):
-        """Fill out with Draws.uniform."""
-        self.by_element('uniform', -(-out.size // 8), out, out.size, *place)
+    def uniform(self, out, *key):
+        """Fill out with Rng.uniform."""
+        self.by_element('uniform', -(-out.size // 8), out, out.size, *key)
 
-    def normal(self, out, *place):
-        """Fill out with Draws.normal."""
-        self.by_element('normal', -(-out.size // 2), out, out.size, *place)
+    def normal(self, out, *key):
+        """Fill out with Rng.normal."""
+        self.by_element('normal', -(-out.size // 2), out, out.size, *key)
 
     def gather_images(self, images, rows, dtype):
         """See ops."""
@@ -72,40 +75,40 @@ class Kernels(Launcher):
                         learning_rate * n2**0.5 / n1, eps * n2**0.5)
 
     def bias_leaky_relu_dropout(self, x, b, rng, *, slope, rate):
-        """See ops; draws the bits itself."""
+        """See fusion; draws the bits itself."""
         y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
-        place = rng.next_place() if rate else [0] * 5
+        key = rng.next_key() if rate else [0] * 5
         self.by_element('bias_leaky_relu_dropout', x.size, x, b, y, s, *x.shape, slope, dropped,
-                        2**16 / (2**16 - dropped), *place)
+                        2**16 / (2**16 - dropped), *key)
         return y, s
 
     def bias_leaky_relu_dropout_backward_(self, dy, s, db):
-        """See ops."""
+        """See fusion."""
         dx = self.empty_like(dy)
         self.by_column('bias_leaky_relu_dropout_backward_', dy.shape[1], dy, s, dx, db, *dy.shape)
         return dx
 
     def bias_tanh(self, x, b):
-        """See ops."""
+        """See fusion."""
         y = self.empty_like(x)
         self.by_element('bias_tanh', x.size, x, b, y, *x.shape)
         return y
 
     def bias_tanh_backward_(self, dy, y, db):
-        """See ops."""
+        """See fusion."""
         dx = self.empty_like(dy)
         self.by_column('bias_tanh_backward_', dy.shape[1], dy, y, dx, db, *dy.shape)
         return dx
 
     def batch_norm_leaky_relu_(self, x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
-        """See ops."""
+        """See fusion."""
         y, xhat, rstd = self.empty_like(x), self.empty_like(x), self.empty_like(gamma)
         self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, moving_mean, moving_var, y, xhat, rstd,
                        *x.shape, eps, momentum, slope)
         return y, (xhat, rstd)
 
     def batch_norm_leaky_relu_backward_(self, dy, gamma, beta, cache, dgamma, dbeta, *, slope):
-        """See ops."""
+        """See fusion."""
         dx = self.empty_like(dy)
         self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, dx, dgamma, dbeta,
                        *dy.shape, slope)

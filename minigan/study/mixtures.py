@@ -28,7 +28,7 @@ class Mixture:
     sigma: float
 
     def sample(self, rng, m):
-        """x (m, 2) float32; rng: Draws."""
+        """x (m, 2) float32; rng: Rng."""
         component = (rng.uniform(m) * len(self.centres)).astype(int)
         return (self.centres[component] + self.sigma * rng.normal((m, 2))).astype(np.float32)
 

@@ -37,7 +37,7 @@ class Mixture:
         return np.mean([norm.pdf(x, mean, sigma) for mean, sigma in zip(self.means, self.sigmas)], axis=0)
 
     def sample(self, rng, m):
-        """x (m, 1) float32; rng: Draws."""
+        """x (m, 1) float32; rng: Rng."""
         component = (rng.uniform(m) * len(self.means)).astype(int)
         x = np.take(self.means, component) + np.take(self.sigmas, component) * rng.normal(m)
         return x[:, None].astype(np.float32)
@@ -127,7 +127,8 @@ def saturation(*, seed=0, steps=600, every=20):
     digits, recipe = data.load('digits'), RECIPES['default']
     config = Config(seed=seed, schedule='constant', learning_rate_D=2e-4, beta1=0.5).resolve(recipe, digits)
     game = build_game(config, recipe, digits)
-    z, rows = game.z(game.streams.at('sample', 0), 256), {name: [] for name in ('step', 'D_G_z', *losses.OBJECTIVES)}
+    z = game.draw_z(game.streams.at('sample', 0), 256)
+    rows = {name: [] for name in ('step', 'D_G_z', *losses.OBJECTIVES)}
     for t in range(steps + 1):
         if t % every == 0:
             rows['step'].append(t)
@@ -136,7 +137,7 @@ def saturation(*, seed=0, steps=600, every=20):
                 game.G.backward(game.D.backward(backward(fake), param_grads=False), input_grad=False)
                 rows[name].append(float(game.G.dtheta_norm()))
             rows['D_G_z'].append(float(ops.sigmoid(fake).mean()))
-        game.update_D(game.minibatch(t), game.noise(t, 0), game.dropout(t, 0))
+        game.update_D(game.minibatch(t), game.noise(t, 0), game.layer_rng(t, 0))
     return rows
 
 
@@ -212,7 +213,7 @@ def ring(*, seed=0, steps=3000, looks=(100, 300, 1000, 2000, 3000)):
     for t in range(steps):
         game.step(t)
         if t + 1 in looks:
-            seen[t + 1] = game.G(game.z(game.streams.at('sample', 0), mixtures.N))
+            seen[t + 1] = game.G(game.draw_z(game.streams.at('sample', 0), mixtures.N))
     return seen
 
 

@@ -72,7 +72,7 @@ class Config:
                 raise ValueError(f'{name}: expected a number from 0 to below {end:g}, got {getattr(config, name)}')
         if config.schedule not in SCHEDULES:
             raise ValueError(f'schedule: expected one of {", ".join(SCHEDULES)}, got {config.schedule!r}')
-        if self.beta1 is not None and recipe.beta1 is None:
+        if self.beta1 is not None and not recipe.takes_beta1:
             raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
         if not 0 <= config.save_every < math.inf:
             raise ValueError(f'save_every: expected seconds >= 0, got {config.save_every}')

@@ -6,7 +6,7 @@ import numpy as np
 
 from minigan import data
 from minigan.checks.row import Row
-from minigan.gpu.compare import badness, worst
+from minigan.gpu.compare import by_error, largest_difference
 from minigan.layers import LeakyReLU
 from minigan.networks import RECIPES
 from minigan.training.config import Config
@@ -22,7 +22,7 @@ def compare_training(xp, steps, **choices):
     With Adam at gentle rates: large ones, as the default has, would carry rounding far within a hundred steps.
     """
     recipe = RECIPES[choices.get('network', 'default')]
-    gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5} if recipe.beta1 is not None else {}
+    gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5} if recipe.takes_beta1 else {}
     dataset, config = data.load('digits'), Config(**{**gentle, **choices})
     recipe = replace(recipe, G=smooth(recipe.G), D=smooth(recipe.D))
     config = config.resolve(recipe, dataset)
@@ -31,7 +31,7 @@ def compare_training(xp, steps, **choices):
         for game in games:
             game.step(t)
     ours, theirs = (trained(game) for game in reversed(games))
-    found = max((worst(theirs[name], ours[name], name) for name in ours), key=badness)
+    found = max((largest_difference(theirs[name], ours[name], name) for name in ours), key=by_error)
     return Row(f'{steps} steps of {config.network}, against the CPU', found.error, DRIFT, found.where)
 
 

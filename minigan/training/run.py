@@ -176,7 +176,7 @@ class Run:
         Both splits are measured on equally many images, so that only what D has memorised sets them apart.
         """
         game, n, values = self.game, self.measured, {}
-        z = game.z(game.streams.at('sample', 1), max(64, n))
+        z = game.draw_z(game.streams.at('sample', 1), max(64, n))
         samples = game.G(z)
         fake, rows = game.D(samples), game.streams.xp.arange(n)
         for split in ('train', 'validation'):
@@ -189,7 +189,7 @@ class Run:
 
     def _draw_samples(self, epoch, board):
         from minigan.pictures import plots
-        z = self.game.z(self.game.streams.at('sample', 0), 64)
+        z = self.game.draw_z(self.game.streams.at('sample', 0), 64)
         G = self.average.averaged if self.average else self.game.G
         grid = plots.grid(_images(to_host(G(z)), self.dataset.shape))
         plots.save(self.folder / 'samples' / f'epoch-{epoch:04}.png', grid)
@@ -314,8 +314,8 @@ def build_game(config, recipe, dataset, xp=np):
         rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
         rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
-    return Game(G, D, recipe.optimizer(G, learning_rate=rate_G, **settings),
-                recipe.optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
+    return Game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
+                recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
                 m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
                 update=config.update, smoothing=config.label_smoothing)
 

@@ -8,7 +8,7 @@ import minigan
 from minigan import RECIPES, Layer, losses
 from minigan.checks import cases
 from minigan.checks.derivatives import Report
-from minigan.checks.differences import Row
+from minigan.checks.differences import Finding
 from minigan.cli import main
 from minigan.gpu import kernelset
 
@@ -50,6 +50,6 @@ def test_the_command_prints_every_case_and_its_exit_code_is_the_verdict(monkeypa
     count = sum(len(case(0)) for case in (CASES | fused).values())
     assert all(f'{name}\n' in output for name in CASES) and output.endswith(f'All {count} derivatives are right.\n')
     monkeypatch.setattr(kernelset, 'fused_cases', lambda: [])
-    monkeypatch.setattr(cases, 'cases', lambda: [('broken', lambda seed: Report([Row('x', 1, 2, 0.5, 'wrong')]))])
+    monkeypatch.setattr(cases, 'cases', lambda: [('broken', lambda seed: Report([Finding('x', 1, 2, 0.5, 'wrong')]))])
     assert main(['gradcheck', '--seed', '3']) == 1
     assert capsys.readouterr().out.endswith('WRONG: broken\n')

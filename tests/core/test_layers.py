@@ -162,7 +162,7 @@ def test_noise_is_that_of_its_step_and_none_in_evaluation():
     np.testing.assert_array_equal(net.forward(x, rng=Streams(0).at('dropout', 2), keep_cache=False), x + 1.0 * eps)
     assert net.forward(x, rng=Streams(0).at('dropout', 0), keep_cache=False) is x
     np.testing.assert_array_equal(net(x), x)
-    with pytest.raises(ValueError, match=r'Noise\(\): expected rng \(Draws\) in training, got None'):
+    with pytest.raises(ValueError, match=r'Noise\(\): expected rng=streams.at\(...\) in training, got None'):
         net.forward(x)
 
 

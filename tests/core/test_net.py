@@ -151,7 +151,8 @@ def test_the_norm_of_the_derivative():
 
 
 def test_repr_names_the_layers():
-    assert repr(make()) == 'G: Dense(3 -> 4, no bias), BatchNorm(4), Tanh(), Dense(4 -> 2)'
+    assert repr(make()) == (
+        'G: Dense(3 -> 4, no bias), BatchNorm(4), Tanh(), Dense(4 -> 2); 30 parameters, float64')
 
 
 def nested():
@@ -199,7 +200,7 @@ def test_gradients_inside_layers_that_nobody_reads_are_left_out():
     assert net.backward(np.ones((5, 2)), param_grads=False).shape == X4.shape and np.isnan(net.dtheta).all()
     net.forward(X4)
     assert net.backward(np.ones((5, 2)), input_grad=False) is None and not np.isnan(net.dtheta).any()
-    assert repr(net) == 'net: Sequential(Dense(4 -> 3), Tanh(), Dense(3 -> 2))'
+    assert repr(net) == 'net: Sequential(Dense(4 -> 3), Tanh(), Dense(3 -> 2)); 23 parameters, float64'
 
 
 @pytest.mark.parametrize('layers, places', [

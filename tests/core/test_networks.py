@@ -29,7 +29,8 @@ def test_the_articles_networks_have_its_layers_with_keras_defaults():
 def test_the_articles_settings():
     recipe = RECIPES['article']
     assert (recipe.batch, recipe.update, recipe.n_z, recipe.prior) == (32, 'simultaneous', 100, 'normal')
-    adam = recipe.optimizer(net(recipe.D(4)), learning_rate=recipe.learning_rate_D, beta1=recipe.beta1, clip_norm=None)
+    settings = {'learning_rate': recipe.learning_rate_D, 'beta1': recipe.beta1, 'clip_norm': None}
+    adam = recipe.make_optimizer(net(recipe.D(4)), **settings)
     assert adam.hyper == {'learning_rate': 1e-4, 'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-7}
     assert recipe.learning_rate_G == recipe.learning_rate_D
 
@@ -56,7 +57,7 @@ def test_the_papers_settings_and_schedules():
     recipe = RECIPES['goodfellow2014']
     assert (recipe.batch, recipe.update, recipe.n_z, recipe.prior) == (100, 'simultaneous', 100, 'uniform')
     assert (recipe.learning_rate_G, recipe.learning_rate_D) == (0.1, 0.05)  # the authors halve L_D
-    hyper = recipe.optimizer(net(recipe.D(4)), learning_rate=0.1, beta1=None, clip_norm=None).hyper
+    hyper = recipe.make_optimizer(net(recipe.D(4)), learning_rate=0.1, beta1=None, clip_norm=None).hyper
     rate, momentum = hyper['learning_rate'], hyper['momentum']
     np.testing.assert_allclose([rate(0), rate(1), rate(250_000)], [0.1, 0.1 / 1.000004, 0.1 / np.e], rtol=1e-5)
     np.testing.assert_allclose([momentum(t) for t in (0, 62_500, 125_000, 10**6)], [0.5, 0.6, 0.7, 0.7])

@@ -140,7 +140,7 @@ def test_the_size_of_the_pieces_changes_nothing(optimizer, piece, monkeypatch):
         return net.theta
 
     whole = two_steps()
-    monkeypatch.setattr(optim, 'PIECE', piece)
+    monkeypatch.setattr(optim, 'CHUNK', piece)
     np.testing.assert_array_equal(two_steps(), whole)
 
 

@@ -61,7 +61,7 @@ def test_the_difference_is_relative_to_the_largest_entry(got, expected, differen
     (np.array([9, np.nan, 1]), np.ones(3), 'result[1]: expected 1, got nan'),
     ((np.ones(2), np.ones((2, 1))), (np.zeros(2), np.ones(2)), 'result[1]: expected shape (2,), got (2, 1)')])
 def test_a_difference_says_where_it_is(got, expected, where):
-    assert compare.worst(got, expected).where == where
+    assert compare.largest_difference(got, expected).where == where
 
 
 def test_one_wrong_shape_is_not_hidden_by_the_others(cupy, monkeypatch):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import minigan
-from minigan import backend, data, ops
-from minigan.gpu import compare
+from minigan import backend, data
+from minigan.gpu import compare, fusion
 from minigan.gpu.twins import compiled
 from minigan.networks import RECIPES
 from minigan.storage import checkpoint
@@ -143,5 +143,5 @@ def test_float64_takes_the_specification(cupy):
     a, b = (Streams(0, xp=xp, kernels=compiled(xp)).at('noise', 0).normal((3, 4), np.float64) for xp in (cupy, np))
     np.testing.assert_allclose(a.get(), b, rtol=1e-14)
     cupy.counts.clear()
-    assert ops.bias_tanh(a, a[0]).dtype == np.float64 and cupy.counts['launches'] == 2
-    assert ops.bias_tanh(a.astype(np.float32), cupy.zeros(4, np.float32)).dtype == np.float32
+    assert fusion.bias_tanh(a, a[0]).dtype == np.float64 and cupy.counts['launches'] == 2
+    assert fusion.bias_tanh(a.astype(np.float32), cupy.zeros(4, np.float32)).dtype == np.float32

@@ -24,7 +24,7 @@ def twice(layers, **settings):
 def test_the_networks_become_groups(network, G, D):
     nets = (Net(layers, rng=Streams(0).at('init', 0), fuse=fuse)
             for layers in (RECIPES[network].G(10, 16), RECIPES[network].D(16)))
-    assert [[type(layer) for layer in net._chains[True]] for net in nets] == [G, D]
+    assert [[type(layer) for layer in net.layers_in_training] for net in nets] == [G, D]
 
 
 def test_every_group_is_in_a_network_or_checked_here():
@@ -76,7 +76,7 @@ def test_a_game_of_fused_nets_is_the_same_game():
         for t in range(5):
             games[-1].step(t)
     np.testing.assert_allclose(games[0].G.theta, games[1].G.theta, rtol=1e-9, atol=1e-12)
-    assert not games[1].G.layers[0].cache and games[1].G._chains[True][1].cache is None
+    assert not games[1].G.layers[0].cache and games[1].G.layers_in_training[1].cache is None
 
 
 def test_errors_are_those_of_the_layers():
@@ -85,7 +85,7 @@ def test_errors_are_those_of_the_layers():
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r'Dense\(3 -> 4\): expected x of shape \(m, 3\), got \(2, 5\)'):
         net.forward(np.ones((2, 5), np.float32), rng=Streams(0).at('dropout', 0))
-    with pytest.raises(ValueError, match=r'Dropout\(0.5\): expected rng \(Draws\) in training, got None'):
+    with pytest.raises(ValueError, match=r'Dropout\(0.5\): expected rng=streams.at\(...\) in training, got None'):
         net.forward(x)
     with pytest.raises(ValueError, match=r'BatchNorm\(4\): expected a minibatch of at least 2 rows in training, got 1'):
         net.forward(x[:1], rng=Streams(0).at('dropout', 0))
@@ -95,7 +95,6 @@ def test_training_alone_is_fused_and_only_where_it_is_asked_for():
     for ask, groups in ((None, 0), (fuse, 5)):
         net = Net(mixed(), rng=Streams(0).at('init', 0), fuse=ask)
         assert sum(type(layer) in GROUPS.values() for layer in net.layers_in_training) == groups
-        assert net._chains[False] is net.layers
 
 
 def test_a_game_on_a_gpu_is_fused_and_one_on_a_cpu_is_not(cupy):

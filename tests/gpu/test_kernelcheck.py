@@ -14,7 +14,7 @@ import pytest
 from minigan import backend, ops
 from minigan.checks import cases
 from minigan.cli import main
-from minigan.gpu import compare, emulator, kernelcheck, kernelset, launch, nvrtc, roofline, twins
+from minigan.gpu import compare, emulator, fusion, kernelcheck, kernelset, launch, nvrtc, roofline, twins
 from minigan.gpu.emulator import COMPILER
 from minigan.gpu.kernelcheck import NO_COMPILER, NO_NVRTC
 from minigan.gpu.nvrtc import ARCHITECTURES
@@ -151,7 +151,7 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, tmp_p
     name = 'bias_tanh'
     code = twins.SOURCE.read_text()
     if part == 'specification':
-        monkeypatch.setattr(ops, name, ops.bias_tanh.__wrapped__)
+        monkeypatch.setattr(fusion, name, fusion.bias_tanh.__wrapped__)
     elif part == 'twin':
         monkeypatch.delattr(twins.Kernels, name)
     elif part == 'kernel':
@@ -166,7 +166,7 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, tmp_p
         monkeypatch.delitem(getattr(roofline, part.upper()), name)
     assert main(['kernelcheck', '--kernel', name]) == 1
     said = problems(capsys.readouterr().out)
-    wanted = {'specification': 'a function bias_tanh(...) in ops.py, with @twin',
+    wanted = {'specification': 'a function bias_tanh(...) in ops.py or fusion.py, with @twin',
               'twin': 'a method Kernels.bias_tanh(x, b) in twins.py',
               'kernel': 'extern "C" __global__ void bias_tanh(...) in kernels.cu',
               'arguments': "an entry 'bias_tanh' in compare.arguments",
@@ -314,7 +314,7 @@ def test_common_cuda_gives_on_a_cpu_what_it_should():
     y, one = np.zeros(len(COMMON), np.float32), np.zeros(1, np.float32)
     twins.launch('f', (1,), (1,), np.float32([0.25, 0.5]), y, 3)
     twins.launch('g', (1,), (1,), one)
-    assert one == 1 and list(twins.parameters) == ['f', 'g']
+    assert one == 1 and list(twins.signatures) == ['f', 'g']
     for got, (text, expected) in zip(y, COMMON):
         assert got == pytest.approx(expected, rel=1e-6), text
 
@@ -430,7 +430,7 @@ def test_a_specification_alone_lacks_the_rest_and_nothing_else_is_said(tmp_path,
     assert lines[0] == 'relu: no twin: expected a method <a subclass of Launcher>.relu(x) in mine.py'
 
 
-@pytest.mark.parametrize('name', ['tile', 'threads', 'block', 'module', 'functions', 'parameters', 'launch', 'empty',
+@pytest.mark.parametrize('name', ['tile', 'threads', 'block', 'module', 'functions', 'signatures', 'launch', 'empty',
                                   'by_element'])
 @pytest.mark.parametrize('where', ['def softsign(x', 'void softsign(', 'def softsign(self'])
 def test_a_reserved_name_is_refused_in_one_line(name, where, example, quick, capsys):

@@ -18,7 +18,7 @@ from minigan.gpu.compare import DRAWS, arguments, compare_draws, compare_twin
 from minigan.gpu.emulator import COMPILER, CompileError
 from minigan.gpu.kernelcheck import NO_COMPILER, NO_NVRTC, comparisons, compiled, emulated
 from minigan.gpu.kernelset import own
-from minigan.gpu.launch import check_size, parameters
+from minigan.gpu.launch import check_size, signatures
 from minigan.gpu.nvrtc import ARCHITECTURES
 from minigan.gpu.roofline import RESOURCES
 from minigan.gpu.twins import SOURCE, Kernels
@@ -274,7 +274,7 @@ def test_nothing_is_launched_for_an_empty_array(monkeypatch):
 @pytest.mark.parametrize('parameter', ['double rate', 'float* x /* n */', 'float* __restrict__ x', 'int n /* n */'])
 def test_a_parameter_that_cannot_be_read_is_named(parameter):
     with pytest.raises(ValueError, match=f'f: expected a parameter such as .* got "{re.escape(parameter)}"'):
-        parameters(f'extern "C" __global__ void f({parameter}, int n) {{')
+        signatures(f'extern "C" __global__ void f({parameter}, int n) {{')
 
 
 def test_only_arrays_that_a_kernel_can_take_go_to_a_kernel():
@@ -301,7 +301,7 @@ def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
 def test_nvidias_compiler_takes_every_kernel_for_every_architecture_and_spills_nothing():
     found, wrong = compiled(own())
     assert list(found) == list(ARCHITECTURES) and not wrong
-    assert all(set(one) == set(parameters(CODE)) == set(RESOURCES) for one in found.values())
+    assert all(set(one) == set(signatures(CODE)) == set(RESOURCES) for one in found.values())
     assert [name for name, stated in RESOURCES.items() if len(stated) > 2] == ['normal']
 
 

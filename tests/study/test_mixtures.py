@@ -91,7 +91,7 @@ def test_a_small_game_is_the_same_again_and_another_with_another_seed():
         game = mixtures.small_game(RING, seed, steps=5)
         for t in range(5):
             game.step(t)
-        return game.G(game.z(game.streams.at('sample', 0), N))
+        return game.G(game.draw_z(game.streams.at('sample', 0), N))
     first = samples(0)
     np.testing.assert_array_equal(first, samples(0))
     assert not np.array_equal(first, samples(1))

@@ -200,7 +200,7 @@ def test_samples_are_drawn_with_the_average_that_the_run_keeps():
     generator = minigan.load(folder)
     average = np.average(seen, axis=0, weights=range(1, len(seen) + 1))
     np.testing.assert_allclose(generator.G.theta, average, rtol=1e-4, atol=1e-6)
-    samples = generator.G(game.z(game.streams.at('sample', 1), 179))
+    samples = generator.G(game.draw_z(game.streams.at('sample', 1), 179))
     statistics = PixelStatistics(dataset.train[:179] / np.float32(127.5) - 1)
     assert log(folder)[-1]['distance'] == pytest.approx(statistics.distance(samples), rel=1e-3)
 
