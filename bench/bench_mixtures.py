@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 from bench_quality import N, cells, judge_of, runs_of
-from harness import RESULTS, Worker, keep, load, machines, markdown, publish
+from harness import RESULTS, Worker, add_results, load, machines, markdown, update_table
 
 import minigan
 from minigan.pictures import plots
@@ -115,17 +115,18 @@ def main():
     for job in options.only:
         for seed in range(JOBS.get(job, 0)):
             result = play(job, seed)
-            keep('mixtures', {f'{job} {seed}': result})
+            add_results('mixtures', {f'{job} {seed}': result})
             print(job, seed, {key: round(value, 3) for key, value in result.items() if key in {**PLANE, **IMAGES}},
                   flush=True)
     if 'perfect samples' in options.only:
         rng = mixtures.Streams(0)
-        keep('mixtures', {f'{name} perfect samples 0': mixture.measure(mixture.sample(rng.at('sample', 0), mixtures.N))
-                          for name, mixture in mixtures.MIXTURES.items()})
-        keep('mixtures', {'MNIST perfect samples 0': judge_of().real_images(N)})
+        add_results('mixtures', {
+            f'{name} perfect samples 0': mixture.measure(mixture.sample(rng.at('sample', 0), mixtures.N))
+            for name, mixture in mixtures.MIXTURES.items()})
+        add_results('mixtures', {'MNIST perfect samples 0': judge_of().real_images(N)})
     content = load('mixtures')
     print(table(content))
-    publish('bench_mixtures', table(content))
+    update_table('bench_mixtures', table(content))
     draw(content, RESULTS / 'mixtures.png')
 
 

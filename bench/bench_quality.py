@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from harness import RESULTS, Worker, keep, load, machines, markdown, publish
+from harness import RESULTS, Worker, add_results, load, machines, markdown, update_table
 from matplotlib.figure import Figure
 
 from minigan import data
@@ -200,7 +200,7 @@ def main():
     options = parser.parse_args()
 
     def keep_and_print(name, result):
-        keep('quality', {name: result})
+        add_results('quality', {name: result})
         print(name, json.dumps({key: round(value, 4) for key, value in result.items() if key in MEASURES}), flush=True)
 
     for seed in options.seeds:
@@ -215,7 +215,7 @@ def main():
     content = load('quality')
     print(table(content))
     chart(content, RESULTS / 'quality.png')
-    publish('bench_quality', table(content))
+    update_table('bench_quality', table(content))
 
 
 if __name__ == '__main__':

@@ -17,12 +17,12 @@ a large product, and minigan's launches at the time of an empty one from CuPy, a
 """
 
 import argparse
-from pathlib import Path
 
 from candidates import REFERENCES
-from gpu import measure_on_gpu, report_step
-from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, positive, publish, race, save, spread
+from harness import (RESULTS, Entrant, Worker, describe, load, machine, markdown, other_minigan, positive, race, save,
+                     spread, update_table)
 from matplotlib.figure import Figure
+from on_gpu import measure_on_gpu, report_step
 
 PARTS = {'minigan': 'step', 'minigan, D step': 'update_D', 'minigan, G step': 'update_G',
          'minigan, simultaneous': 'simultaneous'}
@@ -117,10 +117,9 @@ def main():
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
     parser.add_argument('--only', nargs='+', metavar='NAME', choices=[*REFERENCES, 'none'],
                         help=f'which references: {", ".join(map(repr, REFERENCES))}, or none')
-    parser.add_argument('--against', metavar='PATH', help='the folder of another copy of minigan, to compare with')
+    parser.add_argument('--against', metavar='PATH', type=other_minigan,
+                        help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()
-    if options.against and not (Path(options.against) / 'minigan' / '__init__.py').exists():
-        parser.error(f'--against: expected a folder with a minigan in it, got {options.against}')
     if min(options.batches) < 2:
         parser.error('--batches: expected at least 2 images, since G has a batch norm')
     if options.device == 'cuda' and (options.threads or options.against):
@@ -145,7 +144,7 @@ def main():
     if full and not (options.only or options.against):
         save('step', {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
         chart(load('step'), RESULTS / 'step.png')
-        publish('bench_step', table(load('step')))
+        update_table('bench_step', table(load('step')))
 
 
 if __name__ == '__main__':

@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 
-from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, publish, quartiles,
-                     race, save, spread)
+from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, quartiles, race, save,
+                     spread, update_table)
 
 from minigan import RECIPES, data
 from minigan.training import run
@@ -119,7 +119,7 @@ def main():
         name = f'train-{options.data}'
         save(name, content)
         names = [f'train-{data}' for data in ('digits', 'mnist') if (RESULTS / f'train-{data}.json').exists()]
-        publish('bench_train', table(*map(load, names)))
+        update_table('bench_train', table(*map(load, names)))
 
 
 if __name__ == '__main__':
