@@ -7,6 +7,7 @@ error is planted only where it makes a difference: see `real`.
 
 import warnings
 import zlib
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import MethodType
 
@@ -323,7 +324,7 @@ def real(right, wrong, x, seed=0):
 def places(right, wrong, x, seed):
     """Yields (nets of the two layers, x, theta) for each place at which `real` compares them."""
     rng = np.random.default_rng(seed)
-    nets = [Net([layer], rng=Streams(seed).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
+    nets = [Net([deepcopy(layer)], rng=Streams(seed).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
     start, noise = nets[0].theta.copy(), rng.standard_normal(nets[0].theta.shape)
     yield nets, x, start
     sizes = np.where(x == 0, abs(x).max(), abs(x))  # moves x off a kink
