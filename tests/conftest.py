@@ -12,7 +12,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 MOST_PROCESSES = 8
-LONGEST = ('test_bench.py', 'test_device.py', 'test_theory.py', 'test_resume.py', 'test_layout.py')  # they start first
+SLOWEST = 'bench', 'study', 'gpu', 'training', 'tests', 'checks'  # folders; they start first
 
 settings.register_profile('default', max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile('thorough', max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,6 +63,6 @@ def pytest_cmdline_main(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With several processes, begin with the longest files: the last ones are then short, and all end together."""
+    """With several processes, begin with the slowest folders: the last files are then short, and all end together."""
     if hasattr(config, 'workerinput'):
-        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+        items.sort(key=lambda item: (*SLOWEST, item.path.parent.name).index(item.path.parent.name))

@@ -44,6 +44,17 @@ def test_files_and_single_tests_are_not_distributed(tmp_path):
     assert conftest.processes(options(), [f'{__file__}::test'], 2) is None
 
 
+def test_the_slowest_folders_come_first_and_others_stay_in_order():
+    root = Path(__file__).parent
+    for name in conftest.SLOWEST:
+        assert name == root.name or list((root / name).glob('test_*.py'))
+    items = [SimpleNamespace(path=root / name) for name in ('core/a', 'gpu/b', 'data/c', 'gpu/d', 'bench/e', 'f')]
+    conftest.pytest_collection_modifyitems(SimpleNamespace(workerinput={}), items)
+    assert [item.path.name for item in items] == list('ebdfac')
+    conftest.pytest_collection_modifyitems(SimpleNamespace(), items[::-1])
+    assert [item.path.name for item in items] == list('ebdfac')
+
+
 @pytest.mark.parametrize('flags', [[], ['-x'], ['-s'], ['--pdb'], ['-p', 'no:xdist'], ['-n', '1']])
 def test_plain_pytest_and_its_usual_flags_work(flags, tmp_path):
     """-p no:xdist: as without the package. In a folder of its own, with this project's conftest."""
