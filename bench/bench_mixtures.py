@@ -4,9 +4,9 @@
 
 Ring of 8 and grid of 25 with PacGAN's networks and optimiser (mixtures.py) for 10 epochs of 1,000 steps (PacGAN's 400
 would take days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0 to 2. One thread each. The first row is
-without stabilisers; each of the next three has one, on the ring (seeds 0 to 2) and on MNIST. Every result is kept in
-bench/results/mixtures.json as soon as it is there; --only chooses what to run again, such as 'MNIST none'. Then the
-README's table and a picture of the samples are made from that file.
+without stabilisers; each of the next three has one, on the ring (seeds 0 to 2) and on MNIST. Each result goes into
+bench/results/mixtures.json at once; --only chooses what to run again, such as 'MNIST none'. From that file come the
+table in bench/README.md and a picture of the samples.
 """
 
 import argparse

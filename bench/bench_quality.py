@@ -2,12 +2,12 @@
 
     python bench/bench_quality.py
 
-On MNIST, one thread each, seeds 3, 4, 5 (what was chosen with which, the README says): the networks article
-and default for 25 epochs, and the dense GAN that is copied most in PyTorch (references/pytorch_gan.py) for as many
-seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are of the
-processor, of training alone. Every run's result is kept in
-bench/results/quality.json as soon as it is there; --only and --seeds choose what to run again. Then the table in the
-README and a chart of the Frechet distance and the Parzen log-likelihood against seconds are made from that file.
+On MNIST, with one thread and seeds 3, 4 and 5 (bench/README.md says which seeds the settings were chosen with): the
+networks article and default train for 25 epochs, and the most copied dense GAN in PyTorch (references/pytorch_gan.py)
+for as many seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are CPU
+seconds of training alone. Each result goes into bench/results/quality.json at once; --only and --seeds choose what to
+run again. From that file come the table in bench/README.md and a chart of the Frechet distance and the Parzen
+log-likelihood against seconds.
 """
 
 import argparse

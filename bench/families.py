@@ -2,7 +2,7 @@
 
 Every family is a function from a NumPy generator to (layer, x): random widths, minibatches, hyper-parameters and
 scales, from 1e-6 to 1e6 where the function allows. The errors in the decorator replace the layer's dx, or the methods
-that they name; planted.py adds those that any layer can have. tests/test_families.py checks every layer by
+that they name; planted.py adds those that any layer can have. tests/bench/test_families.py checks every layer by
 complex steps: each forward here takes complex numbers, and decides by their real parts.
 
 m minibatch, n width; x (m, n).
