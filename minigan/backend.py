@@ -35,8 +35,8 @@ def number(value):
 
 
 def twin(specification):
-    """Decorates an operation: its twin of the same name runs instead, where TWINS has one for the kind of arrays that
-    it is called with, and all of them are eligible."""
+    """Decorator of an operation: its twin of the same name runs instead, if TWINS has twins for the arrays that it is
+    called with and all of its arguments are eligible."""
     name = specification.__name__
 
     @wraps(specification)
@@ -51,9 +51,9 @@ def twin(specification):
 
 
 def eligible(arguments):
-    """Whether kernels can take the arguments: no array has gaps or a floating type other than float32.
+    """Whether kernels can take the arguments: every array is contiguous and, if it is floating, float32.
 
-    Tuples are looked into, types must be float32, and None and numbers go with anything.
+    A tuple is checked part by part, a type must be float32, and None and numbers always pass.
     """
     for argument in arguments:
         if isinstance(argument, tuple):
@@ -69,9 +69,9 @@ def eligible(arguments):
 
 
 def keep_freed_memory():
-    """Ask the C library to keep what is freed, up to 64 MiB, for the next step instead of handing it back.
+    """Make the C library keep up to 64 MiB of freed memory for the next step instead of returning it.
 
-    glibc returns freed blocks above 128 KiB to the kernel, and the next step pays for them in page faults. It stops
-    doing so for blocks up to the largest that was ever freed, 32 MiB at most: free one. Nothing is written to it.
+    glibc returns freed blocks above 128 KiB to the kernel, and the next step pays for them in page faults. It keeps
+    blocks no larger than the largest that was ever freed, up to 32 MiB, so one of that size is freed here.
     """
     np.empty(2**25 - 2**13, np.uint8)

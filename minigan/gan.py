@@ -24,13 +24,12 @@ class Game:
         min over G of max over D of V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]
 
     G: z (m, n_z) -> x (m, n), n pixels. D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
-    minibatch(j): the j-th minibatch of data, x (m, n). streams: the noise z and what random layers draw.
+    minibatch(j): the j-th minibatch of data, x (m, n). streams: for the noise z and for the layers.
     prior: of z, 'normal' or 'uniform', with mean 0 and variance 1 (streams.py).
     k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
     smoothing: one-sided, of the labels; see losses.L_D.
-    Raises ValueError for values outside these, for an optimiser that moves a different net, and for a D whose rows
-    depend on each other (batch norm): D reads data and samples as one minibatch, and statistics over both would tell it
-    which is which.
+    Raises ValueError for other values, for an optimiser that moves a different net, and for a D whose rows depend on
+    each other (batch norm): D reads data and samples as one minibatch, whose statistics would tell them apart.
     """
 
     G: Net
@@ -75,7 +74,7 @@ class Game:
     def alternating(self, t):
         """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step.
 
-        G's objective in Algorithm 1 is 'minimax'; 'nonsaturating' is the paper's own advice in its section 3.
+        In Algorithm 1 the objective is 'minimax'; section 3 of the paper recommends 'nonsaturating'.
         """
         for i in range(self.k):                                     # for k steps do
             z = self.noise(t, i)                                    # sample a minibatch of m noise samples
@@ -85,7 +84,7 @@ class Game:
         return real, fake, self.update_G(z, self.layer_rng(t, self.k))  # update G by descending its gradient
 
     def update_D(self, x, z, rng):
-        """Ascend V, that is, descend L_D = -V, in theta_D. Returns D's logits before the update. rng: for layers.
+        """Ascend V, that is, descend L_D = -V, in theta_D. Returns D's logits before the update. rng: layer_rng's.
 
         theta_G stays; the moving averages of G's batch norms follow what G draws here.
         """
@@ -96,7 +95,7 @@ class Game:
         return real, fake
 
     def update_G(self, z, rng):
-        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update. rng: for layers."""
+        """Descend L_G in theta_G, through a D that is fixed. Returns D's logits before the update."""
         fake = self.D.forward(self.G.forward(z, rng=rng), rng=rng)
         dsamples = self.D.backward(self.L_G_backward(fake), param_grads=False)
         self.G.backward(dsamples, input_grad=False)
@@ -137,5 +136,5 @@ class Game:
         return PRIORS[self.prior](rng, (m, self.n_z), self.G.dtype)
 
     def layer_rng(self, t, i):
-        """What the random layers (Dropout, Noise) draw from, for update i of iteration t."""
+        """What Dropout and Noise layers draw from, for update i of iteration t."""
         return self.streams.at('dropout', t, i)

@@ -18,8 +18,9 @@ class Layer:
     layers:        the layers that it is made of; Net binds their parameters too
     mixes_rows:    whether a row of the output depends on other rows of the minibatch; by default, whether one of its
                    layers does
-    takes_integers: whether x are integers, as an embedding's; then there is no dx
+    takes_integers: whether x holds integers, as for an embedding; then there is no dx
     cache:         what forward leaves for backward
+    owner:         the net that it belongs to, as a weak reference, or None
     """
 
     shapes = {}
@@ -27,46 +28,47 @@ class Layer:
     layers = ()
     takes_integers = False
     cache = None
-    _bound = frozenset()  # what Net has bound
-    owner = None          # the net that it stands in, as a weak reference
+    owner = None
+    _bound = frozenset()  # the names that Net has bound
 
     def init(self, rng):
-        """Fill the parameters and the state with their starting values; rng: Draws."""
+        """Fill the parameters and the state with their starting values, drawn from rng."""
 
     def forward(self, x, *, training, rng):
-        """y from x (m, n_in); leaves in self.cache what backward needs. rng: Draws, for layers that are random."""
+        """y from x (m, n_in); leaves in self.cache what backward needs. rng: for layers that draw random numbers."""
         raise NotImplementedError
 
     def backward(self, dy, *, param_grads, input_grad):
         """dx from dy, and the parameters' derivatives, assigned (dW[...] = ...).
 
-        Nobody reads the latter unless param_grads, nor dx unless input_grad: both may then be left out.
+        Without param_grads nobody reads the latter, and without input_grad nobody reads dx: they may be left out.
         """
         raise NotImplementedError
 
-    @cached_property  # and not a property: a class or a layer may set it
+    @cached_property  # not a property, so that a class or an instance may set it
     def mixes_rows(self):
         """Whether one of its layers mixes rows."""
         return any(layer.mixes_rows for layer in self.layers)
 
     def drop_cache(self):
-        """Forget what forward has left, here and in the layers that this one is made of."""
+        """Discard what forward has left, here and in the layers that this one is made of."""
         self.cache = None
         for layer in self.layers:
             layer.drop_cache()
 
     def bind(self, **views):
-        """Called by Net: the named attributes become views into its flat buffers, and stay so."""
+        """Make the named attributes views into a net's flat buffers; they cannot be set again. Called by Net."""
         for name, view in views.items():
             object.__setattr__(self, name, view)
         object.__setattr__(self, '_bound', self._bound | views.keys())
 
     def __setattr__(self, name, value):
-        if name in self._bound and value is not getattr(self, name):  # `W += 1` hands back the same view
+        if name not in self._bound:
+            object.__setattr__(self, name, number(value))
+        elif value is not getattr(self, name):  # `W += 1` hands back the same view
             raise AttributeError(f'{self}: {name} is a view into its net\'s flat buffer; assign with {name}[...] =')
-        object.__setattr__(self, name, number(value))
 
-    def __getstate__(self):  # what a copy gets: the views are its net's
+    def __getstate__(self):  # of a copy: the views stay with the net
         return {name: value for name, value in vars(self).items() if name not in self._bound | {'_bound'}}
 
     def check_width(self, x, n):
@@ -75,7 +77,7 @@ class Layer:
             raise ValueError(f'{self}: expected x of shape (m, {n}), got {x.shape}')
 
     def check_rng(self, rng):
-        """Raises ValueError unless there is something to draw from."""
+        """Raises ValueError without random numbers to draw from."""
         if rng is None:
             raise ValueError(f'{self}: expected rng=streams.at(...) in training, got None')
 
@@ -84,7 +86,7 @@ class Layer:
 
 
 class Sequential(Layer):
-    """Layers one after the other, as one layer: what blocks are made of."""
+    """Layers applied in sequence, as one layer: y = f_k(... f_2(f_1(x))). Blocks are made of it."""
 
     def __init__(self, *layers):
         self.layers, self.takes_integers = layers, bool(layers) and layers[0].takes_integers
@@ -106,7 +108,7 @@ class Sequential(Layer):
 class Dense(Layer):
     """y = x W + b. W is drawn from U(-a, a), where a is sqrt(6 / (n_in + n_out)) unless given; b starts at 0.
 
-    Glorot & Bengio 2010, equation 16. A bias in front of a BatchNorm is always redundant: leave it out.
+    A bias in front of a BatchNorm is redundant: leave it out. Glorot & Bengio 2010, equation 16.
     """
 
     b = db = None  # unless they are in shapes: then Net binds them
@@ -135,11 +137,15 @@ class Dense(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation; see ops.batch_norm. Evaluation uses moving averages of the training statistics:
+    """Batch normalisation; see ops.batch_norm.
+
+        y = gamma * (x - mu) / sqrt(var + eps) + beta
+
+    Training uses the minibatch's own mu and var; evaluation uses moving averages of them:
 
         moving = momentum * moving + (1 - momentum) * statistic
 
-    The moving variance averages the biased one, as Keras does. gamma starts at 1, beta at 0.
+    var is the biased variance, here too, as in Keras. gamma starts at 1, beta at 0.
     """
 
     mixes_rows = True
@@ -204,7 +210,7 @@ class LeakyReLU(Layer):
 
 
 class Maxout(Layer):
-    """y_j = the largest of the j-th group of `pieces` units; see ops.maxout. Behind a Dense: a maxout layer."""
+    """y_j = the largest of the j-th group of `pieces` units; see ops.maxout. A Dense and this are a maxout layer."""
 
     def __init__(self, pieces):
         if pieces < 1:
@@ -242,7 +248,10 @@ class Scale(Layer):
 
 
 class Dropout(Layer):
-    """In training, a random share `rate` of the units is 0 and the others are scaled up; in evaluation, y = x."""
+    """In training, a random fraction `rate` of the units is 0 and the others are scaled up; in evaluation, y = x.
+
+        y = x * mask,   mask = (0 with probability rate, 1 / (1 - rate) otherwise)
+    """
 
     def __init__(self, rate):
         if not 0 <= rate < 1:
@@ -269,7 +278,7 @@ class Dropout(Layer):
 class Noise(Layer):
     """In training, y = x + sigma(t) * eps with eps ~ N(0, 1), t the step; in evaluation, y = x.
 
-    sigma: a function of t. As D's first layer: noise on data and samples alike, so that their distributions overlap.
+    sigma: a function of t. As D's first layer it blurs data and samples alike, so that their distributions overlap.
     Sonderby et al. 2017; Arjovsky & Bottou 2017.
     """
 

@@ -14,7 +14,7 @@ def V(real, fake):
 
         V = E_x[log D(x)] + E_z[log(1 - D(G(z)))]
 
-    -log 4 = -1.386 when D says 1/2 everywhere (Theorem 1); 0 when D is always right and certain.
+    -log 4 = -1.386 when D says 1/2 everywhere (Theorem 1); 0 when D is always correct and certain.
     """
     return -cross_entropy(real, target=1) - cross_entropy(fake, target=0)
 
@@ -22,8 +22,9 @@ def V(real, fake):
 def L_D(real, fake, *, smoothing=0.0):
     """The discriminator's loss.
 
-        L_D = -V,   with one-sided label smoothing the target of D(x) is 1 - smoothing: D need not be ever more certain
+        L_D = -V
 
+    With one-sided label smoothing the target of D(x) is 1 - smoothing, so that D need not become ever more certain.
     Salimans et al. 2016, section 3.4.
     """
     return cross_entropy(real, target=1 - number(smoothing)) + cross_entropy(fake, target=0)
@@ -50,7 +51,7 @@ def L_G_minimax_backward(fake):
 
 
 def L_G_nonsaturating(fake):
-    """The generator's loss that section 3 of the paper advises: the same fixed point, a strong slope early on.
+    """The generator's loss that section 3 of the paper recommends: the same fixed point, but a strong slope early on.
 
         L_G = -E_z[log D(G(z))]
     """

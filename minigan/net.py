@@ -29,20 +29,20 @@ class Slot(NamedTuple):
 class Net:
     """Layers applied in sequence. All parameters lie in one flat array, all derivatives in another.
 
-        y = net(x)                      evaluation: moving averages, no dropout; nothing is kept
-        y = net.forward(x, rng=rng)     training: minibatch statistics, dropout; a cache is kept for the next line
-        dx = net.backward(dy)           must follow a forward; net.drop_cache() if it shall not
+        y = net(x)                      evaluation: moving averages, no dropout; keeps no cache
+        y = net.forward(x, rng=rng)     training: minibatch statistics, dropout; keeps a cache
+        dx = net.backward(dy)           uses up that cache, as does net.drop_cache(), before the next forward
 
-        theta, dtheta: (n,)             the trainable parameters and the derivative of the loss with respect to them
+        theta, dtheta: (n,)             the trainable parameters, and the derivative of the loss with respect to them
         state: (n_state,)               the moving averages
-        slots, state_slots              what lies where: lists of Slot
+        slots, state_slots              lists of Slot: what lies where
 
-    Each layer's W is a view into theta, its dW a view into dtheta. Optimisers, checkpoints and gradient checks
-    work on the flat arrays or walk the slots. Derivatives are assigned by each backward pass, never accumulated.
+    Each layer's W is a view into theta, its dW a view into dtheta. Optimisers, checkpoints and gradient checks work on
+    the flat arrays or walk the slots. Each backward pass assigns the derivatives; it never adds to them.
 
-    name: for error messages; rng: for the starting values; xp: numpy or cupy.
-    fuse: a function that makes of the layers those that training runs in their place (gpu/fusion.py), or None.
-    Raises ValueError for a layer that stands at two places, or in a different net too: it has one cache.
+    name: for error messages; rng: for the starting values; xp: numpy or cupy. fuse: a function from the layers to those
+    that training runs instead (gpu/fusion.py), or None. Raises ValueError for a layer that stands at two places or
+    belongs to a different net, since it has one cache.
     """
 
     def __init__(self, layers: Iterable[Layer], *, rng: Rng | None, name: str = 'net', dtype=np.float32, xp=np,
@@ -88,10 +88,10 @@ class Net:
 
     def __setattr__(self, name, value):
         if name in BUFFERS and value is not getattr(self, name, value):  # `theta += 1` hands back the same array
-            raise AttributeError(f'{self.name}: the layers hold views into {name}; assign with {self.name}.{name}[...] =')
+            raise AttributeError(f'{self.name}: layers hold views into {name}; assign with {self.name}.{name}[...] =')
         object.__setattr__(self, name, value)
 
-    def __setstate__(self, attributes):  # a deep copy, or one out of a pickle: its layers' views are still to be made
+    def __setstate__(self, attributes):  # of a deep copy or a pickle, whose layers have no views yet
         vars(self).update(attributes)
         self.bind()
         self._claim()
@@ -100,42 +100,43 @@ class Net:
         raise TypeError(f'{self.name}: a shallow copy would share its layers and their caches; use copy.deepcopy')
 
     def forward(self, x, *, training=True, rng: Rng | None = None, keep_cache=True):
-        """The output for the rows of x. With keep_cache, a backward pass must follow before the next such forward.
+        """The output for the rows of x. With keep_cache, a backward pass must follow before the next forward.
 
-        training: minibatch statistics and dropout, or the moving averages and none. rng: for dropout.
-        Raises ValueError for x of another dtype, RuntimeError when an earlier forward still waits for its backward.
+        training: with the minibatch's statistics and dropout, or with the moving averages and no dropout. rng: for
+        layers that draw random numbers. Raises ValueError for x of a different dtype, RuntimeError while an earlier
+        forward waits for its backward.
         """
         if x.dtype != self.dtype and not (self.takes_integers and x.dtype.kind in 'iu'):
             raise ValueError(f'{self.name}: expected x of dtype {self.dtype}, got {x.dtype}')
         if self._cached is not None:
-            raise RuntimeError(f'{self.name}: a second forward before the first one\'s backward would lose its cache; '
-                               f'call {self.name}.drop_cache(), and to try the net {self.name}(x), which keeps none')
+            raise RuntimeError(f'{self.name}: a second forward would overwrite the cache that waits for backward; call '
+                               f'{self.name}.drop_cache(). To try the net, call {self.name}(x), which keeps no cache')
         self._chain = self.layers_in_training if training else self.layers
         for layer in self._chain:
             x = layer.forward(x, training=training, rng=rng)
             if not keep_cache:
-                layer.drop_cache()  # at once: thousands of samples then need the memory of two layers, not of all
+                layer.drop_cache()  # now, so that thousands of samples need the memory of two layers, not of all
         if keep_cache:
             self._cached = self.version
         return x
 
     def __call__(self, x):
-        """The net as a function: evaluation mode, nothing kept."""
+        """The net as a function, in evaluation mode; keeps no cache."""
         return self.forward(x, training=False, keep_cache=False)
 
     def backward(self, dy, *, param_grads=True, input_grad=True, keep_cache=False):
-        """dx from dy, and dtheta unless param_grads is False. Uses the cache up unless keep_cache.
+        """dx from dy, and dtheta unless param_grads is False. Uses up the cache unless keep_cache.
 
-        Raises RuntimeError without a cache, or when theta has changed since it was made.
+        Raises RuntimeError without a cache, or when theta has changed since the forward pass.
         """
         if self._cached is None:
-            raise RuntimeError(f'{self.name}: backward needs a forward before it, and uses its cache up; '
-                               f'{self.name}(x) keeps none')
+            raise RuntimeError(f'{self.name}: backward needs a forward before it: each backward uses up the cache of '
+                               f'{self.name}.forward(x), and {self.name}(x) keeps none')
         if self._cached != self.version:
             raise RuntimeError(f'{self.name}: the parameters have changed since the forward pass; call '
                                f'{self.name}.drop_cache() and forward again')
         if not keep_cache:
-            self._cached = None  # used up even if a layer raises, so that the net stays usable
+            self._cached = None  # first of all: if a layer raises, the net stays usable
         for i, layer in reversed(list(enumerate(self._chain))):
             dy = layer.backward(dy, param_grads=param_grads, input_grad=input_grad or i > 0)
         if not keep_cache:
@@ -143,13 +144,13 @@ class Net:
         return dy
 
     def drop_cache(self):
-        """Forget the last forward."""
+        """Discard the cache of the last forward, so that the next one may come without a backward."""
         self._cached = None
         for layer in self._chain:
             layer.drop_cache()
 
     def dtheta_norm(self):
-        """The Euclidean norm of dtheta, as a scalar of the device, in float64: no synchronisation, no overflow."""
+        """The Euclidean norm of dtheta, in float64, as a scalar on the device: nobody waits for it."""
         norm, scale = ops.norm(self.dtheta)
         return norm.astype(np.float64) / scale
 
@@ -158,7 +159,7 @@ class Net:
 
 
 def parts(layers, place='', *, nested=True):
-    """(place, layer) for all layers: '1.Dense', '2.Sequential'; nested: and those inside, '2.Sequential.1.Dense'."""
+    """(place, layer) for all layers: '1.Dense', '2.Sequential'; nested: then those inside, '2.Sequential.1.Dense'."""
     for number, layer in enumerate(layers, 1):
         name = f'{place}{number}.{type(layer).__name__}'
         yield name, layer
@@ -167,7 +168,7 @@ def parts(layers, place='', *, nested=True):
 
 
 def table(named_layers, kind):
-    """The Slots of all that the layers name in `shapes` or `state_shapes`, one after the other; and their size."""
+    """The Slots of all that the layers name in `shapes` or `state_shapes`, end to end; and the size of all."""
     slots, size = [], 0
     for place, layer in named_layers.items():
         for name, shape in getattr(layer, kind).items():

@@ -13,9 +13,9 @@ def adam(net, *, learning_rate, beta1, clip_norm):
 
 
 def decaying_sgd(net, *, learning_rate, clip_norm):
-    """The 2014 paper's: a rate that is divided by 1.000004 each step, momentum that rises from 0.5 to 0.7.
+    """The optimiser of the 2014 paper: a rate that is divided by 1.000004 each step, momentum from 0.5 to 0.7.
 
-    It has risen after 125,000 steps: 250 epochs of 500 minibatches in the authors' code.
+    The momentum rises over 125,000 steps: 250 epochs of 500 minibatches in the authors' code.
     """
     return SGDMomentum(net, learning_rate=lambda t: value_at(learning_rate, t) / 1.000004**t,
                        momentum=lambda t: 0.5 + 0.2 * min(1, t / 125_000), clip_norm=clip_norm)
@@ -48,7 +48,7 @@ class Recipe:
 
     @property
     def takes_beta1(self):
-        """Whether its optimiser is Adam or like it."""
+        """Whether its optimiser has a beta1, as Adam has."""
         return self.beta1 is not None
 
     def make_optimizer(self, net, *, beta1, **settings):
@@ -57,9 +57,9 @@ class Recipe:
 
 
 def article_G(n_z, n):
-    """The article's generator, section 5.2: 562,480 parameters and 3,104 moving statistics for 100 and 784.
+    """The article's generator, section 5.2: 562,480 parameters and 3,104 moving statistics for n_z = 100 and n = 784.
 
-    Keras' defaults stand behind it: slope 0.3, momentum 0.99, eps 1e-3.
+    Slope 0.3, momentum 0.99 and eps 1e-3 are Keras' defaults.
     """
     return [Dense(n_z, 256, bias=False), BatchNorm(256), LeakyReLU(0.3),
             Dense(256, 512), BatchNorm(512), LeakyReLU(0.3),
@@ -74,7 +74,7 @@ def article_D(n):
 
 
 def default_G(n_z, n, *, widths=(256, 512)):
-    """The article's widths; nothing between the last Dense and tanh; no bias in front of a batch norm; slope 0.2."""
+    """The article's generator with slope 0.2, only tanh behind the last Dense, and no bias before a batch norm."""
     a, b = widths
     return [Dense(n_z, a, bias=False), BatchNorm(a), LeakyReLU(0.2),
             Dense(a, b, bias=False), BatchNorm(b), LeakyReLU(0.2),
@@ -92,7 +92,7 @@ def default_D(n, *, widths=(512, 256)):
 def goodfellow2014_G(n_z, n):
     """The 2014 paper's generator for MNIST, from the authors' code. Its pixels are in [0, 1]; minigan's in [-1, 1].
 
-    Its last bias starts at 0; the authors' at the logits of the training images' mean, which no layer here knows.
+    Its last bias starts at 0. The authors' starts at the logits of the mean training image, which no layer knows here.
     """
     return [Dense(n_z, 1200, a=0.05), LeakyReLU(0), Dense(1200, 1200, a=0.05), LeakyReLU(0),
             Dense(1200, n, a=0.05), Sigmoid(), Scale(2, -1)]
@@ -112,4 +112,4 @@ RECIPES = {
                       update='alternating', schedule='linear', average=1.0),
     'goodfellow2014': Recipe(goodfellow2014_G, goodfellow2014_D, batch=100, learning_rate_G=0.1, learning_rate_D=0.05,
                              update='simultaneous', optimizer=decaying_sgd, prior='uniform'),
-}  # the authors halve L_D; half its learning rate is the same
+}  # the authors halve L_D, which is the same as halving D's learning rate

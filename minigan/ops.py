@@ -3,7 +3,7 @@
 Shapes: m minibatch, n_in and n_out widths, n any width. The batch axis is first.
 The derivative of the loss with respect to q is called dq; X_backward maps dy to dx by the chain rule.
 Functions that end in _ write into their arguments; all others leave them alone.
-A function with a @twin has a CUDA kernel, which float32 arrays on a GPU take instead.
+A function with @twin has a CUDA kernel, which runs instead for float32 arrays on a GPU.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def dense_backward_input(dy, W):
 
     dy: (m, n_out), W: (n_in, n_out). Returns dx (m, n_in).
     """
-    if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS is faster for few rows if W stays as it is
+    if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS is faster so for few rows
         return np.ascontiguousarray((W @ dy.T).T)
     return dy @ W.T
 
@@ -161,14 +161,14 @@ def scale_backward(dy, *, a):
 
 
 def dropout(x, bits, *, rate):
-    """Inverted dropout: switch off a share `rate` of the units, scale up the others, keep the mean.
+    """Inverted dropout: switch off a fraction `rate` of the units, scale up the others, keep the mean.
 
         y = x * mask,   mask = (0 with probability rate, 1 / (1 - rate) otherwise)
 
-    x: any shape; bits: random integers in [0, 2**16) of that shape, for a rate in [0, 1) in steps of 2**-16.
+    x: any shape; bits: random integers in [0, 2**16) of that shape. rate: in [0, 1), rounded down to k / 2**16.
     Returns y and the mask. Srivastava et al. 2014, section 10.
     """
-    dropped = int(rate * 2**16)  # so many of the 2**16 values
+    dropped = int(rate * 2**16)  # of the 2**16 values
     mask = (bits >= dropped).astype(x.dtype)
     mask *= 2**16 / (2**16 - dropped)
     return x * mask, mask
@@ -216,7 +216,7 @@ def softplus(x):
 
 
 def softplus_backward(dy, x):
-    """Derivative of softplus.   dx = dy * sigmoid(x)"""
+    """Derivative of softplus, as in cross_entropy_backward.   dx = dy * sigmoid(x)"""
     return dy * sigmoid(x)
 
 
@@ -244,7 +244,7 @@ def softmax(logits):
 
 
 def softmax_cross_entropy(logits, labels):
-    """Mean cross-entropy of p = softmax(logits) with the right classes.
+    """Mean cross-entropy of p = softmax(logits) with the correct classes.
 
         -mean log p_label = mean (log(sum over j of exp(logit_j)) - logit_label)
 
@@ -300,9 +300,9 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
         v = beta2 v + dtheta^2,     vhat = v / n2,   n2 = 1 + beta2 + ... + beta2^(t-1) = (1 - beta2^t) / (1 - beta2)
         theta = theta - learning_rate * mhat / (sqrt(vhat) + eps)
 
-    theta, dtheta, scratch, and here m and v: (n,). mhat and vhat are the paper's, the weighted means of all gradients
-    so far; its m and v are (1 - beta1) and (1 - beta2) times these, which would take two passes more.
-    Kingma & Ba 2015, Algorithm 1.
+    theta, dtheta, m, v, scratch: (n,). mhat and vhat are those of the paper: weighted means of all gradients so far and
+    of their squares. The paper's m and v are 1 - beta1 and 1 - beta2 times these m and v, which would take two more
+    passes over theta. Kingma & Ba 2015, Algorithm 1.
     """
     xp = array_module(theta)
     n1, n2 = (1 - beta1**t) / (1 - beta1), (1 - beta2**t) / (1 - beta2)
@@ -318,12 +318,12 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
 
 
 def norm(x):
-    """The Euclidean norm, as two numbers whose quotient it is: float32 may be too small for the norm itself.
+    """The Euclidean norm, as two numbers whose quotient it is: the norm itself may be too large for float32.
 
-        |x| = |s x| / s,   |x| = sqrt(sum x_i^2),   s = 2^-(2 e / 3) for the largest x_i ~ 2^e
+        |x| = sqrt(sum x_i^2) = |s x| / s,   s = 2^-(2 e / 3),   where the largest |x_i| is about 2^e
 
-    Multiplying by a power of two is exact, and with this one neither s nor the square of s x_i leaves float32's range.
-    x: (n,) finite. Returns |s x| and s.
+    A power of two scales without rounding. With this one, s, 1 / s and the squares stay within the range of x's dtype.
+    x: (n,), finite. Returns |s x| and s.
     """
     xp = array_module(x)
     largest = xp.maximum(x.max(), -x.min()) if x.size else xp.zeros((), x.dtype)
@@ -333,14 +333,15 @@ def norm(x):
 
 
 def clip_norm_(dtheta, *, limit):
-    """Make a gradient that is longer than limit as long as limit, in place: clipping by the global norm.
+    """Clip a gradient by its norm, in place: one that is longer than limit becomes as long as limit.
 
         dtheta = dtheta * min(1, limit / |dtheta|)
 
     dtheta: (n,), of all parameters of a net. Pascanu et al. 2013, Algorithm 1.
     """
     length, s = norm(dtheta)
-    dtheta *= s * array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))
+    dtheta *= s
+    dtheta *= array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))  # in all, min(1, limit s / length)
 
 
 def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):

@@ -11,26 +11,28 @@ from minigan import ops
 from minigan.backend import array_module, number
 from minigan.net import Net
 
-CHUNK = 2**16  # parameters at a time on a CPU: from one pass to the next, what a step touches stays in a core's cache
+CHUNK = 2**16  # parameters at a time on a CPU, so that all passes of a step find them in a core's cache
 Schedule = float | Callable[[int], float]
 
 
 class Optimizer:
     """What optimisers share: net.theta is moved against net.dtheta, in place.
 
-    clip_norm: a longer gradient is cut to this norm first; None: none is. t: the number of steps taken.
+    clip_norm: a gradient with a larger norm is scaled down to it first; None: it is not. t: the number of steps taken.
     Raises ValueError for settings out of range (for a schedule, at t = 0).
     """
 
     buffers = ()  # names of arrays (n,), all 0 at first: what a checkpoint keeps besides t
 
     def __init__(self, net: Net, clip_norm: float | None, **hyper: Schedule):
+        learning_rate = value_at(hyper['learning_rate'], 0)
+        _check(learning_rate > 0, 'learning_rate', '> 0', learning_rate)
         _check(clip_norm is None or clip_norm > 0, 'clip_norm', '> 0', clip_norm)
         self.net, self.clip_norm, self.hyper, self.t = net, number(clip_norm), hyper, 0
         xp, size = array_module(net.theta), net.theta.size
         for name in self.buffers:
             setattr(self, name, xp.zeros(size, net.dtype))
-        self._scratch = xp.empty(min(CHUNK, size) if xp is np else size, net.dtype)  # a GPU pays for each launch
+        self._scratch = xp.empty(min(CHUNK, size) if xp is np else size, net.dtype)  # a GPU: one launch, one chunk
 
     def step(self):
         """Move theta against dtheta."""
@@ -46,7 +48,7 @@ class Optimizer:
         self.net.version += 1
 
     def settings(self):
-        """The hyper-parameters as numbers: a schedule's is the one for the next step."""
+        """The hyper-parameters as numbers; those of schedules are for the next step."""
         return {name: value_at(value, self.t) for name, value in self.hyper.items()}
 
     def __repr__(self):
@@ -66,14 +68,13 @@ class Adam(Optimizer):
 
     def __init__(self, net: Net, *, learning_rate: Schedule, beta1: float = 0.9, beta2: float = 0.999,
                  eps: float = 1e-8, clip_norm: float | None = None):
-        _check(value_at(learning_rate, 0) > 0, 'learning_rate', '> 0', value_at(learning_rate, 0))
         _check(0 <= beta1 < 1, 'beta1', 'in [0, 1)', beta1)
         _check(0 <= beta2 < 1, 'beta2', 'in [0, 1)', beta2)
         _check(eps > 0, 'eps', '> 0', eps)
         super().__init__(net, clip_norm, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
 
     def update_(self, *arrays, **hyper):
-        """One step of a piece of theta; the paper counts its steps from 1."""
+        """One step for a piece of theta; the paper counts steps from 1."""
         ops.adam_(*arrays, t=self.t, **hyper)
 
 
@@ -88,24 +89,23 @@ class SGDMomentum(Optimizer):
     buffers = ('velocity',)
 
     def __init__(self, net: Net, *, learning_rate: Schedule, momentum: Schedule = 0.0, clip_norm: float | None = None):
-        _check(value_at(learning_rate, 0) > 0, 'learning_rate', '> 0', value_at(learning_rate, 0))
         _check(0 <= value_at(momentum, 0) < 1, 'momentum', 'in [0, 1)', value_at(momentum, 0))
         super().__init__(net, clip_norm, learning_rate=learning_rate, momentum=momentum)
 
     def update_(self, *arrays, **hyper):
-        """One step of a piece of theta."""
+        """One step for a piece of theta."""
         ops.sgd_momentum_(*arrays, **hyper)
 
 
 class Average:
     """A moving average of a net's parameters and state, in a second net of the same layers, which draws the samples.
 
-        theta_bar_n = (1 - w) theta_bar_(n-1) + w theta,   w = (eta + 1) / (n + eta),   theta_bar_0: where theta starts
+        theta_bar_n = (1 - w) theta_bar_(n-1) + w theta,   w = (eta + 1) / (n + eta),   n = 1, 2, ...
 
-    for n = 1, 2, ..., one in EVERY steps; before the first, the second net follows the first. eta 0 weighs all n alike;
-    a larger eta weighs the late ones more: those of about the last 1 / (eta + 1) of the run, however long that is. The
-    average leaves out the back-and-forth of single minibatches. Make it before the first step, or before a checkpoint
-    is restored. Shamir & Zhang 2013, section 4; for GANs Yazici et al. 2019.
+    n grows by 1 every EVERY steps; until then, theta_bar is theta itself. With eta = 0 all n weigh alike; with a larger
+    eta, mostly the last 1 / (eta + 1) of the run so far counts, however long it is. The average smooths out the
+    back-and-forth of single minibatches. Make it before the first step, or before a checkpoint is restored.
+    Shamir & Zhang 2013, section 4; for GANs Yazici et al. 2019.
     """
 
     EVERY = 8
@@ -123,7 +123,7 @@ class Average:
             self._assign((self.net.theta, self.net.state))
         elif rest == 0:
             if n == 1:
-                self._assign(self._start)  # its weight is 0, but for rounding
+                self._assign(self._start)  # it decides the last bit of theta_bar_1, though its weight is 0
             momentum = 1 - (self.eta + 1) / (n + self.eta)
             ops.moving_average_(self.averaged.theta, self.net.theta, momentum=momentum)
             ops.moving_average_(self.averaged.state, self.net.state, momentum=momentum)
@@ -143,8 +143,8 @@ def value_at(value, t):
 def linear_decay(value, steps, *, warmup=0.0):
     """The schedule that falls from value to 0 in a straight line, over `steps` steps.
 
-    warmup: the fraction of the steps in which it first rises from 0 to that line, nearly linearly: in Adam's first step
-    every parameter moves by the whole rate, however small its gradient. Goyal et al. 2017, section 2.2.
+    warmup: the fraction of the steps in which it first rises from 0 to that line, nearly linearly. Without it, Adam's
+    first step moves every parameter by the whole rate, however small its gradient. Goyal et al. 2017, section 2.2.
     """
     return lambda t: value * max(0, 1 - t / max(1, steps)) * min(1, (t + 1) / max(1, warmup * steps))
 

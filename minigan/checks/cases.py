@@ -48,7 +48,7 @@ class Embedding(Layer):
 
     def backward(self, dy, *, param_grads, input_grad):
         self.dE[...] = 0
-        np.add.at(self.dE, self.cache, dy)  # a class may come more than once
+        np.add.at(self.dE, self.cache, dy)  # a class may occur more than once
 
 
 def cases():
@@ -59,8 +59,8 @@ def cases():
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
     yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)
-    for smoothing in (0, 0.1):
-        yield f'L_D{f", smoothing {smoothing}" * bool(smoothing)}', partial(discriminator_loss_case, smoothing)
+    yield 'L_D', partial(discriminator_loss_case, 0)
+    yield 'L_D, smoothing 0.1', partial(discriminator_loss_case, 0.1)
     for objective in losses.OBJECTIVES:
         yield f'L_G {objective}', partial(generator_loss_case, objective)
     yield 'softmax_cross_entropy', classifier_loss_case
@@ -82,7 +82,7 @@ def mode(training):
 
 
 def layer_case(layer, width, training, seed):
-    """A layer alone."""
+    """gradcheck of a layer, or of a Net."""
     return gradcheck(layer, np.random.default_rng(seed).standard_normal((ROWS, width)), training=training, seed=seed)
 
 
@@ -101,16 +101,19 @@ def build(recipe, player, seed, *, fuse=None):
 
 
 def discriminator_loss_case(smoothing, seed):
-    """L_D with respect to both of D's answers."""
+    """L_D with respect to D's logits for data and for samples."""
     real, fake = np.random.default_rng(seed).standard_normal((2, ROWS, 1))
-    return check(lambda: np.array([losses.L_D(real, fake, smoothing=smoothing)]),
-                 lambda u: dict(zip(('real', 'fake'),
-                                    (u * d for d in losses.L_D_backward(real, fake, smoothing=smoothing)))),
+
+    def backward(u):
+        dreal, dfake = losses.L_D_backward(real, fake, smoothing=smoothing)
+        return {'real': u * dreal, 'fake': u * dfake}
+
+    return check(lambda: np.array([losses.L_D(real, fake, smoothing=smoothing)]), backward,
                  {'real': real, 'fake': fake}, seed=seed)
 
 
 def generator_loss_case(objective, seed):
-    """L_G with respect to D's answer."""
+    """L_G with respect to D's logits for samples."""
     fake, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((ROWS, 1)), losses.OBJECTIVES[objective]
     return check(lambda: np.array([loss(fake)]), lambda u: {'fake': u * loss_backward(fake)}, {'fake': fake}, seed=seed)
 
@@ -125,7 +128,7 @@ def classifier_loss_case(seed):
 
 
 def composite_case(recipe, objective, seed):
-    """L_G through a recipe's D."""
+    """L_G with respect to theta_G, for the networks of a recipe."""
     return through_D(build(recipe, 'G', seed), build(recipe, 'D', seed), objective, ROWS, recipe.n_z, seed)
 
 
@@ -145,7 +148,7 @@ def through_D(G, D, objective, m, n_z, seed):
 
 
 def optimizer_case(optimizer, plain, settings, seed):
-    """An optimiser has no derivative: five of its in-place steps against its paper's equations as they stand."""
+    """An optimiser has no derivative: five of its in-place steps against the equations of its paper."""
     rng = np.random.default_rng(seed)
     net = Net([Dense(5, 4)], rng=Streams(seed).at('init', 0), dtype=np.float64)
     start, gradients = net.theta.copy(), rng.standard_normal((5, net.theta.size))
@@ -160,7 +163,7 @@ def optimizer_case(optimizer, plain, settings, seed):
 
 
 def plain_adam(gradients, learning_rate, beta1, beta2, eps):
-    """How far Adam moves theta in all: Kingma & Ba 2015, Algorithm 1, with both corrected moments written out."""
+    """The sum of Adam's steps: Kingma & Ba 2015, Algorithm 1, with both corrected moments written out."""
     m = v = moved = 0
     for t, g in enumerate(gradients, 1):
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
@@ -169,7 +172,7 @@ def plain_adam(gradients, learning_rate, beta1, beta2, eps):
 
 
 def plain_sgd(gradients, learning_rate, momentum):
-    """How far gradient descent with momentum moves theta in all."""
+    """The sum of the steps of gradient descent with momentum."""
     velocity = moved = 0
     for g in gradients:
         velocity = momentum * velocity - learning_rate * g

@@ -1,7 +1,7 @@
-"""What a layer must keep to besides its derivative. gradcheck reports each rule that is broken, and how.
+"""The rules that a layer must follow, apart from its derivative. gradcheck reports each broken rule, and how.
 
-Two rules are not here, since gradcheck refuses what breaks them: nothing is changed in place, and y is the same at
-every call.
+gradcheck raises ValueError if a layer breaks one of three more rules: nothing is changed in place, y is the same at
+every call, and nothing is drawn in evaluation.
 """
 
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import numpy as np
 from minigan.net import Net, parts, views
 from minigan.streams import Streams
 
-SAME = {'rtol': 1e-9, 'atol': 1e-300}  # two ways to the same numbers: they may differ by rounding
+SAME = {'rtol': 1e-9, 'atol': 1e-300}  # of numbers computed in two ways, which may differ by rounding
 
 
 class Trial:
@@ -31,7 +31,7 @@ class Trial:
                                          keep_cache=keep_cache))
 
     def backward(self, *, forward=True, **which):
-        """Copies of dx, or None, and dtheta, after a forward unless told not to."""
+        """Copies of dx (or None) and dtheta, after a forward unless told not to."""
         if forward:
             self.forward(keep_cache=True)
         self.net.dtheta[...] = np.nan
@@ -40,7 +40,7 @@ class Trial:
 
     @property
     def layers(self):
-        """place -> every layer, those that others are made of too."""
+        """place -> layer, for every layer, including those that others are made of."""
         return dict(parts(self.chain))
 
 
@@ -50,10 +50,20 @@ def broken_rules(net, x, training, rng):
     for name, rule in RULES.items():
         try:
             why = rule(trial)
-        except Exception as error:  # of the layer's own: what it raises is what there is to say
+        except Exception as error:  # whatever the layer raises is what there is to say
             why = f'raises {type(error).__name__}: {error}'
         if why:
             yield name, why
+
+
+def check_that_nothing_is_drawn(net, x, streams):
+    """Raises ValueError for a net that draws in evaluation, where rng is None."""
+    try:
+        net.forward(x, training=False, keep_cache=False)
+    except AttributeError as error:
+        net.forward(x, training=False, rng=streams.at('dropout', 0), keep_cache=False)
+        raise ValueError(f'{net.layers[0]}: expected no random numbers in evaluation, where rng is None, got: '
+                         f'{error}') from error
 
 
 def evaluation_changes_no_state(trial):
@@ -77,7 +87,7 @@ def rows_are_independent(trial):
 
 
 def _others(trial, i):
-    """y when row i of x becomes the next row, so that x stays in forward's domain; but row i of y as it was."""
+    """y after row i of x has become the next row, which lies in forward's domain; row i of y is put back."""
     x = trial.x.copy()
     x[i] = x[(i + 1) % len(x)]
     y = trial.forward(x)
@@ -85,20 +95,20 @@ def _others(trial, i):
     return y
 
 
-def dx_is_the_same_alone(trial):
-    """A G step reads dx through D, and no derivative of D's parameters."""
+def dx_is_the_same_without_param_grads(trial):
+    """A step of G reads dx of D, and no derivative of D's parameters."""
     if not trial.net.takes_integers:
         return difference(trial.backward(param_grads=False)[0], trial.dx, 'unlike in a full backward, dx')
 
 
-def dtheta_is_the_same_alone(trial):
-    """A D step reads no dx."""
+def dtheta_is_the_same_without_input_grad(trial):
+    """A step of D reads no dx."""
     return slot_difference(trial.backward(input_grad=False)[1], trial.dtheta, trial.net.slots,
                            'unlike in a full backward, the derivative of ')
 
 
 def cache_holds_all_that_backward_needs(trial):
-    """Net keeps and drops self.cache, and nothing else; one forward may serve two backward passes."""
+    """Net keeps and drops self.cache and nothing else; two backward passes may use one forward."""
     trial.forward(keep_cache=True)
     first, second = trial.backward(forward=False, keep_cache=True), trial.backward(forward=False)
     why = _differ(second, first, trial, 'backward changes the cache, so a second one differs: ')
@@ -126,7 +136,7 @@ def y_and_dx_keep_the_dtype(trial):
 
 @contextmanager
 def lent(layers):
-    """The layers as if they stood in no net, for a temporary one. Afterwards they are as they were, caches included."""
+    """The layers as if they belonged to no net, for a temporary one. Afterwards they are as before, caches included."""
     kept = [(layer, dict(vars(layer))) for _, layer in parts(layers)]
     try:
         for layer, _ in kept:
@@ -171,5 +181,6 @@ def difference(got, expected, what):
 
 
 RULES = {'state': evaluation_changes_no_state, 'mixes_rows': rows_are_independent,
-         'param_grads=False': dx_is_the_same_alone, 'input_grad=False': dtheta_is_the_same_alone,
+         'param_grads=False': dx_is_the_same_without_param_grads,
+         'input_grad=False': dtheta_is_the_same_without_input_grad,
          'cache': cache_holds_all_that_backward_needs, 'dtype': y_and_dx_keep_the_dtype}

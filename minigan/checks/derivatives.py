@@ -1,15 +1,18 @@
-"""Is a hand-written derivative right? The check itself, for any function of arrays.
+"""Is a hand-written derivative correct? The check, for any function of arrays.
 
 For y = f(a) with Jacobian J, random tangents v and random cotangents u, all float64:
 
     <u, J v>  by central differences (differences.py), printed as `expected`
     <J^T u, v>  by the derivative under test, printed as `got`
 
-are the same number. A cotangent of ones would not do: batch norm's dx is then 0 whatever the code computes. Nor would
-u = v: no check can then tell J from its transpose. So both come from a stream that nobody else draws from.
+must be the same number. A cotangent of ones would not do: batch norm's dx is then 0, whatever the code computes. With
+u = v, no check could tell J from its transpose. So both come from a stream that nothing else draws from.
 """
 
 import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
 
 import numpy as np
 
@@ -20,22 +23,22 @@ TOLERANCE = {     # relative. float64: a derivative against differences; float32
     'float64': {'any': 1e-7},
     'float32': {'any': 1e-6, 'Dense': 1e-5, 'BatchNorm': 1e-5},
 }
-DIRECTIONS = 4    # as many as there are kinds
-NUDGES = 5        # how often to move off a kink before giving up
+DIRECTIONS = 4    # one of each kind; see check
+NUDGES = 5        # points to try when there is a kink
 LARGEST = 10_000  # entries of a full Jacobian
 TANGENTS, COTANGENTS, ASIDE, WORST, PARAMETERS, STATE, DIRECTION = range(7)  # what is drawn from the stream 'check'
 
 
 class Report(list):
-    """The rows of a check. In a test, report.assert_ok() shows them all."""
+    """The Findings of a check, one for each array. In a test, report.assert_ok() shows them all."""
 
     @property
     def ok(self):
-        """Whether every derivative is right, and no rule is broken."""
+        """Whether every derivative is correct and no rule is broken."""
         return all(row.verdict == 'ok' for row in self)
 
     def assert_ok(self):
-        """Raises AssertionError with the whole table unless all is right."""
+        """Raises AssertionError with the whole table unless ok."""
         if not self.ok:
             raise AssertionError(f'\n{self}')
 
@@ -44,15 +47,28 @@ class Report(list):
         head = f'{"":{width}} {"expected":>15} {"got":>15} {"error":>9}'
         return '\n'.join([head, *(row.line(width) for row in self)])
 
+    __repr__ = __str__
 
-def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance=TOLERANCE['float64']['any'], step=None,
-          full=False):
-    """The check itself, for any function of float64 arrays that can be changed in place.
+    def _repr_html_(self):  # what a notebook shows
+        table = [('', 'expected', 'got', 'error', 'verdict', '')]
+        for row in self:
+            verdict = row.verdict if row.verdict == 'ok' else row.verdict.upper()
+            table.append((row.name, f'{row.expected:.8g}', f'{row.got:.8g}', f'{row.error:.1e}', verdict, row.why))
+        lines = ('<td>' + '</td><td>'.join(map(escape, cells)) + '</td>' for cells in table)
+        return '<table><tr>' + '</tr><tr>'.join(lines) + '</tr></table>'
+
+
+def check(forward: Callable, backward: Callable, inputs: dict[str, np.ndarray], *, seed: int = 0,
+          directions: int = DIRECTIONS, tolerance: float = TOLERANCE['float64']['any'], step: float | None = None,
+          full: bool = False) -> Report:
+    """Check the derivative of any function of float64 arrays that can be changed in place.
+
+        <u, (y(a + t v) - y(a - t v)) / 2t> = <backward(u), v>   for random u and v, and small t
 
     inputs: name -> array. forward() -> y from the arrays' present values. backward(u) -> {name: derivative of <u, y>}.
-    directions: how many random pairs (u, v). They take turns: v moves each entry by its own size or by the spread of
-    its column, and u weighs all outputs alike or lifts the small ones. full: every entry of the Jacobian instead, for
-    small arrays. tolerance: relative. step: the length of the difference in units of v; None: found for each.
+    directions: the number of random pairs (u, v). There are four kinds, in turn: v moves each entry by its own size or
+    by the spread of its column, and u weighs all outputs alike or gives small ones more weight. full: check every entry
+    of the Jacobian instead, for small arrays. tolerance: relative. step: t; None: the best of several.
     Each array is restored to the last bit, unless the check had to move off a kink. Returns a Report.
     Raises ValueError when y is not float64 or changes from call to call, when an argument is changed in place, or when
     forward, backward or inputs are not as above.
@@ -73,7 +89,7 @@ def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance
         report = _check_here(trials, backward, inputs, tolerance, steps)
         if all(row.verdict != 'kink' for row in report):
             reports.append(report)
-            if attempt == 0 or len(reports) == 2:  # beside a kink, one point shows one side of it
+            if attempt == 0 or len(reports) == 2:  # next to a kink, one point shows only one side of it
                 break
         _step_aside(forward, inputs, start, aside)
     rows = zip(*(reports or [report]))
@@ -81,7 +97,7 @@ def check(forward, backward, inputs, *, seed=0, directions=DIRECTIONS, tolerance
 
 
 def _check_here(trials, backward, inputs, tolerance, steps):
-    """The Report for the present point."""
+    """The Report at the point where the arrays are now."""
     outcomes = {name: [] for name in inputs}
     for u, lines in trials:
         for name, outcome in _outcomes(u, lines, backward, inputs, tolerance, steps):
@@ -109,7 +125,7 @@ def _check_arguments(forward, backward, inputs, directions, tolerance, step):
 
 
 def _step_aside(forward, inputs, start, draws):
-    """Move each entry from its start by about a thousandth of its size, or less where that leaves forward's domain."""
+    """Move each entry from its start by about a thousandth of its size, or by less if that leaves forward's domain."""
     moves = {name: normal(draws, a.shape) * sizes(a) for name, a in start.items()}
     for size in (1e-3, 1e-5, 1e-7, 0):
         for name, a in inputs.items():
@@ -182,9 +198,9 @@ def spread(a):
 
 
 def _outcomes(u, lines, backward, inputs, tolerance, steps):
-    """(name, (row, u, derivative, line)) for each line. Outputs with a kink here are left out, if most have none.
+    """(name, (row, u, derivative, line)) for each line. Outputs with a kink here are left out, unless most have one.
 
-    Where others then seem wrong, a kink that bends nothing may be the cause, as of the median of three equal numbers.
+    If others then seem wrong, the cause may be a kink that bends no line, as in the median of three equal numbers.
     """
     for masked in (False, True):
         derivatives, rows, kinked = _derivatives(backward, u, inputs), [], np.zeros(u.shape, bool)
@@ -194,7 +210,7 @@ def _outcomes(u, lines, backward, inputs, tolerance, steps):
             for line in lines[name]:
                 row = broken(name, wrong) if wrong else compare(name, line, u, da, tolerance=tolerance, steps=steps)
                 if masked and row.verdict == 'wrong':
-                    row.verdict, row.why = 'kink', NO_DERIVATIVE
+                    row = replace(row, verdict='kink', why=NO_DERIVATIVE)
                 rows.append((name, (row, u, da, line)))
                 if row.verdict == 'kink':
                     kinked |= line.kinked()
@@ -216,7 +232,7 @@ def _derivatives(backward, u, inputs):
 
 
 def _unusable(name, a, da):
-    """What is wrong with a derivative before its numbers are looked at, or ''."""
+    """What is wrong with a derivative, apart from its numbers, or ''."""
     if da is None or da.shape != a.shape:
         return f'expected a derivative of shape {a.shape}, got {None if da is None else da.shape}'
     if da.dtype != np.float64:
@@ -240,8 +256,7 @@ def _summary(name, outcomes):
     wrong = [outcome for outcome in outcomes if outcome[0].verdict == 'wrong']
     if wrong:
         row, u, da, line = max(wrong, key=lambda outcome: outcome[0].error)
-        row.why = row.why or factor(rows) + worst(line, da, u, row.step)
-        return row
+        return replace(row, why=row.why or factor(rows) + worst(line, da, u, row.step))
     for verdict, whys in (('kink', (NO_DERIVATIVE,)), ('ok', ('',)), ('ok', None), ('kink', None)):
         found = [row for row in rows if row.verdict == verdict and (row.why in whys if whys else row.why != ZERO)]
         if found:
@@ -250,7 +265,7 @@ def _summary(name, outcomes):
 
 
 def factor(rows):
-    """That the two numbers have the same ratio in every direction, or ''."""
+    """A note that the two numbers have the same ratio in every direction, or ''."""
     if not any(row.expected for row in rows):
         return 'forward does not change with it: does it read this very array? '
     ratios = [row.got / row.expected for row in rows if row.expected and row.why != ZERO]
@@ -260,7 +275,7 @@ def factor(rows):
 
 
 def worst(line, da, u, step):
-    """The entry whose derivative is furthest off, in the part of the array that is: halve it until 32 are left."""
+    """The entry whose derivative is furthest off: keep the half that is further off until 32 entries are left."""
     a, size = line.a, sizes(line.a).ravel()
     weights = size * normal(Streams(0).at('check', WORST), a.size)
 

@@ -1,8 +1,8 @@
 """Is <u, J v> what a hand-written derivative says? Central differences along a line, and how far they can be trusted.
 
 A difference over a step t is off by about t^2 f''' / 6, and its rounding by 1e-16 f / t. No step suits every function,
-so several are tried: a derivative is right as soon as one of them agrees with it, and wrong only if it lies farther
-off than the differences lie from one another.
+so several are tried. A derivative is correct as soon as one of them agrees with it. It is wrong only if it is farther
+from the differences than they are from each other.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ FINE = 1e-9        # shorter steps meet so few roundings that two wrong numbers 
 ROUNDING = 4 * np.finfo(np.float64).eps
 UNDERFLOW = 1e-290  # below which numbers lose digits
 NEGLIGIBLE = 1e-9  # a fraction of f
-NOISE = 1e-6       # more than this fraction of f is no rounding
-ROUGH = 0.1        # differences that settle no better than this say nothing
+NOISE = 1e-6       # a change by more than this fraction of f is not rounding
+ROUGH = 0.1        # if differences agree no better than this, they say nothing
 ZERO = '0 within rounding'
 NO_DERIVATIVE = 'no derivative here or nearby'
 UNSETTLED = 'differences do not settle as the steps shrink, or are not finite'
 
 
-@dataclass
+@dataclass(frozen=True)
 class Finding:
     """The outcome for one array, or for one rule.
 
     verdict: 'ok'; 'wrong', and why then says where; 'kink' when f has no derivative at this point or near it.
-    why: of an 'ok' row, that both numbers are 0, so nothing was checked, or how far the differences can be trusted.
-    expected and got are NaN where there are no numbers to compare. step: of the difference that is shown.
+    why, for 'ok': that both numbers are 0, so that nothing was checked, or how far the differences can be trusted.
+    expected and got are NaN if there are no numbers to compare. step: that of the difference shown.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Finding:
 
 
 def broken(name, why):
-    """The Finding of what is wrong without two numbers to show."""
+    """The Finding for a fault that has no two numbers to show."""
     return Finding(name, np.nan, np.nan, np.inf, 'wrong', why)
 
 
@@ -70,7 +70,7 @@ class Line:
         return self.values[t]
 
     def numbers(self, u, da, t):
-        """<u, J v> by a central difference, and <da, v>, both for what rounding leaves of the step."""
+        """<u, J v> by a central difference, and <da, v>, both along the step as rounding leaves it."""
         moved = (self.a + t * self.v) - (self.a - t * self.v)
         change = np.sum(u * (self.at(t) - self.at(-t)), where=u != 0)
         return change / (2 * t), np.sum(da * moved) / (2 * t)
@@ -80,7 +80,7 @@ class Line:
         return sorted(t for t in self.values if t > 0)
 
     def moves(self, t):
-        """How many outputs change over a step: few, where it is shorter than what forward resolves."""
+        """How many outputs change over a step: few, if it is too short for forward to resolve."""
         return np.count_nonzero(self.at(t) != self.at(-t))
 
     def moved(self):
@@ -92,7 +92,7 @@ class Line:
         return abs(self.at(t) - 2 * self.at(0) + self.at(-t)) / (2 * t)
 
     def kinked(self):
-        """Which outputs have a kink at a, or so near that the shortest steps still meet it."""
+        """Which outputs have a kink at a, or so near that even the shortest steps meet it."""
         found = np.ones(self.at(0).shape, bool)
         for t in [t for t in self.steps() if t >= FINE][:4]:
             slope, rounding = abs(self.at(t) - self.at(-t)) / (2 * t), ROUNDING * abs(self.at(0)) / t
@@ -121,13 +121,12 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
         expected, got = trusted[t]
         if any(abs(expected) * still > rounding / 10 for still in numbers.keys() - trusted.keys()):
             doubt = np.inf  # forward has steps of its own, larger than rounding
-    row = Finding(name, expected, got, relative(expected, got), 'wrong', step=t)
-    row.verdict, row.why = judge(line, u, row, doubt, moving, curved(numbers), tolerance)
-    return row
+    verdict, why = judge(line, u, (expected, got), doubt, moving, curved(numbers), tolerance)
+    return Finding(name, expected, got, relative(expected, got), verdict, why, t)
 
 
 def curved(numbers):
-    """Whether the longest steps show a smooth curve: not where digits have cancelled, and only jumps are left.
+    """Whether the longest steps show a smooth curve. They show jumps where most digits have cancelled.
 
     numbers: step -> (expected, got).
     """
@@ -135,11 +134,14 @@ def curved(numbers):
     return NOISE * abs(fine) < abs(coarse - middle) < abs(fine) / 2 and abs(middle - fine) < abs(coarse - middle) / 10
 
 
-def judge(line, u, row, doubt, moving, smooth, tolerance):
-    """(verdict, why) for two numbers that differ. doubt: how far the expected one may be off; moving: the size of the
-    outputs that move; smooth: whether they move along a curve."""
-    expected, got, y = abs(row.expected), abs(row.got), np.linalg.norm(u * line.at(0))
-    gap, size, floor = abs(row.expected - row.got), max(expected, got), 256 * ROUNDING * y + UNDERFLOW
+def judge(line, u, pair, doubt, moving, smooth, tolerance):
+    """(verdict, why) for two numbers that differ: pair, the expected one and the one got.
+
+    doubt: how far the expected one may be off; moving: the size of the outputs that move; smooth: whether they move
+    along a curve.
+    """
+    (expected, got), y, gap = np.abs(pair), np.linalg.norm(u * line.at(0)), abs(pair[0] - pair[1])
+    size, floor = max(expected, got), 256 * ROUNDING * y + UNDERFLOW
     if not np.isfinite(gap):
         return 'kink', UNSETTLED
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step
@@ -169,10 +171,11 @@ def relative(expected, got):
 def settled(numbers, most):
     """The step whose gap between the two numbers can be trusted most, and by how much it may still be off.
 
-    numbers: step -> (expected, got); most: how far rounding may move <u, f>. From one step to the next, ten times
-    shorter, the gap changes by the truncation error of the longer one, which falls with the square of the step, and by
-    the rounding of the shorter one, which grows as steps shrink. A change that is larger than the one before is
-    rounding, unless it is too large. Every change tells on every step, so that no chance agreement of two is believed.
+    numbers: step -> (expected, got); most: how far rounding may move <u, f>. Each step is a tenth of the one before.
+    From one to the next, the gap changes by the truncation error of the longer step, which falls with the
+    square of the step, and by the rounding error of the shorter one, which grows as steps shrink. A change that is
+    larger than the previous one counts as rounding, if rounding can be so large. Every change adds doubt to every step,
+    so that two steps that agree by chance are not believed.
     """
     steps = sorted(numbers, reverse=True)
     gaps = [numbers[t][0] - numbers[t][1] for t in steps]

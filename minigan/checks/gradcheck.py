@@ -1,8 +1,10 @@
-"""Is a layer right? Its derivatives against central differences (derivatives.py), and the rules of contract.py."""
+"""Is a layer correct? Its derivatives against central differences (derivatives.py), and the rules of contract.py."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from minigan.checks.contract import broken_rules, lent
+from minigan.checks.contract import broken_rules, check_that_nothing_is_drawn, lent
 from minigan.checks.derivatives import DIRECTION, PARAMETERS, STATE, Report, check, normal
 from minigan.checks.differences import broken
 from minigan.checks.tangent import check_tangent
@@ -12,12 +14,14 @@ from minigan.streams import Streams
 
 
 def gradcheck(layer: Layer | Net, x, *, training: bool | None = None, seed: int = 0, **options) -> Report:
-    """Check a Layer, or a float64 Net, at x (m, ...): the derivatives of the input and of each parameter, and the rules
-    that a layer must keep to (contract.py).
+    """Check a Layer, or a float64 Net, at x (m, ...): the derivatives with respect to the input and to each parameter,
+    and the rules that a layer must follow (contract.py).
+
+        <u, J v> by central differences = <J^T u, v> by backward,   for random u and v
 
     training: the mode to check; None: both. options: directions, tolerance, step, full; see check. Parameters and state
-    are moved away from their starting values first, since gamma = 1 or b = 0 would hide a wrong term, and put back
-    afterwards. Random layers draw the same numbers each time; in evaluation rng is None. If the layer takes_integers,
+    are first moved away from their starting values, since gamma = 1 or b = 0 would hide a wrong term, and afterwards
+    put back. Random layers draw the same numbers each time; in evaluation rng is None. If the layer takes_integers,
     x stays as it is. tangent.py checks the second derivatives of a layer that has a method tangent.
     Returns a Report. Raises ValueError as check does, and for an empty x or a Net of a different dtype.
     """
@@ -44,10 +48,9 @@ def _check_net(net, x, training, streams, seed, options):
         factor, offset = streams.at('check', STATE).uniform((2, *net.state.shape), np.float64)
         start = net.state * (1 + factor) + offset  # variances stay positive
         for mode in (True, False) if training is None else (training,):
-            rows = _check_mode(net, x, start, mode, streams, seed, options)
-            for row in rows if training is None and not mode else ():
-                row.name += ', evaluation'
-            report += rows
+            suffix = ', evaluation' if training is None and not mode else ''
+            report += [replace(row, name=row.name + suffix)
+                       for row in _check_mode(net, x, start, mode, streams, seed, options)]
         return report
     finally:
         net.theta[...], net.state[...] = kept
@@ -70,19 +73,10 @@ def _check_mode(net, x, start, training, streams, seed, options):
 
     net.state[...] = start
     if not training:
-        _check_that_nothing_is_drawn(net, x, streams)
+        check_that_nothing_is_drawn(net, x, streams)
     inputs = {**({} if net.takes_integers else {'x': x}), **views(net.theta, net.slots)}
     report = check(forward, backward, inputs, seed=seed, **options)
     if hasattr(net.layers[0], 'tangent') and len(net.layers) == 1:
         report += check_tangent(net, forward, backward, inputs, streams.at('check', DIRECTION), seed, options)
     net.state[...] = start
     return report + [broken(rule, why) for rule, why in broken_rules(net, x, training, rng)]
-
-
-def _check_that_nothing_is_drawn(net, x, streams):
-    try:
-        net.forward(x, training=False, keep_cache=False)
-    except AttributeError as error:
-        net.forward(x, training=False, rng=streams.at('dropout', 0), keep_cache=False)
-        raise ValueError(f'{net.layers[0]}: expected no random numbers in evaluation, where rng is None, got: '
-                         f'{error}') from error

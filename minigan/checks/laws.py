@@ -1,8 +1,8 @@
-"""Laws that every layer keeps, as a property: one line turns a layer of your own into a test. Needs Hypothesis.
+"""Laws that every layer must obey: one line makes a property-based test of a layer of your own. Needs Hypothesis.
 
     test_swish = laws.hold_for(Swish, slope=st.floats(0, 0.9))
 
-calls Swish(n, slope=...) for minibatches (m, n) of many shapes and scales, and checks four laws: gradcheck passes in
+calls Swish(n, slope=...) for minibatches (m, n) of many shapes and scales and checks four laws: gradcheck passes in
 both modes, the same seed gives the same layer, float32 agrees with float64 within rounding, and an x of a different
 width is refused by name. When one fails, Hypothesis shrinks it to the smallest example.
 """
@@ -40,7 +40,7 @@ def indices(draw, classes, rows=st.integers(1, 6)):
 
 
 def hold_for(make, x=minibatches(), **hyper):
-    """A test that make(n, **hyper) keeps every law at any x (m, n): assign it to a name that pytest collects.
+    """A test that make(n, **hyper) obeys every law at any x (m, n): assign it to a name that pytest collects.
 
     make: a Layer's class, or a function that returns a layer. n is the width of a row of x, or its shape if x has more
     axes. x: a strategy for minibatches; hyper: a strategy for each hyper-parameter.
@@ -54,14 +54,14 @@ def hold_for(make, x=minibatches(), **hyper):
     return laws_hold
 
 
-def derivatives_are_right(make, x, seed):
+def derivatives_are_correct(make, x, seed):
     """gradcheck, in both modes; a layer that mixes rows is not trained with one row."""
     layer = make()
     gradcheck(layer, x, training=False if len(x) == 1 and layer.mixes_rows else None, seed=seed).assert_ok()
 
 
 def the_same_seed_gives_the_same(make, x, seed):
-    """Two layers that are made alike start alike and compute the same: nothing is drawn but from rng."""
+    """Two layers that are made alike start alike and compute the same: they draw from rng alone."""
     first, second = (Run(make(), x, seed, np.float64) for _ in range(2))
     for name, expected in first.arrays.items():
         got = second.arrays[name]
@@ -71,8 +71,8 @@ def the_same_seed_gives_the_same(make, x, seed):
 def float32_agrees_with_float64(make, x, seed):
     """y, dx and the parameters' derivatives, within what rounding of x and of the parameters can change.
 
-    To see how much that is, a run in float64 starts from x and parameters that are ROUNDING off. Terms may also cancel,
-    so an error is allowed relative to the size under other random numbers, and to that of x or y over the smallest x.
+    To measure that, a run in float64 starts from x and parameters that are off by ROUNDING. Since terms may cancel, an
+    error is also allowed relative to the size of the result under different random numbers, and to natural_size.
     """
     single, double = Run(make(), x, seed, np.float32), Run(make(), x, seed, np.float64)
     moved, other = Run(make(), x, seed, np.float64, off=ROUNDING), Run(make(), x, seed + 1, np.float64)
@@ -103,14 +103,14 @@ def another_width_is_refused_by_name(make, x, seed):
         f'self.check_width(x, n), got: {said}')
 
 
-LAWS = (derivatives_are_right, the_same_seed_gives_the_same, float32_agrees_with_float64,
+LAWS = (derivatives_are_correct, the_same_seed_gives_the_same, float32_agrees_with_float64,
         another_width_is_refused_by_name)
 
 
 class Run:
     """A forward and a backward pass of a fresh layer in one dtype: arrays is what they leave.
 
-    off: how far x and the parameters are moved, relative to each entry. With one row, in evaluation: see the first law.
+    off: how far x and the parameters are moved, relative to each entry. One row is run in evaluation mode.
     """
 
     def __init__(self, layer, x, seed, dtype, off=0.0):
@@ -132,7 +132,7 @@ class Run:
         self.size = max(largest(x), largest(y))
 
     def natural_size(self, name):
-        """That of x or y; for a derivative, over what it is the derivative by, for each row that it sums."""
+        """The size of x or y; of a derivative, that over the size of its variable, times the rows that it sums over."""
         size = self.sizes.get(name)
         return self.size * (len(self.dy) if name == 'dtheta' else 1) / size if size else 0.0
 

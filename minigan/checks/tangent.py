@@ -1,8 +1,10 @@
-"""Second derivatives: what a layer says of J v, checked along a random v.
+"""Second derivatives: a layer's own J v, checked along a random v.
 
 A layer may offer tangent(v), J v at the x of its last forward, and tangent_backward(dt, v), which returns (dx, dv) for
 <dt, J v> and assigns the parameters' derivatives.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,11 +35,15 @@ def check_tangent(net, forward, backward, inputs, draws, seed, options):
     t = tangent()
     u = normal(draws, t.shape)
     expected, got = np.sum(backward(u)['x'] * v), np.sum(u * t)
-    rows = [Finding('J v', expected, got, relative(expected, got), 'ok')]
-    if abs(expected - got) > TOLERANCE['float64']['any'] * np.sum(abs(u * t)):
-        rows[0].verdict, rows[0].why = 'wrong', 'expected is <J^T u, v>, got is <u, tangent(v)>'
+    rows = [_compare(expected, got, np.sum(abs(u * t)))]
     if hasattr(layer, 'tangent_backward'):
-        rows += check(tangent, tangent_backward, {**inputs, 'v': v}, seed=seed, **options)
-        for row in rows[1:]:
-            row.name = f'J v by {row.name}'
+        rows += [replace(row, name=f'J v by {row.name}')
+                 for row in check(tangent, tangent_backward, {**inputs, 'v': v}, seed=seed, **options)]
     return rows
+
+
+def _compare(expected, got, size):
+    """The Finding for J v. size: of the terms whose sum `got` is."""
+    right = abs(expected - got) <= TOLERANCE['float64']['any'] * size
+    return Finding('J v', expected, got, relative(expected, got), 'ok' if right else 'wrong',
+                   '' if right else 'expected is <J^T u, v>, got is <u, tangent(v)>')

@@ -192,7 +192,7 @@ def _parser():
     add('--seed', type=int, default=0, help='where the random numbers start')
     add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png, ring.png and figure1.gif')
     command('selftest', _selftest, 'check every CUDA kernel, and training, on this GPU')
-    add = command('kernelcheck', _kernelcheck, 'check without a GPU that CUDA kernels are complete and right')
+    add = command('kernelcheck', _kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')
     add('file', nargs='?', metavar='FILE.py', help="a module that describes kernels of your own (default: minigan's)")
     add('--kernel', metavar='NAME', help='only this one')
     add('--gpu', choices=list(GPUS), default='A100', help='whose bandwidth and peak the times are for')

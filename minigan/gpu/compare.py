@@ -1,4 +1,4 @@
-"""Every kernel against its specification: the arguments, and how far the results are apart."""
+"""Every kernel against its specification: the arguments, and how far apart the results are."""
 
 import inspect
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from minigan.gpu import fusion
 from minigan.gpu.twins import compiled
 from minigan.streams import STREAMS, Rng, Streams
 
-SHAPES = (3, 1), (9, 33), (32, 64), (90, 784)  # of 2 rows, batch norm's dx is all cancellation; 90 x 784 > 2**16
+SHAPES = (3, 1), (9, 33), (32, 64), (90, 784)  # with 2 rows, batch norm's dx is all cancellation; 90 x 784 > 2**16
 SIZES = 1, 17, 3000, 70_000
 DROPOUT = STREAMS.index('dropout')
 KEY = (2**33 + 5, 2**34 + 7, 2**35 + 11, 2**63 + 13, DROPOUT)  # draw, substep, step, seed, stream; see Rng.next_key
@@ -33,7 +33,7 @@ def arguments(m, n, seed, xp=np):
     x, dy, y, s = rng.standard_normal((4, m, n), np.float32)
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
     x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
-    cache, off_centre = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # a mean beside which the spread is small
+    cache, off_centre = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # the mean is large, the spread small
     gamma[::3] = np.exp2(np.round(gamma[::3]))  # gamma * xhat is exact, so that with these beta and a row of xhat
     beta[::3] = -gamma[::3] * cache[0][seed % m, ::3]  # h = gamma * xhat + beta is 0, in one rounding or in two
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
@@ -42,9 +42,9 @@ def arguments(m, n, seed, xp=np):
     logit, saturated = 4 * x.reshape(-1, 1), np.float32(rng.choice([0, 15, -15]))
     logit += saturated
     if not saturated:
-        logit[::5] *= 40  # beyond the range of exp; never all of them, since a GPU takes the least numbers for 0
+        logit[::5] *= 40  # beyond the range of exp; never all of them: a GPU flushes tiny numbers to 0
         logit[2::7] = 0
-    rate = int(large_key(seed).bits((m, n)).flat[0]) / 2**16  # that unit is the first that stays
+    rate = int(large_key(seed).bits((m, n)).flat[0]) / 2**16  # unit 0 lies on the limit, and stays
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
     eps = float(rng.choice([1e-3, 0.1]))
     adam = {'t': int(rng.integers(1, 50)), 'learning_rate': 0.1, 'beta1': beta1, 'beta2': beta2, 'eps': 1e-3}
@@ -87,7 +87,7 @@ def specifications():
 
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):
-    """A twin with its specification, on the same arguments; what they write into is compared too."""
+    """The Row of a twin and its specification on the same arguments; what they write into is compared too."""
     function, given = name.split(',')[0], (arguments(m, n, seed, xp)[name], arguments(m, n, seed)[name])
     return compare(name, getattr(twins, function), specifications()[function], *given, allowed(function), xp=xp,
                    settings=f'{m=} {n=} {seed=}')
@@ -101,10 +101,10 @@ def compare_draws(twins, name, size, *, xp=np):
 
 
 def compare(name, twin, specification, theirs, ours, tolerance, *, xp=np, settings=''):
-    """A twin, on its arguments and keywords, with a specification, on an equal copy of them: the Row.
+    """The Row of a twin, on `theirs` (arguments, keywords), and a specification, on `ours`, an equal copy.
 
     What they return is compared, and so is every argument afterwards, unless the specification calls it scratch.
-    settings: what the arguments came from, for the Row's why.
+    settings: where the arguments came from, for the Row's why.
     """
     theirs = to_device(theirs, xp)
     returned = [function(*given, **keywords) for function, (given, keywords) in ((twin, theirs), (specification, ours))]
@@ -115,7 +115,7 @@ def compare(name, twin, specification, theirs, ours, tolerance, *, xp=np, settin
 
 
 def allowed(name):
-    """How far a twin of the package may be from its specification."""
+    """The largest error that a twin of the package may have."""
     if name in ('bits', 'uniform'):
         return 0
     kind = 'BatchNorm' if name.startswith('batch_norm') else 'any'
@@ -145,7 +145,7 @@ def rows(xp):
 
 
 def to_device(value, xp):
-    """Every array in value, to xp; tuples are looked into."""
+    """value with every array in it, and in its tuples, moved to xp."""
     if isinstance(value, tuple):
         return tuple(to_device(part, xp) for part in value)
     return xp.asarray(value) if isinstance(value, np.ndarray) else value
@@ -162,7 +162,7 @@ def largest_difference(got, expected, name='result'):
         pairs = enumerate(zip(got, expected, strict=True))
         return max((largest_difference(*pair, f'{name}[{i}]') for i, pair in pairs), key=by_error,
                    default=Difference(0))
-    if isinstance(expected, Rng):  # both must have drawn as often
+    if isinstance(expected, Rng):  # both must have drawn equally often
         got, expected = got.next_key(), expected.next_key()
         return Difference(0 if got == expected else np.inf, f'{name}: expected next {expected}, got {got}')
     if not isinstance(expected, (np.ndarray, np.generic)):  # None, or a type

@@ -7,15 +7,16 @@ import numpy as np
 DEVICES = ('cpu', 'cuda', 'auto')
 INSTALL = 'pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]'
 CAUSES = {  # pattern in what CuPy raises -> what it means, the first that fits; \1 is what the pattern has in brackets
-    r"No module named '?cupy\b|import of cupy halted": f'CuPy is not installed; {INSTALL}',
-    r"No module named '?([\w.]+)": r'the package \1, which CuPy needs, is missing; pip install \1',
-    'InsufficientDriver': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
-    'NoDevice|no CUDA-capable device': 'there is no NVIDIA GPU',
-    'MemoryAllocation|OutOfMemory': 'the memory of the GPU is full',
-    'NoKernelImage|InvalidKernelImage|UnsupportedPtx|CompileException|--gpu-architecture':
+    r"No module named '?cupy\b(?!\.)|import of cupy halted": f'CuPy is not installed; {INSTALL}',
+    r"No module named '?([\w.]+)": r'the package \1, which CuPy needs, is missing',
+    r'InsufficientDriver|libcuda\.so': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
+    r'NoDevice|no CUDA-capable device': 'there is no NVIDIA GPU',
+    r'DevicesUnavailable': 'the GPU is busy: another process keeps it to itself',
+    r'MemoryAllocation|OutOfMemory': 'the memory of the GPU is full',
+    r'NoKernelImage|UNSUPPORTED_PTX|UnsupportedPtx|CompileException':
         'this CuPy, or its compiler NVRTC, does not know this GPU; a newer CuPy may',
-    r'\b(?:lib)?nvrtc[-\w]*\.(?:so|dll|dylib)': f"NVRTC, CUDA's compiler, is missing; {INSTALL}",
-    r'\b(?:lib)?((?:cu|nv)[-a-z]+)[-\w]*\.(?:so|dll|dylib)': rf'\1, a library of CUDA, is missing; {INSTALL}',
+    r'\blib(cu\w+|nv(?!rtc)\w+)\.so|\b(cu[a-z]+)64_\w+\.dll': rf'\1\2, a library of CUDA, is missing; {INSTALL}',
+    r'\b(?:lib)?nvrtc[-\w]*\.(?:so|dll)': f"NVRTC, CUDA's compiler, is missing; {INSTALL}",
 }
 LENGTH = 200  # of what is quoted
 
@@ -24,7 +25,7 @@ def select_device(name):
     """The array module for device 'cpu', 'cuda' or 'auto', and one line that says what was chosen and why.
 
     'auto' takes the GPU when a kernel really runs there, else the CPU.
-    Raises ValueError for another name, and for 'cuda' when no kernel runs.
+    Raises ValueError for any other name, and for 'cuda' when no kernel runs.
     """
     if name not in DEVICES:
         raise ValueError(f"device: expected one of {DEVICES}, got {name!r}")

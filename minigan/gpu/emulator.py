@@ -1,8 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
-Arrays that a kernel reads or writes lie between pages that fault on any access, touching one of them, so that the
-first byte beyond an array is noticed. Every access is watched for races (emulator_races.h), which takes most of the
-time: a long training is quicker without. What lies behind a const pointer must come back unchanged.
+Arrays lie between two pages that fault on any access, right next to one of them, so that the first byte beyond an array
+is noticed. Every access is watched for races (emulator_races.h), which takes most of the time: a long training is
+quicker without. What lies behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -29,12 +29,12 @@ FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SO
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
          '-fno-threadsafe-statics', '-g1']
-WATCH = ['-fsanitize=thread']  # calls the functions of emulator_races.h
+WATCH = ['-fsanitize=thread']  # calls the functions in emulator_races.h
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
 HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
-MISSING = {  # what emulator.h does not have: what it looks like in a source
+MISSING = {  # what emulator.h lacks -> what it looks like in a source
     'atomics': r'\batomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*',
     'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__(?:activemask|syncwarp)',
     'barriers that count': r'\b__syncthreads_\w+',
@@ -45,7 +45,7 @@ MISSING = {  # what emulator.h does not have: what it looks like in a source
 
 
 class CompileError(Exception):
-    """What the C++ compiler said, or what a source uses that emulator.h does not have."""
+    """What the C++ compiler said, or what a source uses that emulator.h lacks."""
 
 
 class Array(ctypes.Structure):
@@ -58,7 +58,8 @@ class Array(ctypes.Structure):
 class HostModule:
     """A compiled source. seed: the order of blocks and threads, see emulator.h; may be changed between launches.
 
-    fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's does. watched: for races.
+    fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's compiler does.
+    watched: for races.
     """
 
     def __init__(self, code, *, fma=False, watched=True):
@@ -130,12 +131,12 @@ def parameter_names(code):
 
 
 def without_comments(code):
-    """The code in as many lines."""
+    """The code without comments, with the same number of lines."""
     return re.sub(r'/\*.*?\*/|//[^\n]*', lambda found: ' ' + '\n' * found[0].count('\n'), code, flags=re.DOTALL)
 
 
 def refuse_missing(code):
-    """Raises CompileError for CUDA that emulator.h does not have: a line for each kind."""
+    """Raises CompileError for CUDA that emulator.h lacks: a line for each kind."""
     code, lines = without_comments(code), []
     for what, pattern in MISSING.items():
         if found := re.search(pattern, code):

@@ -1,4 +1,4 @@
-"""Is a kernel complete, and right? What `minigan kernelcheck` prints, for the package's kernels or for your own.
+"""Is a kernel complete and correct? What `minigan kernelcheck` prints, for the package's kernels or for your own.
 
 No GPU is needed: kernels run on the CPU (emulator.py), NVIDIA's compiler says what they take (nvrtc.py), and a roofline
 says how fast a GPU could be.
@@ -30,7 +30,7 @@ EXPECTED = {  # part -> what a message asks for; in the order in which an author
     'traffic': "an entry '{name}': (bytes, FLOPs) in {place}",
     'gradient check': "a case in {place} that calls {name}, or a reason in {exemption}",
 }
-ORDERS = (0, 256), (1, 96), (2, 1024), (3, 32)  # of threads (as they stand, reversed, shuffled twice); threads a block
+ORDERS = (0, 256), (1, 96), (2, 1024), (3, 32)  # of threads (in order, reversed, shuffled twice); threads of a block
 PLACES = (*((fma, order, block, shape) for fma, orders in ((False, ORDERS), (True, ORDERS[:1]))
             for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784))),
           # one element more than full blocks of 32, 96 and 256, in one column; one column more than full tiles
@@ -44,8 +44,8 @@ NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
 def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     """Say all that is missing or wrong in a KernelSet, and what each kernel takes. Returns the number of problems.
 
-    only: the name of one kernel; gpu: of GPUS. Raises ValueError for another name, and for a kernel, a specification or
-    a twin of a reserved name.
+    only: the name of one kernel; gpu: a name in GPUS. Raises ValueError for an unknown name, and for a kernel, a
+    specification or a twin with a reserved name.
     """
     reached, problems = run_gradients(kernels)
     parts = parts_of(kernels, reached)
@@ -58,7 +58,7 @@ def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     for line in problems:
         say(line)
     if not problems:
-        say(f'{", ".join(EXPECTED)}: all there. Gradient checks: {len(kernels.gradients)}, all right.')
+        say(f'{", ".join(EXPECTED)}: all there. Gradient checks: {len(kernels.gradients)}, all correct.')
     say('')
     measured, more = compiled(kernels)
     problems += [*_compare(kernels, parts, names, say), *_weigh(kernels, measured, more, names, say)]
@@ -74,11 +74,11 @@ def _summary(count):
         return f'\nWRONG: {count} problem{"s" * (count > 1)}, named above.'
     skipped = [reason for reason, there in ((NO_COMPILER, COMPILER), (NO_NVRTC, nvrtc.library())) if not there]
     unless = f' as far as it was checked ({"; ".join(skipped)})' if skipped else ''
-    return f'\nAll is there, and right{unless}.'
+    return f'\nComplete and correct{unless}.'
 
 
 def _compare(kernels, parts, names, say):
-    """Say how every case compares; the names of those that are wrong."""
+    """Say how every case compares. Returns the names of those that are wrong."""
     ready = [name for name in names if all(name in parts[part] or kernels.why_exempt(part, name)
                                            for part in ('specification', 'twin', 'kernel', 'arguments'))]
     cases = [case for case in kernels.arguments(*LEAST, 0) if case.split(',')[0] in ready]
@@ -95,12 +95,13 @@ def _compare(kernels, parts, names, say):
     for case in cases:
         ok, line = verdict(kernels, case)
         say(line)
-        wrong += [case] * (not ok)
+        if not ok:
+            wrong.append(case)
     return wrong
 
 
 def _weigh(kernels, measured, lines, names, say):
-    """Say what NVIDIA's compiler says of the names; the lines that are problems."""
+    """Say what NVIDIA's compiler says of the names. Returns the lines that are problems."""
     lines = [line for line in lines if line.split(':')[0] in (*names, kernels.places['kernel'])]
     if not measured and not lines:
         say(f'\ncompiling with NVRTC: skipped, {NO_NVRTC}')
@@ -123,7 +124,7 @@ def parts_of(kernels, reached):
 
 
 def run_gradients(kernels):
-    """The names of the specifications that the gradient cases call, and a line for each case that is wrong."""
+    """The names of the specifications that the gradient cases call; and a line for each case that is wrong."""
     called, wrong, before = set(), [], sys.getprofile()
 
     def note(frame, event, _):
@@ -145,7 +146,7 @@ def run_gradients(kernels):
 
 
 def missing(kernels, parts, names):
-    """A line for each part that one of the names lacks, for each other signature and each entry for nothing."""
+    """A line for each part that a name lacks, each signature that differs, and each entry for nothing."""
     lines = []
     for name in names:
         if not any(name in parts[part] for part in ('specification', 'twin', 'kernel')):
@@ -160,7 +161,7 @@ def missing(kernels, parts, names):
         if name in parts['specification'] and name in parts['twin']:
             wanted, got = _call(kernels, name), f'{name}{_signature(getattr(kernels.twins, name), skip=1)}'
             if got != wanted:
-                lines.append(f'{name}: another signature: expected a twin {wanted}, as its specification, got {got}')
+                lines.append(f'{name}: a different signature: expected a twin {wanted}, as its specification, got {got}')
     known = set().union(*parts.values())
     return lines + [f'{name}: an entry in {kernels.places["exemption"]}, but nothing of that name'
                     for reasons in kernels.exempt.values() for name in reasons if name not in known]
@@ -198,7 +199,7 @@ def _undefined(shape, dtype):
 
 
 class OnDevice(np.ndarray):
-    """An array in place of one on a GPU: what NumPy makes of it is of this class too, and what it makes anew is not."""
+    """Stands in for an array on a GPU. What NumPy computes from it is of this class; what NumPy allocates is not."""
 
     asarray = staticmethod(lambda array: array.view(OnDevice))
 
@@ -232,7 +233,8 @@ def compare_case(kernels, twins, case, m, n, seed):
 
 def comparisons(kernels, cases):
     """Each case at awkward shapes, in several orders of threads and sizes of blocks, with and without fused
-    multiply-add. Yields a function that gives the Row, to be called before the next, and where that is, as text."""
+    multiply-add. Yields a function that gives the Row, to be called before the next one is asked for, and a text that
+    says where."""
     built = {}
     for fma, order, block, (m, n) in PLACES:
         twins = built[fma] = built.get(fma) or emulated(kernels, fma=fma)
@@ -243,7 +245,7 @@ def comparisons(kernels, cases):
 
 
 def verdict(kernels, case):
-    """Whether a case is right everywhere; and, as a line, its largest Row, or the first that is wrong, and where."""
+    """Whether a case is correct everywhere; and, as a line, its largest Row, or the first that is wrong, and where."""
     largest = None
     for row_of, where in comparisons(kernels, [case]):
         try:
@@ -282,7 +284,7 @@ def _named(kernels, error):
 
 
 def table(kernels, names, measured, gpu):
-    """Lines: what each kernel takes and what its roofline is; blank where nobody has said it.
+    """Lines: what each kernel takes and what its roofline is; blank where it is not stated.
 
     measured: as from compiled; the entries of kernels.resources where it is empty.
     """

@@ -1,4 +1,4 @@
-"""A set of CUDA kernels with all that belongs to it: the package's own, or one that a module of yours describes.
+"""A set of CUDA kernels with all that belongs to it: the package's own, or one that your module describes.
 
 The module lies next to its .cu file and defines
 
@@ -34,7 +34,7 @@ EXEMPT = {  # of the package's operations
     'kernel': {},
     'gradient check': {
         'bits': 'random numbers', 'uniform': 'random numbers', 'normal': 'random numbers',
-        'stack': 'moves rows; each half of the derivative goes its own way',
+        'stack': 'moves rows; each half of the derivative is used by itself',
         'gather_images': 'data: nobody reads its derivative',
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
     },
@@ -94,7 +94,7 @@ def _own_arguments(m, n, seed):
 
 
 def of_module(path):
-    """The kernels that a Python module describes. It is run: it is the author's own.
+    """The kernels that a Python module describes. The module is run: it is the author's own.
 
     Raises ValueError when it is no .py file, when it or its .cu file is missing, and for two classes of twins.
     """

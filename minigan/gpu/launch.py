@@ -1,7 +1,7 @@
 """Launch CUDA kernels: every argument is checked against, and cast to, what the source says that the kernel takes.
 
-CuPy passes to a kernel whatever it is given: a Python float as a double, an array of another type or layout as if it
-were right. So everything goes through Launcher.launch, which reads in the source what each kernel wants.
+CuPy passes to a kernel whatever it is given: a Python float as a double, an array of a wrong type or layout as if it
+were correct. So every launch goes through Launcher.launch, which reads in the source what each kernel wants.
 """
 
 import re
@@ -23,7 +23,7 @@ BOUNDS = re.compile(r'__launch_bounds__\s*\(\s*(\d+)[^()]*\)\s*(?:void\s+)?(\w+)
 
 
 class Argument(NamedTuple):
-    """What a kernel takes at one place: a number, or an array of so many elements, such as 'm n'."""
+    """One argument that a kernel takes: a number, or an array with a number of elements such as 'm n'."""
 
     name: str
     dtype: np.dtype
@@ -31,9 +31,9 @@ class Argument(NamedTuple):
 
 
 class Sizes(dict):
-    """Numbers by name; sums of products of them, such as 'm n' or 'a + b', are found when first asked for.
+    """Numbers by name; sums of products of them, such as 'm n' or 'a + b', are computed when first asked for.
 
-    Raises ValueError for one that an int cannot hold, with room for the threads of a last block.
+    Raises ValueError for a size that an int cannot hold, with room for the threads of the last block.
     """
 
     def __missing__(self, text):
@@ -46,7 +46,7 @@ class Sizes(dict):
 
 
 def signatures(source):
-    """name -> the Arguments of every kernel in the source. Raises ValueError for one that it cannot read."""
+    """name -> the Arguments of every kernel in the source. Raises ValueError for an argument that it cannot read."""
     kernels = {}
     for name, text in HEAD.findall(re.sub('//[^\n]*', '', source)):
         kernels[name] = []
@@ -93,9 +93,9 @@ class Launcher:
     def launch(self, name, grid, block, *arguments):
         """Run a kernel. Numbers are cast to what it takes; None is a null pointer.
 
-        Raises TypeError for another number of arguments, and for an array of another dtype or with gaps; ValueError
-        for one of another size, or with more elements than an int can count, and for a grid or a block of a size that
-        no GPU takes.
+        Raises TypeError for a wrong number of arguments, and for an array of a wrong dtype or with gaps; ValueError for
+        an array of a wrong size or with more elements than an int can count, and for a grid or a block that no GPU
+        takes.
         """
         check_size(name, grid, block, self.most[name])
         pairs = list(zip(self.signatures[name], arguments))

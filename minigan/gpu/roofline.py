@@ -2,19 +2,19 @@
 
     time >= max(bytes / bandwidth, FLOPs / peak)
 
-for arrays that come from memory. Those that a kernel has just left in the L2 cache may be read faster; a launch, and a
-GPU that has too few threads to be busy, cost more.
-Two tables say what the kernels of kernels.cu take. `minigan kernelcheck` holds the first to what NVIDIA's compiler
-reports; the second is counted by hand from the source.
+for arrays that come from memory. Arrays that a kernel has just left in the L2 cache may be read faster; a launch, and
+too few threads to keep a GPU busy, cost more.
+Two tables say what the kernels of kernels.cu take. `minigan kernelcheck` checks the first against NVIDIA's compiler;
+the second is counted by hand from the source.
 """
 
 from typing import NamedTuple
 
-# Registers of a thread at most, which are given out in eights; bytes of shared memory of a block; bytes of local memory
-# of a thread at most, 0 where none are named.
+# name -> the most registers of a thread, which are allocated in eights; bytes of shared memory of a block; the most
+# bytes of local memory of a thread, 0 if left out.
 RESOURCES = {
     'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
-    'normal': (56, 0, 32),  # sinf and cosf have a slow way for large angles, which never come here
+    'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles; there are none
     'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
     'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
@@ -22,7 +22,7 @@ RESOURCES = {
 }
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
-# as is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or cosine;
+# and so is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or cosine;
 # the special function unit gives 16 results a clock where the others give 128 multiply-adds, 256 FLOPs (to be
 # compared with the CUDA C++ Programming Guide, throughput of arithmetic instructions). PHILOX: a block of random
 # numbers is integer work, but takes the same slots: a round has two products of 64 bits, each of at least four
@@ -73,7 +73,7 @@ REGISTERS = 65_536  # of a multiprocessor, on all of these
 
 
 def least_time(gpu, traffic, elements):
-    """The least seconds for so many elements, and what bounds them: 'memory' or 'FLOPs'. traffic: bytes, FLOPs."""
+    """The least seconds for a number of elements, and what bounds them: 'memory' or 'FLOPs'. traffic: bytes, FLOPs."""
     bytes_, flops = traffic
     moving, computing = elements * bytes_ / gpu.bandwidth, elements * flops / gpu.peak
     return max(moving, computing), 'memory' if moving >= computing else 'FLOPs'
@@ -81,5 +81,5 @@ def least_time(gpu, traffic, elements):
 
 def occupancy(gpu, registers, *, block=256):
     """The fraction of a multiprocessor's threads for which there are registers, in whole blocks."""
-    registers = -(-registers // 8) * 8  # given out in eights
+    registers = -(-registers // 8) * 8  # allocated in eights
     return min(gpu.threads // block, REGISTERS // (registers * block)) * block / gpu.threads

@@ -1,6 +1,7 @@
 """The check of a function: right passes at every scale, wrong is caught and placed, and kinks are left alone."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -471,7 +472,7 @@ def test_the_report_is_a_table_of_its_rows():
     row = report[0]
     assert first == f'{"x":24} {row.expected:15.8g} {row.got:15.8g} {row.error:9.1e}  ok'
     assert second.startswith(f'{"W":24} {report[1].expected:15.8g}') and second.endswith(f'  wrong ({report[1].why})')
-    report[0].name = 30 * 'n'
+    report[0] = replace(report[0], name=30 * 'n')
     assert str(report).split('\n')[0] == f'{"":30} {"expected":>15} {"got":>15} {"error":>9}'
     row, = check_map(np.copy, lambda u, x: None, X)
     assert str(row.line(24)) == f'{"x":24} {"":41}  wrong (expected a derivative of shape (6, 4), got None)'
@@ -497,3 +498,13 @@ def test_a_longer_step_than_the_functions_scale_does_not_decide():
     for seed in range(20):
         assert check(lambda: norm()[0], backward, {'x': x}, seed=seed).ok
         assert not check(lambda: norm()[0], lambda u: backward(u, 1.01), {'x': x}, seed=seed).ok
+
+
+def test_a_report_shows_as_a_table_also_in_a_notebook():
+    x = np.array([1.0, 2.0])
+    report = check(lambda: x**2, lambda u: {'x<0>': 2 * u * x}, {'x<0>': x})
+    assert repr(report) == str(report) and 'expected' in repr(report)
+    html = report._repr_html_()
+    assert html.startswith('<table><tr><td>') and html.count('<tr>') == html.count('</tr>') == 2
+    assert '<td>x&lt;0&gt;</td>' in html and '<td>ok</td>' in html
+    assert '<td>WRONG</td>' in check(lambda: x**2, lambda u: {'x': u * x}, {'x': x})._repr_html_()

@@ -26,7 +26,6 @@ def test_freed_memory_is_kept_for_the_next_step():
     program = """if True:
         import resource, sys
         import numpy as np
-        from minigan.backend import keep_freed_memory
 
         def faults():
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -34,10 +33,20 @@ def test_freed_memory_is_kept_for_the_next_step():
                 a, b = np.ones(300_000), np.ones(300_000)  # 1,200 pages, taken and freed together
             return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-        sys.argv[1:] and keep_freed_memory()
+        if sys.argv[1:]:
+            from minigan.backend import keep_freed_memory
+            keep_freed_memory()
         faults()
         print(faults())
         """
     kept, given_back = (int(subprocess.run([sys.executable, '-c', program, *argument], capture_output=True, text=True,
                                            check=True).stdout) for argument in (['keep'], []))
     assert kept < 1000 < given_back
+
+
+def test_numbers_of_numpys_become_pythons_and_nothing_else_changes():
+    for given, kind in ((np.float32(0.5), float), (np.float64(2), float), (np.int64(3), int), (np.array(0.5), float),
+                        (np.bool_(True), bool)):
+        assert backend.number(given) == given and type(backend.number(given)) is kind
+    for given in (0.5, 3, None, 'a', np.ones(1), np.ones((2, 0)), len):
+        assert backend.number(given) is given

@@ -1,5 +1,7 @@
 """Algorithm 1: who moves when, on which numbers, along which gradient."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -240,3 +242,41 @@ def test_label_smoothing_reaches_the_discriminators_derivative():
     expected = np.concatenate(losses.L_D_backward(real, fake, smoothing=0.1))
     np.testing.assert_allclose(game.L_D_backward(real, fake), expected)
     assert not np.allclose(game.L_D_backward(real, fake), make().L_D_backward(real, fake))
+
+
+def test_an_optimiser_of_a_different_net_is_refused():
+    game = make()
+    copied = Adam(copy.deepcopy(game.D), learning_rate=1)
+    for optimizers in ((game.optimizer_D, game.optimizer_G), (game.optimizer_G, copied)):
+        with pytest.raises(ValueError, match='optimizer_[GD]: expected one that moves [GD], got Adam.*a different net'):
+            Game(game.G, game.D, *optimizers, game.minibatch, game.streams, m=M, n_z=N_Z)
+
+
+@pytest.mark.parametrize('update', ['alternating', 'simultaneous'])
+def test_a_copied_game_plays_on_alone(update):
+    game = make(update=update)
+    game.step(0)
+    twin, before = copy.deepcopy(game), players(game)
+    for t in (1, 2):
+        twin.step(t)
+    assert all(same(players(game)[name], before[name]) for name in 'GD')
+    for t in (1, 2):
+        game.step(t)
+    assert all(same(players(game)[name], players(twin)[name]) for name in 'GD')
+
+
+def test_players_that_share_a_layer_are_refused():
+    shared, streams = LeakyReLU(0.2), Streams(0)
+    G = Net([Dense(1, 4), shared, Dense(4, 1)], rng=streams.at('init', 0, 0), name='G')
+    with pytest.raises(ValueError, match=r"D: LeakyReLU\(0.2\) at 2.LeakyReLU already stands in the net 'G'"):
+        Net([Dense(1, 4), shared, Dense(4, 1)], rng=streams.at('init', 0, 1), name='D')
+    assert G(np.ones((2, 1), np.float32)).shape == (2, 1)
+
+
+@pytest.mark.parametrize('number', [np.float64, np.float32, np.array])
+def test_numpys_numbers_as_settings_play_the_same_float32_game(number):
+    games = [make(dtype=np.float32, smoothing=value(0.25), learning_rate=value(0.25)) for value in (number, float)]
+    for game in games:
+        game.step(0)
+    assert games[0].L_D_backward(*np.zeros((2, M, 1), np.float32)).dtype == np.float32
+    assert all(same(players(games[0])[name], players(games[1])[name]) for name in 'GD')

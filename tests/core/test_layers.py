@@ -1,5 +1,7 @@
 """Each layer's backward is the derivative of its forward; its modes, its state and its errors are as stated."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -181,3 +183,63 @@ def test_a_layer_computes_its_operation():
                             (Sigmoid(), ops.sigmoid(x)), (Maxout(2), np.maximum(x[:, :2], x[:, 2:])),
                             (Scale(3, 1), 3 * x + 1)):
         np.testing.assert_array_equal(net_of(layer)(x), expected)
+
+
+@pytest.mark.parametrize('number', [np.float64, np.float32, np.array])
+@pytest.mark.parametrize('make', [
+    lambda number: Dense(4, 3, a=number(0.25)), lambda number: BatchNorm(4, momentum=number(0.75), eps=number(0.25)),
+    lambda number: LeakyReLU(number(0.25)), lambda number: Scale(number(2), number(-1)),
+    lambda number: Dropout(number(0.25)), lambda number: Noise(lambda t: number(0.25))])
+def test_numpys_numbers_as_settings_compute_the_same_in_float32(make, number):
+    """Since NumPy 2, a float64 number makes float64 of a float32 array."""
+    results, x = [], normal((5, 4), dtype=np.float32)
+    for layer in (make(number), make(float)):
+        for training in (True, False):
+            net = net_of(copy.deepcopy(layer), dtype=np.float32)
+            y = net.forward(x, training=training, rng=Streams(0).at('dropout', 0))
+            dx = net.backward(np.cos(y))
+            assert y.dtype == dx.dtype == np.float32
+            results.append((y, dx, net.theta, net.dtheta, net.state))
+    for ours, theirs in zip(results[:2], results[2:]):
+        for a, b in zip(ours, theirs):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_settings_of_a_layer_of_ones_own_become_pythons_numbers_too():
+    class Power(Layer):
+        def __init__(self, p, scale):
+            self.p, self.scale = p, scale
+
+    layer = Power(np.int64(3), np.array(0.5))
+    assert (type(layer.p), type(layer.scale)) == (int, float)
+    layer.scale = np.float32(0.25)
+    assert type(layer.scale) is float and repr(LeakyReLU(np.float64(0.2))) == 'LeakyReLU(0.2)'
+    layer.cache = x = np.ones(1)
+    assert layer.cache is x
+
+
+def test_a_width_that_is_numpys_shows_as_a_number():
+    assert repr(Dense(np.int64(4), np.int64(3))) == 'Dense(4 -> 3)'
+    assert net_of(Dense(np.int64(4), np.int64(3)), BatchNorm(np.int64(3))).theta.size == 21
+
+
+def test_a_parameter_that_is_one_number_stays_a_view():
+    class Shift(Layer):
+        shapes = {'c': ()}
+
+        def init(self, rng):
+            self.c[...] = 1
+
+        def forward(self, x, *, training, rng):
+            return x + self.c
+
+        def backward(self, dy, *, param_grads, input_grad):
+            self.dc[...] = dy.sum()
+            return dy
+
+    net = net_of(Shift())
+    net.layers[0].c += 2
+    net.theta += 1
+    assert net.theta == 4 == net.layers[0].c and net.layers[0].c.base is not None
+    report = gradcheck(net, normal((5, 4)))
+    assert report.ok, report

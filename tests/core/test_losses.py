@@ -65,3 +65,13 @@ def test_extreme_logits_stay_finite(dtype):
         assert losses.V(real, fake) == -1e4
         np.testing.assert_array_equal(losses.L_D_backward(real, fake), [[[0], [-0.5]], [[0], [0.5]]])
     assert {losses.V(real, fake).dtype, losses.L_D_backward(real, fake)[0].dtype} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize('number', [np.float64, np.float32, np.array])
+def test_a_smoothing_that_is_numpys_keeps_float32(number):
+    real, fake = np.random.default_rng(0).standard_normal((2, 5, 1)).astype(np.float32)
+    assert losses.L_D(real, fake, smoothing=number(0.25)) == losses.L_D(real, fake, smoothing=0.25)
+    for ours, theirs in zip(losses.L_D_backward(real, fake, smoothing=number(0.25)),
+                            losses.L_D_backward(real, fake, smoothing=0.25)):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, theirs)

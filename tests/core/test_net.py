@@ -1,11 +1,15 @@
 """Net: one flat buffer, a table of slots, and guards against stale caches."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Sequential, Sigmoid, Streams, Tanh, gradcheck
+from minigan import (Adam, BatchNorm, Dense, Dropout, Layer, LeakyReLU, Net, Sequential, SGDMomentum, Sigmoid, Streams,
+                     Tanh, gradcheck)
 from minigan.checks.cases import Embedding
 from minigan.net import parts
 
@@ -98,15 +102,19 @@ def test_a_cache_kept_on_purpose_gives_the_same_derivative_twice():
 def test_two_forwards_before_a_backward_raise():
     net = make()
     net.forward(X)
-    with pytest.raises(RuntimeError, match='G: a second forward'):
-        net.forward(X)
+    for again in (net.forward, net):
+        with pytest.raises(RuntimeError, match=r'G: a second forward .*call G.drop_cache\(\)\. .*G\(x\), which keeps'):
+            again(X)
+    net.drop_cache()
+    net(X)
+    net.forward(X)
 
 
 def test_backward_after_the_parameters_have_moved_raises():
     net = make()
     net.forward(X)
     Adam(net, learning_rate=0.1).step()
-    with pytest.raises(RuntimeError, match='G: the parameters have changed'):
+    with pytest.raises(RuntimeError, match=r'G: the parameters have changed .* G.drop_cache\(\) and forward again'):
         net.backward(np.ones((5, 2)))
 
 
@@ -229,3 +237,154 @@ def test_integers_are_taken_by_a_first_layer_that_says_so():
     for layers, x in (([Embedding(4, 3)], np.array([0.0, 1])), ([Tanh()], np.array([0, 1]))):
         with pytest.raises(ValueError, match='net: expected x of dtype float32, got (float64|int64)'):
             Net(layers, rng=Streams(0).at('init', 0))(x)
+
+
+@pytest.mark.parametrize('layer', [lambda: Dense(4, 4), lambda: LeakyReLU(0.2), lambda: BatchNorm(4)])
+@pytest.mark.parametrize('wrap', [lambda layer: layer, lambda layer: Sequential(Sequential(layer))])
+def test_a_layer_of_one_net_is_refused_by_the_next(layer, wrap):
+    layer = layer()
+    G = Net([Dense(4, 4), layer], rng=Streams(0).at('init', 0), name='G', dtype=np.float64)
+    y = G(X4)
+    name = type(layer).__name__
+    with pytest.raises(ValueError, match=rf"D: {name}.* at 1\..* already stands in the net 'G', .*: make a new layer"):
+        Net([wrap(layer), Dense(4, 1)], rng=Streams(1).at('init', 0), name='D')
+    np.testing.assert_array_equal(G(X4), y)
+
+
+def test_a_layer_is_free_when_its_net_is_gone_or_was_never_made():
+    class Broken(Layer):
+        def init(self, rng):
+            raise KeyError('no starting values')
+
+    layers = [Dense(4, 3), Tanh()]
+    Net(layers, rng=Streams(0).at('init', 0))
+    with pytest.raises(KeyError) as kept:  # its traceback holds the net that was never made
+        Net([*layers, Broken()], rng=Streams(0).at('init', 0))
+    net = Net(layers, rng=Streams(0).at('init', 0), dtype=np.float64)
+    assert kept and gradcheck(net, X4).ok
+
+
+def test_a_list_of_layers_that_changes_later_changes_no_net():
+    layers = [Dense(4, 3), Tanh()]
+    net = Net(layers, rng=Streams(0).at('init', 0), dtype=np.float64)
+    y = net(X4)
+    layers[1:] = []
+    np.testing.assert_array_equal(net(X4), y)
+    assert Net((layer for layer in [Dense(4, 3)]), rng=Streams(0).at('init', 0)).theta.size == 15
+
+
+COPIES = {'deepcopy': copy.deepcopy, 'pickle': lambda thing: pickle.loads(pickle.dumps(thing))}
+
+
+@pytest.mark.parametrize('name', COPIES)
+@pytest.mark.parametrize('layers', [nested, lambda: [Dense(4, 4), BatchNorm(4), LeakyReLU(0.2), Dense(4, 3)]])
+def test_a_copied_net_computes_and_learns_alone(name, layers):
+    net = Net(layers(), rng=Streams(0).at('init', 0), dtype=np.float64)
+    net.forward(X4, rng=Streams(1).at('dropout', 0), keep_cache=False)  # moves the moving averages
+    twin = COPIES[name](net)
+    y, theta, state = net(X4), net.theta.copy(), net.state.copy()
+    np.testing.assert_array_equal(twin(X4), y)
+    results = []
+    for one in (twin, net):
+        np.testing.assert_array_equal(one.theta, theta)
+        np.testing.assert_array_equal(one.state, state)
+        one.backward(np.cos(one.forward(X4, rng=Streams(1).at('dropout', 0))))
+        Adam(one, learning_rate=0.1).step()
+        results.append((one.theta, one.dtheta, one.state, one(X4)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(net(X4), y) and twin.slots == net.slots and gradcheck(twin, X4).ok
+    with pytest.raises(ValueError, match="already stands in the net 'net'"):
+        Net(twin.layers, rng=Streams(0).at('init', 0))
+
+
+@pytest.mark.parametrize('name', COPIES)
+def test_a_copy_between_forward_and_backward_has_a_cache_of_its_own(name):
+    net = make()
+    y = net.forward(X)
+    twin = COPIES[name](net)
+    np.testing.assert_array_equal(twin.backward(np.cos(y)), net.backward(np.cos(y)))
+    np.testing.assert_array_equal(twin.dtheta, net.dtheta)
+
+
+@pytest.mark.parametrize('name', COPIES)
+@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+def test_a_copied_optimiser_moves_its_own_copy_of_the_net(name, optimizer):
+    moving = optimizer(make(), learning_rate=0.1)
+    moving.net.dtheta[...] = 1
+    moving.step()
+    twin, y = COPIES[name](moving), moving.net(X)
+    twin.step()
+    np.testing.assert_array_equal(moving.net(X), y)
+    moving.step()
+    np.testing.assert_array_equal(twin.net.theta, moving.net.theta)
+    np.testing.assert_array_equal(twin.net(X), moving.net(X))
+    assert not np.array_equal(moving.net(X), y)
+
+
+def test_a_shallow_copy_is_refused():
+    with pytest.raises(TypeError, match='G: a shallow copy would share its layers and .*; use copy.deepcopy'):
+        copy.copy(make())
+
+
+@pytest.mark.parametrize('name', [*COPIES, 'copy'])
+def test_a_copied_layer_is_a_new_one_for_a_new_net(name):
+    layer = make().layers[0]
+    twin = {**COPIES, 'copy': copy.copy}[name](layer)
+    assert not hasattr(twin, 'W') and twin.owner is None
+    net = Net([twin], rng=Streams(0).at('init', 0))
+    twin.W[...] = 7
+    assert (net.theta == 7).all() and layer.W.max() < 7
+
+
+@pytest.mark.parametrize('name', ['theta', 'dtheta', 'state'])
+def test_a_buffer_cannot_be_rebound_but_changes_in_place(name):
+    net = make()
+    buffer = getattr(net, name)
+    with pytest.raises(AttributeError, match=rf'G: layers hold views into {name}; assign with G.{name}\[...\] ='):
+        setattr(net, name, buffer.copy())
+    assert getattr(net, name) is buffer
+    buffer[...] = 3
+    net.theta += 1
+    net.dtheta *= 2
+    net.state -= 1
+    assert (buffer == {'theta': 4, 'dtheta': 6, 'state': 2}[name]).all()
+    setattr(net, name, buffer)  # what an in-place operator does last
+
+
+def test_gradcheck_leaves_a_layer_of_a_net_as_it_was():
+    net = make()
+    dense, norm = net.layers[:2]
+    y, before = net.forward(X), [dict(vars(layer)) for layer in net.layers]
+    assert gradcheck(dense, X).ok and gradcheck(norm, X @ np.ones((3, 4))).ok
+    assert [dict(vars(layer)) for layer in net.layers] == before
+    net.backward(np.cos(y))
+    Adam(net, learning_rate=0.1).step()
+    assert not np.array_equal(net.forward(X), y)
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_gradcheck_leaves_a_free_layer_free(fails):
+    layer = Dense(3, 2)
+    if fails:
+        with pytest.raises(ValueError, match='expected x of shape'):
+            gradcheck(layer, X4)
+    else:
+        gradcheck(layer, X)
+    assert layer.owner is None and not hasattr(layer, 'W')
+    Net([layer], rng=Streams(0).at('init', 0))
+
+
+@pytest.mark.parametrize('size', [3e38, 1e25, 1e19, 1.0, 1e-25, 1e-40])
+def test_the_norm_of_the_derivative_neither_overflows_nor_vanishes(size):
+    net = make(np.float32)
+    net.dtheta[...] = size
+    np.testing.assert_allclose(net.dtheta_norm(), np.float64(np.float32(size)) * 30**0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_the_norm_of_a_derivative_that_is_not_finite_is_not_finite(bad):
+    net = make(np.float32)
+    net.dtheta[3] = bad
+    with np.errstate(invalid='ignore'):
+        assert not np.isfinite(net.dtheta_norm())

@@ -1,5 +1,7 @@
 """Each operation equals its equation, written out naively; each derivative equals central differences."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -312,3 +314,38 @@ def test_batch_norm_does_not_see_a_shift_or_a_scale_of_its_input(m, n, seed, sca
     x, gamma, beta = normal(seed, (m, n), n, n)
     y, _, _ = ops.batch_norm(x, gamma, beta, eps=1e-16)
     np.testing.assert_allclose(ops.batch_norm(scale * x + shift, gamma, beta, eps=1e-16)[0], y, atol=1e-8)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@given(seed=seeds, size=st.integers(1, 300), scale=st.floats(-12, 12), limit=st.sampled_from([1.0, 0.3, 7.0]))
+def test_the_norm_and_clipping_are_to_the_last_bit_what_the_plain_form_gives_where_that_does_not_overflow(
+        dtype, seed, size, scale, limit):
+    x = (np.random.default_rng(seed).standard_normal(size) * 10**scale).astype(dtype)
+    plain = (x @ x) ** 0.5
+    length, s = ops.norm(x)
+    assert length / s == plain and length.dtype == dtype
+    clipped = x.copy()
+    ops.clip_norm_(clipped, limit=limit)
+    np.testing.assert_array_equal(clipped, x * (limit / np.maximum(limit, plain)))
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('place', ['largest', 'large', 'one', 'small', 'smallest', 'zero'])
+def test_the_norm_of_any_finite_gradient_is_right_and_clipping_loses_none(dtype, place):
+    info = np.finfo(dtype)
+    size = {'largest': info.max, 'large': info.max**0.6, 'one': 1, 'small': info.tiny**0.6,
+            'smallest': info.smallest_subnormal, 'zero': 0}[place]
+    x = np.full(1000, size, dtype)
+    x[::2] *= -1
+    expected = np.longdouble(x[1]) * np.longdouble(1000) ** 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        length, s = ops.norm(x)
+        np.testing.assert_allclose(float(np.longdouble(length) / s / (expected or 1)), 1 if expected else 0, rtol=1e-6)
+        for limit in (1e-3, 1.0, 1e3):
+            clipped = x.copy()
+            ops.clip_norm_(clipped, limit=limit)
+            if expected <= limit:
+                np.testing.assert_array_equal(clipped, x)
+            else:
+                np.testing.assert_allclose(np.linalg.norm(clipped.astype(np.float64)), limit, rtol=1e-4)

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minigan import Adam, BatchNorm, Dense, Net, SGDMomentum, Streams, Tanh, optim
-from minigan.optim import Average, linear_decay
+from minigan import Adam, BatchNorm, Dense, Net, SGDMomentum, Streams, Tanh, ops, optim
+from minigan.optim import Average, linear_decay, value_at
 
 
 def make(dtype=np.float64):
@@ -199,3 +199,93 @@ def test_a_schedule_is_checked_where_it_starts(optimizer, name):
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 def test_the_scratch_has_the_dtype_of_the_net(dtype):
     assert Adam(make(dtype), learning_rate=1)._scratch.dtype == dtype
+
+
+@pytest.mark.parametrize('number', [np.float64, np.float32, np.array, lambda value: (lambda t: np.float64(value))])
+@pytest.mark.parametrize('optimizer, names', [(Adam, ['learning_rate']), (SGDMomentum, ['learning_rate', 'momentum'])])
+def test_numpys_numbers_as_settings_take_the_same_float32_step(number, optimizer, names):
+    """For float32 of 0.25, a number of both dtypes."""
+    ours, theirs = make(np.float32), make(np.float32)
+    optimizer(ours, **{name: number(0.25) for name in names}).step()
+    optimizer(theirs, **dict.fromkeys(names, 0.25)).step()
+    np.testing.assert_array_equal(ours.theta, theirs.theta)
+
+
+@pytest.mark.parametrize('number', [np.float64, np.float32, np.array])
+def test_numpys_numbers_as_settings_become_pythons(number):
+    net = make(np.float32)
+    adam = Adam(net, learning_rate=number(0.25), beta1=number(0.5), beta2=number(0.5), eps=number(0.5),
+                clip_norm=number(0.5))
+    assert {type(value) for value in (*adam.settings().values(), adam.clip_norm)} == {float}
+    assert adam.settings() == {'learning_rate': 0.25, 'beta1': 0.5, 'beta2': 0.5, 'eps': 0.5}
+    assert type(Average(make(), make(), eta=number(0.5)).eta) is float
+    assert type(value_at(linear_decay(number(0.5), 10), 3)) is float
+
+
+@pytest.mark.parametrize('eta', [0, 1])
+def test_before_the_first_average_the_samples_are_drawn_with_the_net_itself(eta):
+    nets = [Net([Dense(2, 2), BatchNorm(2)], rng=Streams(seed).at('init', 0), dtype=np.float64) for seed in (0, 1)]
+    net, averaged = nets
+    average = Average(net, averaged, eta=eta)
+    for t in range(7):
+        net.theta += np.sin(t)
+        net.state += np.cos(t)
+        average.update(t)
+        np.testing.assert_array_equal(averaged.theta, net.theta)
+        np.testing.assert_array_equal(averaged.state, net.state)
+
+
+@pytest.mark.parametrize('at', [1, 5, 7, 8, 11])
+def test_an_average_that_is_restored_goes_on_to_the_last_bit(at):
+    """Its start is that of a fresh net, as for a run that is resumed; then theta and the average come out of a file."""
+    whole, averaged = make(np.float32), make(np.float32)
+    average, theta, kept = Average(whole, averaged, eta=1), [], None
+    for t in range(20):
+        whole.theta += np.float32(np.sin(t))
+        average.update(t)
+        theta.append(whole.theta.copy())
+        if t + 1 == at:
+            kept = averaged.theta.copy()
+    net, resumed = make(np.float32), make(np.float32)
+    average = Average(net, resumed, eta=1)
+    resumed.theta[...] = kept
+    for t in range(at, 20):
+        net.theta[...] = theta[t]
+        average.update(t)
+    np.testing.assert_array_equal(resumed.theta, averaged.theta)
+
+
+def test_the_first_average_is_as_it_always_was():
+    """Bit for bit the moving average of weight 1 from the initial theta, which rounds."""
+    net, averaged = make(np.float32), make(np.float32)
+    start, average = net.theta.copy(), Average(net, averaged, eta=1)
+    for t in range(8):
+        net.theta += np.float32(0.7 * np.sin(t))
+        average.update(t)
+    expected = start.copy()
+    ops.moving_average_(expected, net.theta, momentum=0.0)
+    np.testing.assert_array_equal(averaged.theta, expected)
+
+
+@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+def test_a_huge_gradient_is_cut_and_not_lost(optimizer):
+    net = make(np.float32)
+    net.dtheta[...] = 1e25
+    optimizer(net, learning_rate=0.1, clip_norm=0.5).step()
+    np.testing.assert_allclose(net.dtheta, 0.5 / 8**0.5, rtol=1e-6)
+
+
+def test_a_net_without_parameters_is_clipped_too():
+    net = Net([Tanh()], rng=None)
+    Adam(net, learning_rate=0.1, clip_norm=1).step()
+    assert net.dtheta_norm() == 0
+
+
+def test_reprs_show_the_settings_of_the_next_step():
+    net = make()
+    adam = Adam(net, learning_rate=lambda t: 0.5 / (t + 1), beta1=0.5, clip_norm=3)
+    adam.step()
+    assert repr(adam) == 'Adam(net, learning_rate=0.25, beta1=0.5, beta2=0.999, eps=1e-08, clip_norm=3, t=1)'
+    assert repr(SGDMomentum(net, learning_rate=1)) == (
+        'SGDMomentum(net, learning_rate=1, momentum=0.0, clip_norm=None, t=0)')
+    assert repr(Average(net, make(), eta=1)) == 'Average(of net, every 8 steps, eta=1)'

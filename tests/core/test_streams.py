@@ -1,5 +1,7 @@
 """Random numbers are a function of (seed, stream, step)."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +114,36 @@ def test_uniform_noise_has_mean_0_and_variance_1(dtype):
     z = Streams(0).at('noise', 0).uniform_noise((500, 400), dtype)
     assert z.dtype == dtype and abs(z).max() <= 3**0.5 and abs(z).max() > 1.732
     np.testing.assert_allclose([z.mean(), z.var()], [0, 1], atol=0.01)
+
+
+@pytest.mark.parametrize('seed', [3.0, 3.5, '3', None, np.float64(3)])
+def test_a_seed_that_is_no_integer_raises(seed):
+    with pytest.raises(ValueError, match=rf'seed: expected an integer in .*, got {seed}'):
+        Streams(seed)
+
+
+def test_a_numpy_integer_is_a_seed_and_a_step():
+    ours, theirs = Streams(np.int64(5)).at('noise', np.int32(2), np.uint8(1)), Streams(5).at('noise', 2, 1)
+    np.testing.assert_array_equal(ours.uniform(9), theirs.uniform(9))
+
+
+def test_an_unknown_stream_raises():
+    with pytest.raises(ValueError, match="stream: expected one of init, data, noise, .*, got 'nois'"):
+        Streams(0).at('nois', 0)
+
+
+@pytest.mark.parametrize('duplicate', [copy.copy, copy.deepcopy])
+def test_a_copy_draws_the_same_numbers(duplicate):
+    streams = Streams(7)
+    rng = streams.at('noise', 3)
+    rng.normal(5)
+    twin, twin_rng = duplicate(streams), duplicate(rng)
+    for draw in (lambda rng: rng.normal(11), lambda rng: rng.bits((3, 3)), lambda rng: rng.permutation(8)):
+        np.testing.assert_array_equal(draw(twin_rng), draw(rng))
+        np.testing.assert_array_equal(draw(twin.at('data', 4, 1)), draw(streams.at('data', 4, 1)))
+
+
+def test_reprs_say_what_is_drawn():
+    rng = Streams(7).at('noise', 3)
+    rng.uniform(1)
+    assert repr(Streams(7)) == 'Streams(7)' and repr(rng) == "Rng('noise', step=3, substep=0, draw=1)"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import minigan
-from minigan import backend, data
+from minigan import backend, data, ops
 from minigan.gpu import compare, fusion
 from minigan.gpu.twins import compiled
 from minigan.networks import RECIPES
@@ -145,3 +145,26 @@ def test_float64_takes_the_specification(cupy):
     cupy.counts.clear()
     assert fusion.bias_tanh(a, a[0]).dtype == np.float64 and cupy.counts['launches'] == 2
     assert fusion.bias_tanh(a.astype(np.float32), cupy.zeros(4, np.float32)).dtype == np.float32
+
+
+def test_the_norm_and_clipping_are_numpys_and_nobody_waits(cupy):
+    for size in (3e38, 1e25, 1.0, 1e-30, 0.0):
+        x = (size * np.linspace(-1, 1, 50)).astype(np.float32)
+        ours = cupy.asarray(x)
+        cupy.counts.clear()
+        length, s = ops.norm(ours)
+        ops.clip_norm_(ours, limit=0.5)
+        assert cupy.counts['waits'] == cupy.counts['uploads'] == 0
+        expected = x.copy()
+        ops.clip_norm_(expected, limit=0.5)
+        np.testing.assert_array_equal(ours.get(), expected)
+        assert [float(length), float(s)] == [float(number) for number in ops.norm(x)]
+
+
+def test_looking_at_a_gradient_makes_nobody_wait(cupy):
+    one = game(cupy, clip_norm=1.0)
+    one.step(0)
+    cupy.counts.clear()
+    one.step(1)
+    norm = one.G.dtheta_norm()
+    assert cupy.counts['waits'] == cupy.counts['uploads'] == 0 and norm.dtype == np.float64 and 0 < float(norm) < 1.1

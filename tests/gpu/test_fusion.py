@@ -1,5 +1,7 @@
 """A fused net computes what its layers compute one after the other, in training, and no other layer is touched."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,51 @@ def test_a_slope_that_changes_is_followed():
     x = np.random.default_rng(0).standard_normal((9, 5))
     one, other = (net.forward(x, rng=Streams(1).at('dropout', 2)) for net in (plain, fused))
     np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+GROUPED = {'Dense, LeakyReLU, Dropout': lambda: [Dense(4, 3), LeakyReLU(0.2), Dropout(0.3)],
+           'Dense, LeakyReLU, no Dropout': lambda: [Dense(4, 3), LeakyReLU(0.2), Dropout(0.0)],
+           'Dense, LeakyReLU': lambda: [Dense(4, 3), LeakyReLU(0.2)], 'Dense, Tanh': lambda: [Dense(4, 3), Tanh()],
+           'BatchNorm, LeakyReLU': lambda: [BatchNorm(4), LeakyReLU(0.2)], 'BatchNorm': lambda: [BatchNorm(4)]}
+
+
+@pytest.mark.parametrize('param_grads', [True, False])
+@pytest.mark.parametrize('input_grad', [True, False])
+@pytest.mark.parametrize('group', GROUPED)
+def test_a_group_returns_and_assigns_just_what_its_layers_do(group, param_grads, input_grad):
+    x, results = np.random.default_rng(0).standard_normal((5, 4)), []
+    for net in twice(GROUPED[group]):
+        net.dtheta[...] = np.pi
+        y = net.forward(x, rng=Streams(1).at('dropout', 0))
+        results.append((net.backward(np.cos(y), param_grads=param_grads, input_grad=input_grad), net.dtheta))
+    (dx, dtheta), (fused_dx, fused_dtheta) = results
+    assert (dx is None) == (fused_dx is None) == (not input_grad)
+    if input_grad:
+        np.testing.assert_allclose(fused_dx, dx, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(fused_dtheta, dtheta, rtol=1e-12, atol=1e-14)
+    assert type(net.layers_in_training[0]) in GROUPS.values()
+
+
+@pytest.mark.parametrize('group', GROUPED)
+def test_a_group_asks_for_random_numbers_just_where_its_layers_do(group):
+    outcomes = []
+    for net in twice(GROUPED[group]):
+        try:
+            net.forward(np.ones((5, 4)), keep_cache=False)
+            outcomes.append('')
+        except ValueError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1] and (outcomes[0] != '') == (group == 'Dense, LeakyReLU, Dropout')
+
+
+def test_a_copied_net_is_fused_too_and_learns_alone():
+    net = Net(mixed(), rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse)
+    twin, x = copy.deepcopy(net), np.random.default_rng(0).standard_normal((9, 5))
+    assert list(map(type, twin.layers_in_training)) == list(map(type, net.layers_in_training))
+    results = []
+    for one in (twin, net):
+        one.backward(np.cos(one.forward(x, rng=Streams(1).at('dropout', 0))))
+        Adam(one, learning_rate=0.1).step()
+        results.append((one.theta, one.state, one.forward(x, rng=Streams(1).at('dropout', 0))))
+    for ours, theirs in zip(*results):
+        np.testing.assert_array_equal(ours, theirs)

@@ -128,7 +128,7 @@ def test_all_that_is_missing_is_said_at_once(example, quick, capsys):
     lines = problems(capsys.readouterr().out)
     assert [line[:24] for line in lines] == ['softsign: no twin: expec', 'softsign: no traffic: ex',
                                              'softsign_backward: anoth']
-    assert lines[2] == ('softsign_backward: another signature: expected a twin softsign_backward(dy, x), as its '
+    assert lines[2] == ('softsign_backward: a different signature: expected a twin softsign_backward(dy, x), as its '
                         'specification, got softsign_backward(dx, x)')
 
 
@@ -207,7 +207,7 @@ def test_the_packages_kernels_are_complete_and_right(capsys):
     table = [line.split()[0] for line in said[said.index('on one T4'):].splitlines() if line.endswith(BOUNDS)]
     assert set(table) == set(own.specifications) - set(own.exempt['kernel'])
     skipped = '' if nvrtc.library() else f' as far as it was checked ({NO_NVRTC})'
-    assert 'on one T4 at best' in said and said.endswith(f'All is there, and right{skipped}.\n')
+    assert 'on one T4 at best' in said and said.endswith(f'Complete and correct{skipped}.\n')
 
 
 @needs_compiler
@@ -395,7 +395,7 @@ def test_what_cannot_be_done_is_said_and_is_no_failure(example, quick, capsys):
     assert f'3 comparisons: skipped, {NO_COMPILER}' in said and f'compiling with NVRTC: skipped, {NO_NVRTC}' in said
     assert '\n*: as stated, not measured\n' in said and said.count('  16*') == 2
     assert said.endswith(
-        f'All is there, and right as far as it was checked ({NO_COMPILER}; {NO_NVRTC}).\n')
+        f'Complete and correct as far as it was checked ({NO_COMPILER}; {NO_NVRTC}).\n')
 
 
 @pytest.mark.parametrize('arguments, said', [

@@ -25,7 +25,7 @@ def parameters(function):
     """The names of a function's parameters in one string; None if it takes any, or says nothing."""
     try:
         found = inspect.signature(function).parameters.values()
-        return None if any(one.kind is one.VAR_KEYWORD for one in found) else ' '.join(one.name for one in found)
+        return None if any(each.kind is each.VAR_KEYWORD for each in found) else ' '.join(each.name for each in found)
     except (ValueError, TypeError):  # compiled: the first line of the docstring says it
         line = re.match(r'[\w.]+\((.*)\)', (function.__doc__ or '').strip())
         if line is None or '**' in line[1]:

@@ -114,7 +114,7 @@ class Cupy(types.ModuleType):
             raise TypeError(f'cupy.{name}() got an unexpected keyword argument {unknown.pop()!r}')
         self._count(name, arguments, keywords)
         result = function(*(arguments if name in UPLOADS and type(arguments[0]) is np.ndarray else
-                            map(self._unwrap, arguments)), **{key: self._unwrap(one) for key, one in keywords.items()})
+                            map(self._unwrap, arguments)), **dict(zip(keywords, map(self._unwrap, keywords.values()))))
         if name in UPLOADS and type(arguments[0]) is np.ndarray:
             result = result.copy()
         if name in EMPTY:
@@ -142,6 +142,8 @@ class Cupy(types.ModuleType):
         return value
 
     def _wrap(self, value):
+        if isinstance(value, tuple):
+            return tuple(map(self._wrap, value))
         return ndarray(self, np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
 
 
