@@ -70,7 +70,7 @@ def changes():
 
 
 def judge(images, judging):
-    """(score, distance) of images (N, n) in [0, 1]; judging: Judge."""
+    """(score, distance) of images (N, n) in [0, 1]. judging: a Judge."""
     features, p = judging.classifier(2 * images - 1)
     return metrics.classifier_score(p), metrics.frechet(features, judging.features)
 
@@ -86,7 +86,7 @@ def registered(name, recipe):
 
 
 def play(recipe, judging, source, epochs, seed):
-    """Train one game. Returns D(x), D(G(z)), score and distance."""
+    """Train a recipe. Returns D(x), D(G(z)), score and distance."""
     with registered('changed', recipe), tempfile.TemporaryDirectory() as folder:
         train(Config(network='changed', data=source, epochs=epochs, seed=seed, out=folder), quiet=True)
         *_, last = csv.DictReader((Path(folder) / 'log.csv').open())
@@ -101,7 +101,7 @@ def row(name, runs):
 
 
 def main():
-    """Parse the arguments, play every game, print the table, and put it into bench/README.md if it is that table."""
+    """Parse the arguments, train every recipe, print the table, and put it into bench/README.md if it is that table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', default='digits')
     parser.add_argument('--epochs', type=positive)

@@ -49,14 +49,14 @@ def judge_of():
 
 
 class Stopwatch:
-    """Processor seconds of this process, but for what was spent measuring; and a curve for each name."""
+    """The CPU seconds of this process, without those spent on measuring; and a curve for each name."""
 
     def __init__(self):
         self.judge = judge_of()
         self.curves, self.spent, self.begin = {}, 0.0, time.process_time()
 
     def seconds(self):
-        """Of training, so far."""
+        """The CPU seconds of training so far."""
         return time.process_time() - self.begin - self.spent
 
     def look(self, samplers):
@@ -119,7 +119,7 @@ class Peer:
         self.gan = PyTorchGAN(data.load(SOURCE).train / np.float32(127.5) - 1, seed, **PEERS[name])
 
     def train(self, path, seconds):
-        """The same, for so many seconds. The samples are the better ones of evaluation and of training mode."""
+        """The same, for a number of seconds. Samples are drawn in evaluation and in training mode; the better count."""
         watch = Stopwatch()
         for look in range(1, LOOKS + 1):
             while watch.seconds() < seconds * look / LOOKS:
@@ -131,12 +131,12 @@ class Peer:
 
 
 def play(name, seed):
-    """Train one in a process of its own and measure its samples. Yields (name in the table, result)."""
+    """Train a network or peer in a process of its own, and measure its samples. Yields (name in the table, result)."""
     options = []
     if name in PEERS:
         default = load('quality')['runs'].get(f'default {seed}')
         if not default:
-            raise SystemExit(f'{name}: it is to train as long as default, which has no result for seed {seed} yet')
+            raise SystemExit(f'{name}: trains for as long as default, which has no result for seed {seed} yet')
         options = [default['curve'][-1][0]]
     worker = Worker(f'bench_quality:{"Peer" if name in PEERS else "Minigan"}', name, seed)
     if not worker.wait_until_ready():
@@ -158,7 +158,7 @@ def cells(runs, measures):
 
 
 def runs_of(content, name):
-    """The results with every seed."""
+    """The results of one name, for all its seeds."""
     return [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
 
 
