@@ -73,7 +73,7 @@ def test_a_step_takes_at_most_60_launches_and_nobody_waits(cupy):
 
 
 def test_what_fusing_saves(cupy, monkeypatch):
-    """The table in minigan/gpu/README.md: pytest -s tests/test_device.py -k saves"""
+    """The table in minigan/gpu/README.md: pytest -s tests/gpu/test_device.py -k saves"""
     found = {'fused layers': usual(cupy)}
     monkeypatch.setattr('minigan.gpu.fusion.fuse', None)
     found['a kernel for each operation that has one'] = usual(cupy)
