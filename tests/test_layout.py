@@ -143,8 +143,9 @@ def test_without_the_gpu_folder_the_core_still_learns_and_gradchecks(tree):
         import minigan
         from minigan.checks.cases import cases
         assert 'minigan.gpu' not in __import__('sys').modules
-        wrong = [name for name, case in cases() if not case(0).ok]
-        assert not wrong, wrong
+        chosen = [(name, case) for name, case in cases() if not name.startswith(('article', 'goodfellow2014'))]
+        wrong = [name for name, case in chosen if not case(0).ok]
+        assert len(chosen) > 20 and not wrong, wrong
         print(minigan.__file__)"""
     done = subprocess.run([sys.executable, '-c', program], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
