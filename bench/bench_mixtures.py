@@ -5,8 +5,8 @@
 It trains PacGAN's networks with its optimiser on the ring of 8 and the grid of 25 for 10 epochs of 1,000 steps (its 400
 would take days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0 to 2. Each run has one thread. The first
 row has no stabilisers; each of the next three has one, on the ring (seeds 0 to 2) and on MNIST. Each result goes to
-bench/results/mixtures.json at once; --only chooses what to run again, such as 'MNIST none'. The table in bench/README.md
-and a picture of the samples are made from that file.
+bench/results/mixtures.json at once; --only chooses what to run again, such as 'MNIST none'. The table in
+bench/README.md and a picture of the samples are made from that file.
 
 Lin et al. 2018, PacGAN, section 4.1, and its authors' code.
 """

@@ -1,4 +1,4 @@
-""".ci/run works on a clone: it changes nothing in the checkout, deletes what it made, and names the step that failed."""
+"""The script works on a clone: it changes nothing in the checkout, deletes what it made, and names what failed."""
 
 import os
 import shutil
@@ -83,7 +83,8 @@ def test_it_expects_two_commands(checkout, more):
     text = (checkout / 'README.md').read_text()
     text = text + more if more else text.replace('```sh', '```bash')
     (checkout / 'README.md').write_text(text)
-    subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qam', 'x'], cwd=checkout, check=True)
+    commit = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qam', 'x']
+    subprocess.run(commit, cwd=checkout, check=True)
     done, _ = ci(checkout)
     assert done.returncode == 1
     assert done.stderr.endswith(f'FAILED (exit code 1): expected two commands in README.md, got {3 if more else 0}\n')
@@ -94,3 +95,12 @@ def test_git_ignores_what_the_readmes_commands_leave(checkout):
                'theory/theory.png', 'minigan.egg-info/PKG-INFO', '.hypothesis/x', 'minigan/gpu/__pycache__/x.so']
     command = ['git', 'check-ignore', *written, 'minigan/study/theory/figures.py', 'samples.py']
     assert subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.splitlines() == written
+
+
+def test_it_checks_an_archive_without_its_history_too(checkout):
+    shutil.rmtree(checkout / '.git')
+    before = contents(checkout)
+    done, calls = ci(checkout)
+    assert done.returncode == 0, done.stderr
+    assert [name for name, *_ in calls] == ['python3', 'pip', 'pip', 'minigan', 'pip', 'pytest', 'flake8']
+    assert contents(checkout) == before and list((checkout.parent / 'tmp').iterdir()) == []

@@ -7,7 +7,7 @@ SECONDS, SECONDS_IN_A_FILE = 0.2, 30  # between two updates of the bar
 
 
 class Forgiving:
-    """A stream that drops what it cannot write: training goes on when nobody reads its progress any more."""
+    """A stream that drops what it cannot write: a run goes on when nobody reads its progress."""
 
     def __init__(self, stream):
         self._stream = stream

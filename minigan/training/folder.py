@@ -20,7 +20,7 @@ from minigan.training.tensorboard import TensorBoard
 
 CONFIG, LOG, LOSSES, SAMPLES, TENSORBOARD = 'config.json', 'log.csv', 'losses.png', 'samples', 'tensorboard'
 FILES, PICTURES_IN_SAMPLES = (archive.LAST, archive.BEST, CONFIG, LOG, LOSSES), ('real.png', 'epoch-*.png')
-IMAGES = 64  # in a picture
+IMAGES = 64  # in a picture of samples
 
 
 class RunFolder:
@@ -39,6 +39,7 @@ class RunFolder:
 
         Raises ValueError when a folder in it is a link, OSError when it cannot be written.
         """
+        from minigan.pictures import curves  # noqa: F401: if matplotlib is broken, fail now and not after the run
         samples = make_folder(self.path / SAMPLES)
         for path in (*leftovers(self.path, FILES), *leftovers(samples, PICTURES_IN_SAMPLES)):
             path.unlink()

@@ -11,7 +11,7 @@ from minigan.training.warnings import warnings
 
 SHOWN = ('epoch', 'step', 'train_V', 'validation_V', 'train_D_x', 'validation_D_x', 'train_D_G_z', 'gradient_norm_G',
          'gradient_norm_D', 'distance', 'spread')  # columns of the log
-ROWS = 5  # of the log, the last ones
+ROWS = 5  # the last ones of the log
 
 
 def describe(path):
@@ -27,8 +27,8 @@ def describe(path):
         raise ValueError(f'{found}: {error}') from error
     rows = as_rows(log)
     steps = (config.epochs or 1) * rows[0]['step'] if rows else 0
-    found_wrong = [f'warning: {text}' for text in warnings(rows, steps)]
-    return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *found_wrong,
+    warned = [f'warning: {text}' for text in warnings(rows, steps)]
+    return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *warned,
                         *(_parameters(net) for net in nets)])
 
 

@@ -1,4 +1,4 @@
-"""Training on a GPU against a CPU: the same steps on both, and how far they are apart."""
+"""Training on a GPU, checked against a CPU: the same steps on both, and how far apart they end."""
 
 from dataclasses import replace
 
@@ -13,13 +13,14 @@ from minigan.training.build import build_game
 from minigan.training.config import Config
 
 STEPS = 100
-DRIFT = 1e-3  # how far two float32 runs may part in that many steps
+DRIFT = 1e-3  # how far apart two float32 runs may be after that many steps
 
 
 def compare_training(xp, steps, **choices):
-    """The same steps on the CPU and with xp: parameters, moments and moving averages afterwards. choices: of Config.
+    """A Row for the same steps on the CPU and with xp: parameters, moments and moving averages afterwards.
 
-    With Adam at gentle rates: large ones, as the default has, would carry rounding far within a hundred steps.
+    choices: of Config. Adam gets gentle rates: with large ones, such as the default's, rounding errors grow large
+    within a hundred steps.
     """
     recipe = RECIPES[choices.get('network', 'default')]
     gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5} if recipe.takes_beta1 else {}
@@ -45,7 +46,7 @@ def trained(game):
 def smooth(build):
     """A recipe's G or D with slopes of nearly 1.
 
-    A unit within rounding of its kink may fall on either side of it, and from there on two right runs part.
+    A unit within rounding error of its kink can land on either side of it, after which two correct runs diverge.
     """
     return lambda *sizes: [LeakyReLU(0.9999) if isinstance(layer, LeakyReLU) else layer for layer in build(*sizes)]
 

@@ -26,7 +26,7 @@ def train(config, *, quiet=False):
     config.json, log.csv (a row an epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and
     losses.png. The same config gives the same parameters, pictures and log, except for the seconds.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written, NotFinite when
-    numbers overflow, Stopped after SIGINT or SIGTERM.
+    numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
     run = Run(config, data.load(config.data))
     folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
@@ -55,11 +55,7 @@ def resume(folder, *, quiet=False, **changes):
         run = Run(replace(config, **changes), data.of_run(about, changes.get('data')))
         with archive.errors_name(folder):
             run.restore(arrays)
-        ends_with_the_run = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
-        if run.config.epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
-            progress.say(f'warning: {ends_with_the_run} ends with the run. With {run.config.epochs} epochs instead of '
-                         f'{config.epochs} it jumps to a different value now, so the result will not be that of '
-                         f'{run.config.epochs} epochs from the start')
+        _warn_of_a_new_end(config, run.config.epochs, progress)
         return _to_the_end(run, RunFolder(folder, saved_step=run.t), progress)
 
 
@@ -85,10 +81,19 @@ def play(run, folder, progress):
 
 
 def _require_resumable(changes):
+    """Raise ValueError for choices that the run has settled."""
     fixed = [flag(option.name) for option in fields(Config) if option.name in changes.keys() - set(RESUMABLE)]
     if fixed:
         raise ValueError(f'--resume: {", ".join(fixed)} {"is" if len(fixed) == 1 else "are"} fixed by the run; '
                          f'only {", ".join(map(flag, RESUMABLE))} may change')
+
+
+def _warn_of_a_new_end(config, epochs, progress):
+    """Say what a different number of epochs than the config's changes before its end."""
+    if epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
+        what = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
+        progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} it jumps to '
+                     f'a different value now, so the result will not be that of {epochs} epochs from the start')
 
 
 def _require_device(config, changes):

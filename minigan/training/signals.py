@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: finish what must be finished, then stop."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run finishes its step and saves; other commands clear away what is half written."""
 
 import signal
 import threading

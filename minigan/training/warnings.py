@@ -50,7 +50,7 @@ class Watch:
             self.read(row)
 
     def read(self, row):
-        """The warnings that a row, a dict as in log.csv, gives rise to."""
+        """The new warnings after a row, a dict with the columns of log.csv."""
         self.largest_norm = max(self.largest_norm, row['gradient_norm_G'])
         return [warning for name, symptom in SYMPTOMS.items() if (warning := self._warning(name, symptom, row))]
 
@@ -67,6 +67,6 @@ class Watch:
 
 
 def warnings(rows, steps):
-    """All warnings that a log gives rise to, in a run of so many steps."""
+    """All warnings for the log of a run. rows: dicts with the columns of log.csv; steps: of the whole run."""
     watch = Watch(steps)
     return [warning for row in rows for warning in watch.read(row)]
