@@ -92,8 +92,8 @@ def _warn_of_a_new_end(config, epochs, progress):
     """Say what a different number of epochs than the config's changes before its end."""
     if epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
         what = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
-        progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} it jumps to a '
-                     f'different value now, so the result will not be that of {epochs} epochs from the start')
+        progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} it jumps to '
+                     f'a different value now, so the result will not be that of {epochs} epochs from the start')
 
 
 def _require_device(config, changes):
