@@ -1,21 +1,26 @@
 """What each change from the article's GAN to the default buys, one change after the other.
 
-    python bench/bench_changes.py --data mnist --epochs 8
+    python bench/bench_changes.py --data mnist --epochs 8    the table of bench/README.md
+    python bench/bench_changes.py --epochs 2                 a first look, on the digits
 
-Trains each as `minigan train` does. Prints a Markdown table, with real training images as its last row:
+Trains each as `minigan train` does. Its table has a row for each change, and one for real training images:
 
     D(x), D(G(z))   D's mean answers at the end, from the log
     score           of 10,000 samples by our classifier, 1 to 10 (metrics.classifier_score)
     distance        Frechet distance of their features from those of the test images (metrics.frechet)
+
+With --data mnist --epochs 8 it puts the table into bench/README.md, else it prints it only.
 """
 
 import argparse
 import csv
 import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from harness import markdown, positive, update_table
 from tqdm import tqdm
 
 import minigan
@@ -25,6 +30,9 @@ from minigan.evaluation.judge import SAMPLES as N
 from minigan.evaluation.judge import Judge
 from minigan.training.config import Config
 from minigan.training.run import train
+
+HEAD = 'change, on top of the ones above', 'D(x)', 'D(G(z))', 'score', 'distance'
+PUBLISHED = 'mnist', 8  # the data and epochs of the table in bench/README.md
 
 
 def bare_output_G(n_z, n):
@@ -42,7 +50,7 @@ def smoother_D(n):
 
 
 def changes():
-    """(what was changed, the recipe so far), from the article to the default."""
+    """Yields (what was changed, the recipe so far), from the article to the default."""
     recipe, default = RECIPES['article'], RECIPES['default']
     yield 'the article', recipe
     for name, change in (('no batch norm, no LeakyReLU before tanh', {'G': bare_output_G}),
@@ -63,39 +71,54 @@ def changes():
 
 
 def judge(images, judging):
-    """(score, distance) of images (N, n) in [0, 1]; judging: Judge."""
+    """(score, distance) of images (N, n) in [0, 1]. judging: a Judge."""
     features, p = judging.classifier(2 * images - 1)
     return metrics.classifier_score(p), metrics.frechet(features, judging.features)
 
 
+@contextmanager
+def registered(name, recipe):
+    """Within, RECIPES has the recipe under this name."""
+    RECIPES[name] = recipe
+    try:
+        yield
+    finally:
+        del RECIPES[name]
+
+
 def play(recipe, judging, source, epochs, seed):
-    """Train one game. Returns D(x), D(G(z)), score and distance."""
-    RECIPES['changed'] = recipe
-    with tempfile.TemporaryDirectory() as folder:
+    """Train a recipe. Returns D(x), D(G(z)), score and distance."""
+    with registered('changed', recipe), tempfile.TemporaryDirectory() as folder:
         train(Config(network='changed', data=source, epochs=epochs, seed=seed, out=folder), quiet=True)
         *_, last = csv.DictReader((Path(folder) / 'log.csv').open())
         samples = minigan.load(folder).sample(N).reshape(N, -1)
     return float(last['train_D_x']), float(last['train_D_G_z']), *judge(samples, judging)
 
 
+def row(name, runs):
+    """A row of the table: means over the runs (seeds, 4), and standard deviations if there are several."""
+    errors = [f' ± {one:.1g}' for one in runs.std(axis=0, ddof=1)] if len(runs) > 1 else [''] * 4
+    return [name, *(f'{mean:.3g}{error}' for mean, error in zip(runs.mean(axis=0), errors))]
+
+
 def main():
-    """Parse the arguments, play every game, print the table."""
+    """Parse the arguments, train every recipe, print the table, and put it into bench/README.md if it is that table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', default='digits')
-    parser.add_argument('--epochs', type=int)
-    parser.add_argument('--seeds', type=int, default=1, help='how many runs each row averages')
+    parser.add_argument('--epochs', type=positive)
+    parser.add_argument('--seeds', type=positive, default=1, help='how many runs each row averages')
     options = parser.parse_args()
     dataset = data.load(options.data)
-    judging = Judge(dataset, classifier.load(dataset))
-    print('| change, on top of the ones above | D(x) | D(G(z)) | score | distance |\n|---|---|---|---|---|')
+    judging, rows = Judge(dataset, classifier.load(dataset)), []
     for name, recipe in tqdm(list(changes())):
-        runs = np.array([play(recipe, judging, options.data, options.epochs, seed) for seed in range(options.seeds)])
-        spread = runs.std(axis=0, ddof=1) if options.seeds > 1 else np.full(4, np.nan)
-        cells = ' | '.join(f'{mean:.3g}' + (f' ± {s:.1g}' if options.seeds > 1 else '')
-                           for mean, s in zip(runs.mean(axis=0), spread))
-        print(f'| {name} | {cells} |', flush=True)
+        runs = [play(recipe, judging, options.data, options.epochs, seed) for seed in range(options.seeds)]
+        rows.append(row(name, np.array(runs)))
     score, distance = judge(dataset.train[:N] / np.float32(255), judging)
-    print(f'| real training images | | | {score:.3g} | {distance:.3g} |')
+    rows.append(['real training images', '', '', f'{score:.3g}', f'{distance:.3g}'])
+    table = markdown(HEAD, rows)
+    print(table)
+    if (options.data, options.epochs) == PUBLISHED:
+        update_table('bench_changes', table)
 
 
 if __name__ == '__main__':

@@ -3,11 +3,11 @@
     python bench/bench_gradcheck.py                                  1000 of each; about 20 seconds
     python bench/bench_gradcheck.py --family batch_norm --draw 17    one correct layer and one wrong one, with reports
 
-The layers come from families.py; tests/test_families.py checks each of them by complex steps. The errors come from
-there and from planted.py. Each is planted only where it changes a derivative visibly, by more than 1e-4 of its norm, or
-breaks the contract of Layer. A false alarm is a correct layer whose report is not ok, or for which gradcheck raises. A
-miss is a wrong layer whose report is ok; a ValueError counts as caught. Each of both is shown with its report. The exit
-code is 1 if there is any.
+The layers come from families.py; tests/bench/test_families.py checks each of them by complex steps. The errors come
+from there and from planted.py. An error is planted only where it visibly changes a derivative, by more than 1e-4 of its
+norm, or breaks the contract of Layer. A false alarm is a correct layer whose report is not ok, or for which gradcheck
+raises. A miss is a wrong layer whose report is ok; a ValueError counts as caught. False alarms and misses are shown
+with their reports, and the exit code is 1 if there are any.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections import Counter
 
-import families  # noqa: F401: registers them
+import families  # noqa: F401: registers its layers
 import numpy as np
 from planted import FAMILIES, correct, wrong
 
@@ -23,7 +23,7 @@ from minigan import gradcheck
 
 
 def judge(layer, x, seed):
-    """(verdict, report) of gradcheck: whether it says ok, False for a ValueError, None for any other error."""
+    """(verdict, report) of gradcheck. The verdict is report.ok, False for a ValueError, None for any other error."""
     with warnings.catch_warnings(), np.errstate(all='ignore'):
         warnings.simplefilter('ignore', RuntimeWarning)
         try:
@@ -36,7 +36,7 @@ def judge(layer, x, seed):
 
 
 def trial(name, draw, seed):
-    """One correct and one wrong layer: [(kind, whether gradcheck is right, what the layer is, the report)]."""
+    """Judge one correct and one wrong layer. Returns [(kind, whether gradcheck is right, what it judged, report)]."""
     layer, x = correct(name, draw, seed)
     verdict, report = judge(layer, x, draw)
     bad, at, what = wrong(name, draw, seed)
@@ -46,7 +46,7 @@ def trial(name, draw, seed):
 
 
 def trials(names, draws, seed):
-    """Yields (family, draw, kind, whether gradcheck is right, what the layer is, the report)."""
+    """Yields (family, draw, kind, whether gradcheck is right, what it judged, report)."""
     for draw in draws:
         for name in names:
             for found in trial(name, draw, seed):
@@ -54,7 +54,7 @@ def trials(names, draws, seed):
 
 
 def table(names, counts):
-    """A line for each family, and the total; counts: (family, kind, whether gradcheck is right) -> how often."""
+    """A line for each family, and the total. counts: (family, kind, whether gradcheck is right) -> number."""
     columns = [('correct', True), ('correct', False), ('wrong', True), ('wrong', False)]
     rows = [[name, *(counts[(name, *column)] for column in columns)] for name in names]
     rows.append(['total', *(sum(row[i] for row in rows) for i in range(1, 5))])
@@ -64,7 +64,7 @@ def table(names, counts):
 
 
 def show(name, draw, kind, description, report, seed):
-    """One outcome, and how to see it alone."""
+    """Print one outcome, and the flags that repeat it alone."""
     title = {'correct': 'false alarm', 'wrong': 'miss'}.get(kind, kind)
     print(f'{title}: {name}, draw {draw}: {description}    (--family {name} --draw {draw} --seed {seed})\n{report}\n')
 
@@ -72,8 +72,8 @@ def show(name, draw, kind, description, report, seed):
 def main():
     """Parse the arguments, judge, print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--layers', type=int, default=1000, help='how many correct ones, and how many wrong ones')
-    parser.add_argument('--seed', type=int, default=0, help='of the draws')
+    parser.add_argument('--layers', type=int, default=1000, help='how many correct layers, and how many wrong ones')
+    parser.add_argument('--seed', type=int, default=0, help='where the random numbers start')
     parser.add_argument('--family', choices=FAMILIES, help='this family alone')
     parser.add_argument('--draw', type=int, help='this draw alone, with its reports')
     options = parser.parse_args()
@@ -84,7 +84,7 @@ def main():
     for name, draw, kind, right, description, report in trials(names, draws, options.seed):
         counts[name, kind, right] += 1
         if options.draw is not None:
-            show(name, draw, f'{kind}, judged {"rightly" if right else "wrongly"}', description, report, options.seed)
+            show(name, draw, f'{kind}, judged {"correctly" if right else "wrongly"}', description, report, options.seed)
         elif not right:
             show(name, draw, kind, description, report, options.seed)
     print(table(names, counts))

@@ -5,8 +5,8 @@
 It trains PacGAN's networks with its optimiser on the ring of 8 and the grid of 25 for 10 epochs of 1,000 steps (its 400
 would take days), seeds 0 to 4; then the default on MNIST for 8 epochs, seeds 0 to 2. Each run has one thread. The first
 row has no stabilisers; each of the next three has one, on the ring (seeds 0 to 2) and on MNIST. Each result goes to
-bench/results/mixtures.json at once; --only chooses what to run again, such as 'MNIST none'. The README's table and a
-picture of the samples are made from that file.
+bench/results/mixtures.json at once; --only chooses what to run again, such as 'MNIST none'. The table in
+bench/README.md and a picture of the samples are made from that file.
 
 Lin et al. 2018, PacGAN, section 4.1, and its authors' code.
 """
@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 from bench_quality import N, cells, judge_of, runs_of
-from harness import RESULTS, Worker, keep, load, machines, markdown, publish
+from harness import RESULTS, Worker, add_results, load, machines, markdown, update_table
 
 import minigan
 from minigan.data import Order
@@ -159,17 +159,17 @@ def main():
     for job in options.only:
         for seed in range(JOBS.get(job, 0)):
             result = play(job, seed)
-            keep('mixtures', {f'{job} {seed}': result})
+            add_results('mixtures', {f'{job} {seed}': result})
             print(job, seed, {key: round(value, 3) for key, value in result.items() if key in {**PLANE, **IMAGES}},
                   flush=True)
     if 'perfect samples' in options.only:
         for name, mixture in MIXTURES.items():
             samples = mixture.sample(Streams(0).at('sample', PICTURES), MEASURED)
-            keep('mixtures', {f'{name} perfect samples 0': mixture.measure(samples)})
-        keep('mixtures', {'MNIST perfect samples 0': judge_of().real_images(N)})
+            add_results('mixtures', {f'{name} perfect samples 0': mixture.measure(samples)})
+        add_results('mixtures', {'MNIST perfect samples 0': judge_of().real_images(N)})
     content = load('mixtures')
     print(table(content))
-    publish('bench_mixtures', table(content))
+    update_table('bench_mixtures', table(content))
     draw(content, RESULTS / 'mixtures.png')
 
 

@@ -1,28 +1,34 @@
 """Every operation that training uses, forward and backward, at the size of D's first layer (784 -> 512), float32.
 
-    python bench/bench_ops.py               batches 32 and 256, one thread: about a minute
-    python bench/bench_ops.py --quick       batch 32, few rounds: ten seconds
+    python bench/bench_ops.py                  batches 32 and 256, one thread: about a minute
+    python bench/bench_ops.py --quick          batch 32, few rounds: ten seconds
     python bench/bench_ops.py --threads 2
+    python bench/bench_ops.py --only tanh adam_ --against ../another-minigan
     python bench/bench_ops.py --device cuda    every CUDA kernel, in blocks of several sizes
 
-us: a call's time. GFLOP/s for matrix products; for all others GB/s, counting what must be read and written at least
-once. share: of what this machine reaches in the same run, with a matrix product of 1024 x 1024 x 1024 or a copy that
-moves as many bytes. PyTorch: its time for the same / minigan's (above 1: slower; empty where PyTorch has no such call).
-Before it is timed, PyTorch's result is compared with minigan's, and minigan's with itself in float64; what is random or
-works in place is not compared here (the tests do). A full run writes bench/results/ops.json and draws ops.png.
+us: the time of a call. speed: GFLOP/s of matrix products, GB/s of all others, counting what must be read and written
+at least once. fraction: of what this machine reaches in the same run, with a matrix product of 1024 x 1024 x 1024 or a
+copy that moves as many bytes. A copy is no upper bound: it writes as much as it reads, and writing is slower, since a
+line of memory is read before it is overwritten. So an operation that reads more than it writes (dropout_backward), or
+that writes where it has just read (sgd_momentum_), can come to more than 100 %.
 
---device cuda: us by the GPU's clock, from one call to the next; host us: what the CPU was busy with for that call.
-Where both are equal, launching is all that counts, unless the CPU was so far ahead that it had to wait. share: of a
-copy that moves as many bytes. plain: the time of CuPy's own functions / the kernel's, but for bits, uniform and normal:
-drawn on the CPU and copied. PyTorch: its time / the kernel's. Each kernel is first compared with its specification.
+PyTorch, --against: their time for the same / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
+The column is empty where PyTorch has no such call. Before anything is timed, PyTorch's results are compared with
+minigan's, and minigan's with its own in float64. What is random or works in place is not compared here, but in the
+tests. A full run writes bench/results/ops.json and draws ops.png.
+
+--device cuda: us by the GPU's clock, from one call to the next; host us: how long the CPU was busy with that call.
+Where both are equal, the time of launching decides, unless the CPU was so far ahead that it had to wait. fraction: of a
+copy that moves as many bytes. plain: the time of CuPy's own functions / the kernel's; for bits, uniform and normal, of
+drawing on the CPU and copying. PyTorch: its time / the kernel's. Each kernel is first compared with its specification.
 """
 
 import argparse
 
 import numpy as np
-from gpu import measure_on_gpu, report_kernels
-from harness import RESULTS, Entrant, Worker, describe, machine, positive, race, save
+from harness import RESULTS, Entrant, Worker, describe, machine, other_minigan, positive, race, save, spread
 from matplotlib.figure import Figure
+from on_gpu import measure_on_gpu, report_kernels
 
 from minigan import Adam, SGDMomentum, Streams, ops
 from minigan.checks.derivatives import TOLERANCE
@@ -30,10 +36,11 @@ from minigan.checks.derivatives import TOLERANCE
 N_IN, N_OUT, PARAMETERS, BATCHES, ROUNDS = 784, 512, 533_505, (32, 256), 15
 UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_',
              'moving_average_', 'clip_norm_')  # random, or in place
+AGAINST = 'the other'  # the column of --against
 
 
 def arrays(m, threads, dtype=np.float32):
-    """The same numbers for everybody."""
+    """The same numbers for minigan, PyTorch and the other minigan."""
     rng = np.random.default_rng(0)
     shapes = {'x': (m, N_IN), 'h': (m, N_OUT), 'dh': (m, N_OUT), 'W': (N_IN, N_OUT), 'b': N_OUT, 'gamma': N_OUT,
               'beta': N_OUT, 'theta': PARAMETERS, 'dtheta': PARAMETERS}
@@ -95,7 +102,7 @@ def operations(a):
 
 
 class Flat:
-    """As much of a Net as an optimiser needs."""
+    """The part of a Net that an optimiser needs."""
 
     def __init__(self, a):
         self.theta, self.dtheta, self.dtype, self.version = a['theta'].copy(), a['dtheta'].copy(), a['theta'].dtype, 0
@@ -119,18 +126,23 @@ def traffic(name, m):
     return int(4 * m * N_OUT * floats.get(name, 3 if name.endswith('backward') else 2))
 
 
-class Minigan:
-    """The operations by name; 'product' and 'copy N' are the machine's own."""
+def yardstick(name, m):
+    """What an operation is compared with, a product or a copy, and the work of that."""
+    return ('product', 2 * 1024**3) if flops(name, m) else (f'copy {traffic(name, m)}', traffic(name, m))
 
-    def __init__(self, m, threads):
-        a, exact = arrays(m, threads), operations(arrays(m, threads, np.float64))
-        self.operations = operations(a)
+
+class Minigan:
+    """The operations of these names, and what they are compared with: 'product', and 'copy N' of N bytes."""
+
+    def __init__(self, m, threads, names):
+        found, exact = operations(arrays(m, threads)), operations(arrays(m, threads, np.float64))
+        self.operations = {name: found[name] for name in names}
         for name, f in self.operations.items():
             if name not in UNCHECKED:
                 compare(name, f(), exact[name]())
         P, Q = np.ones((2, 1024, 1024), np.float32)
         self.operations['product'] = lambda: P @ Q
-        for size in {traffic(name, m) for name in exact}:
+        for size in {traffic(name, m) for name in names if not flops(name, m)}:
             source, target = np.ones((2, size // 2), np.uint8)
             self.operations[f'copy {size}'] = lambda source=source, target=target: np.copyto(target, source)
 
@@ -141,24 +153,24 @@ class Minigan:
 
 
 class PyTorch(Minigan):
-    """PyTorch's; about: the names of those that give minigan's results, and what is wrong with the others."""
+    """PyTorch's; about: the names of those that give minigan's results, and how the others differ."""
 
-    def __init__(self, m, threads):
+    def __init__(self, m, threads, names):
         from references import pytorch_ops
-        ours = operations(arrays(m, threads))
-        self.operations = pytorch_ops.operations(arrays(m, threads))
-        self.about = {'names': list(self.operations), 'other': []}
+        ours, theirs = operations(arrays(m, threads)), pytorch_ops.operations(arrays(m, threads))
+        self.operations = {name: theirs[name] for name in names if name in theirs}
+        self.about = {'names': list(self.operations), 'wrong': []}
         for name, f in self.operations.items():
             try:
                 if name not in UNCHECKED:
                     compare(name, ours[name](), f())
             except ValueError as error:
                 self.about['names'].remove(name)
-                self.about['other'].append(str(error))
+                self.about['wrong'].append(str(error))
 
 
 def compare(name, got, expected):
-    """Raises ValueError unless both are the same within float32's tolerance, relative to the largest entry."""
+    """Raises ValueError unless both agree within float32's tolerance, relative to the largest entry."""
     layer = {'dense': 'Dense', 'batch': 'BatchNorm'}.get(name.split('_')[0], 'any')
     for one, other in zip(*(q if isinstance(q, tuple) else (q,) for q in (got, expected)), strict=True):
         one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
@@ -167,52 +179,56 @@ def compare(name, got, expected):
             raise ValueError(f"{name}: minigan's result and the other differ by {error:.1e}")
 
 
-def measure(m, threads, *, rounds, seconds):
-    """name -> time, speed, share and PyTorch's ratio, for one batch size; and what is to be said of PyTorch."""
-    ours = Worker('bench_ops:Minigan', m, threads, threads=threads)
-    theirs = Worker('bench_ops:PyTorch', m, threads, threads=threads)
-    if not ours.wait_until_ready():
-        raise SystemExit(f'minigan: {ours.missing}')
-    names = list(operations(arrays(m, threads)))
-    entrants = {name: Entrant(name, ours, name) for name in
-                ['product', *(f'copy {traffic(name, m)}' for name in names), *names]}
-    if theirs.wait_until_ready():
-        entrants |= {f'PyTorch {name}': Entrant(name, theirs, name) for name in theirs.about['names']}
-    remarks = [f'PyTorch is missing: {theirs.missing}'] if theirs.missing else theirs.about['other']
-    race(list(entrants.values()), rounds=rounds, seconds=seconds)
-    ours.close()
-    theirs.close()
-    return {name: judge(name, m, entrants) for name in names}, remarks
+def measure(m, threads, names, *, rounds, seconds, against=None):
+    """The results of one batch size, name -> dict (see judge), and remarks about PyTorch."""
+    workers = {'': Worker('bench_ops:Minigan', m, threads, names, threads=threads),
+               'PyTorch': Worker('bench_ops:PyTorch', m, threads, names, threads=threads)}
+    if against:
+        workers[AGAINST] = Worker('bench_ops:Minigan', m, threads, names, threads=threads, path=against)
+    for who, worker in workers.items():
+        if not worker.wait_until_ready() and who != 'PyTorch':
+            raise SystemExit(f'minigan{" at " + against if who else ""}: {worker.missing}')
+    theirs = workers['PyTorch'].about or {'names': [], 'wrong': [f'PyTorch is missing: {workers["PyTorch"].missing}']}
+    timed = {'': [*dict.fromkeys(yardstick(name, m)[0] for name in names), *names], 'PyTorch': theirs['names'],
+             AGAINST: names}
+    entrants = {who: {name: Entrant(name, worker, name) for name in timed[who]} for who, worker in workers.items()}
+    neighbours = [theirs[name] for name in timed[''] for theirs in entrants.values() if name in theirs]
+    race(neighbours, rounds=rounds, seconds=seconds)
+    for worker in workers.values():
+        worker.close()
+    return {name: judge(name, m, entrants) for name in names}, theirs['wrong']
 
 
 def judge(name, m, entrants):
-    """What is reported of one operation."""
-    entrant, other = entrants[name], entrants.get(f'PyTorch {name}')
-    work, yardstick = (flops(name, m), 'product') if flops(name, m) else (traffic(name, m), f'copy {traffic(name, m)}')
-    median = float(np.median(entrant.seconds))
-    scale = work / (2 * 1024**3 if yardstick == 'product' else traffic(name, m))
-    return {'us': 1e6 * median, 'speed': work / median / 1e9, 'unit': 'GFLOP/s' if flops(name, m) else 'GB/s',
-            'share': scale * entrants[yardstick].ratio(entrant)[0],
-            'PyTorch': other.ratio(entrant) if other else None}
+    """What is reported of one operation; entrants: who -> name -> Entrant, with minigan's under ''.
+
+    The ratio of another's time to minigan's is None where the other has no such operation.
+    """
+    (own, work), entrant = yardstick(name, m), entrants[''][name]
+    median, done = float(np.median(entrant.seconds)), flops(name, m) or traffic(name, m)
+    ratios = {who: theirs[name].ratio(entrant) if name in theirs else None for who, theirs in entrants.items() if who}
+    return {'us': 1e6 * median, 'speed': done / median / 1e9, 'unit': 'GFLOP/s' if flops(name, m) else 'GB/s',
+            'fraction': done / work * entrants[''][own].ratio(entrant)[0], **ratios}
 
 
 def report(m, threads, results, remarks):
     """One batch size's table, as text."""
     title = f'batch {m}, {threads} thread{"s" * (threads > 1)}'
-    lines = [f'\n{title:32}{"us":>9}{"speed":>18}{"share":>8}   PyTorch']
+    columns = [who for who in ('PyTorch', AGAINST) if who in next(iter(results.values()))]
+    lines = ['', f'{title:32}{"us":>9}{"speed":>18}{"fraction":>10}   ' + ''.join(f'{who:20}' for who in columns)]
     for name, r in results.items():
-        other = '{:.2f} ({:.2f}-{:.2f})'.format(*r['PyTorch']) if r['PyTorch'] else ''
-        lines.append(f'{name:32}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["share"]:8.0%}   {other}')
-    return '\n'.join(lines + remarks)
+        ratios = ''.join(f'{spread(*r[who]) if r[who] else "":20}' for who in columns)
+        lines.append(f'{name:32}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["fraction"]:10.0%}   {ratios}')
+    return '\n'.join(line.rstrip() for line in lines + remarks)
 
 
 def chart(content, path):
-    """Bars of the shares."""
+    """Bars of the fractions."""
     figure = Figure(figsize=(9, 6.5), layout='constrained')
     axes = figure.subplots()
     for i, run in enumerate(content['runs']):
         at = [j + (i - len(content['runs']) / 2 + 0.5) * 0.4 for j in range(len(run['results']))]
-        axes.barh(at, [100 * r['share'] for r in run['results'].values()], 0.38, label=f"batch {run['m']}")
+        axes.barh(at, [100 * r['fraction'] for r in run['results'].values()], 0.38, label=f"batch {run['m']}")
     axes.set_yticks(range(len(run['results'])), list(run['results']), fontsize='small')
     axes.invert_yaxis()
     axes.axvline(100, color='black', linewidth=1)
@@ -223,27 +239,34 @@ def chart(content, path):
 
 def main():
     """Parse the arguments, measure, print, and after a full run write."""
+    names = list(operations(arrays(2, 1)))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--batches', type=positive, metavar='M', nargs='+', help='default: 32 256; on a GPU 64 32768')
     parser.add_argument('--threads', type=positive, metavar='N', default=1)
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
+    parser.add_argument('--only', nargs='+', metavar='NAME', choices=names, help=f'which: {", ".join(names)}')
+    parser.add_argument('--against', metavar='PATH', type=other_minigan,
+                        help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()
     settings = {'rounds': options.rounds, 'seconds': 0.03}
     if options.quick:
-        options.batches, settings = [32], {'rounds': 4, 'seconds': 0.01}
+        options.batches, settings = [32], {'rounds': min(options.rounds, 4), 'seconds': 0.01}
     if options.device == 'cuda':
+        if options.threads > 1 or options.only or options.against:
+            parser.error('--device cuda: --threads, --only and --against are for the CPU')
         full = not options.batches and options.rounds == ROUNDS
         return measure_on_gpu(report_kernels, options.batches or (64, 32768), 'ops-cuda' if full else None, **settings)
     options.batches = options.batches or BATCHES
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []
     for m in options.batches:
-        results, remarks = measure(m, options.threads, **settings)
+        results, remarks = measure(m, options.threads, options.only or names, against=options.against, **settings)
         runs.append({'m': m, 'threads': options.threads, 'results': results})
         print(report(m, options.threads, results, remarks), flush=True)
-    if (tuple(options.batches), options.threads, options.rounds) == (BATCHES, 1, ROUNDS):
+    full = (tuple(options.batches), options.threads, options.rounds) == (BATCHES, 1, ROUNDS)
+    if full and not (options.only or options.against):
         chart(save('ops', {'runs': runs, **settings}), RESULTS / 'ops.png')
 
 

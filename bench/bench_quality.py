@@ -2,12 +2,12 @@
 
     python bench/bench_quality.py
 
-On MNIST, one thread each, seeds 3, 4, 5 (what was chosen with which, the README says): the networks article
-and default for 25 epochs, and the dense GAN that is copied most in PyTorch (references/pytorch_gan.py) for as many
-seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are of the
-processor, of training alone. Every run's result is kept in
-bench/results/quality.json as soon as it is there; --only and --seeds choose what to run again. Then the table in the
-README and a chart of the Frechet distance and the Parzen log-likelihood against seconds are made from that file.
+On MNIST, with one thread and seeds 3, 4 and 5 (bench/README.md says which seeds the settings were chosen with): the
+networks article and default train for 25 epochs, and the most copied dense GAN in PyTorch (references/pytorch_gan.py)
+for as many seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are CPU
+seconds of training alone. Each result goes into bench/results/quality.json at once; --only and --seeds choose what to
+run again. From that file come the table in bench/README.md and a chart of the Frechet distance and the Parzen
+log-likelihood against seconds.
 """
 
 import argparse
@@ -16,17 +16,17 @@ import tempfile
 import time
 
 import numpy as np
-from harness import RESULTS, Worker, keep, load, machines, markdown, publish
+from harness import RESULTS, Worker, add_results, load, machines, markdown, update_table
 from matplotlib.figure import Figure
 
 from minigan import data, ops, training
 from minigan.evaluation import classifier, metrics
 from minigan.evaluation.judge import SAMPLES as N
 from minigan.evaluation.judge import Judge
+from minigan.evaluation.progress import Progress
 from minigan.streams import WATCH, Streams
 from minigan.training import Config
 from minigan.training.folder import RunFolder
-from minigan.training.progress import Progress
 from minigan.training.state import Run
 
 SOURCE = 'mnist'
@@ -51,14 +51,14 @@ def judge_of():
 
 
 class Stopwatch:
-    """Processor seconds of this process, but for what was spent measuring; and a curve for each name."""
+    """The CPU seconds of this process, without those spent on measuring; and a curve for each name."""
 
     def __init__(self):
         self.judge = judge_of()
         self.curves, self.spent, self.begin = {}, 0.0, time.process_time()
 
     def seconds(self):
-        """Of training, so far."""
+        """The CPU seconds of training so far."""
         return time.process_time() - self.begin - self.spent
 
     def look(self, samplers):
@@ -126,7 +126,7 @@ class Peer:
         self.gan = PyTorchGAN(ops.from_unit(data.load(SOURCE).train / np.float32(255)), seed, **PEERS[name])
 
     def train(self, path, seconds):
-        """The same, for so many seconds. The samples are the better ones of evaluation and of training mode."""
+        """The same, for a number of seconds. Samples are drawn in evaluation and in training mode; the better count."""
         watch = Stopwatch()
         for look in range(1, LOOKS + 1):
             while watch.seconds() < seconds * look / LOOKS:
@@ -138,12 +138,12 @@ class Peer:
 
 
 def play(name, seed):
-    """Train one in a process of its own and measure its samples. Yields (name in the table, result)."""
+    """Train a network or peer in a process of its own, and measure its samples. Yields (name in the table, result)."""
     options = []
     if name in PEERS:
         default = load('quality')['runs'].get(f'default {seed}')
         if not default:
-            raise SystemExit(f'{name}: it is to train as long as default, which has no result for seed {seed} yet')
+            raise SystemExit(f'{name}: trains for as long as default, which has no result for seed {seed} yet')
         options = [default['curve'][-1][0]]
     worker = Worker(f'bench_quality:{"Peer" if name in PEERS else "Minigan"}', name, seed)
     if not worker.wait_until_ready():
@@ -165,7 +165,7 @@ def cells(runs, measures):
 
 
 def runs_of(content, name):
-    """The results with every seed."""
+    """The results of one name, for all its seeds."""
     return [run for key, run in content['runs'].items() if key.rsplit(' ', 1)[0] == name]
 
 
@@ -207,7 +207,7 @@ def main():
     options = parser.parse_args()
 
     def keep_and_print(name, result):
-        keep('quality', {name: result})
+        add_results('quality', {name: result})
         print(name, json.dumps({key: round(value, 4) for key, value in result.items() if key in MEASURES}), flush=True)
 
     for seed in options.seeds:
@@ -222,7 +222,7 @@ def main():
     content = load('quality')
     print(table(content))
     chart(content, RESULTS / 'quality.png')
-    publish('bench_quality', table(content))
+    update_table('bench_quality', table(content))
 
 
 if __name__ == '__main__':

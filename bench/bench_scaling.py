@@ -3,25 +3,27 @@
     python bench/bench_scaling.py           about a minute, one thread
     python bench/bench_scaling.py --quick   the ends of each range only
 
-Each point is a process of its own, one alternating step of the default networks with all hidden widths times `width`.
-What one should expect, with P parameters, minibatches of m and N images of 784 pixels:
+Each point is measured in a process of its own: one alternating step of the default networks, with all hidden widths
+multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one expects
 
-    time     a m P + b P      each row meets each parameter in the products; Adam walks over the parameters
+    time     a m P + b P                each row meets each parameter in the products; Adam walks over the parameters
     memory   c + d m + 16 P + 784 N     activations; theta, dtheta and two moments in float32; the images in uint8
 
-a, b, c and d are fitted to the points where only the batch varies; the other points then test the equations. Writes
-bench/results/scaling.json, draws scaling.png and puts its table into the README (but not with --quick).
+a, b, c and d are fitted to the points where only the batch varies; the other points then test the equations. A full
+run writes bench/results/scaling.json, draws scaling.png and puts its table into bench/README.md.
 """
 
 import argparse
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, peak_memory, publish, race, save
+from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, peak_memory, race, save, update_table
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from tqdm import tqdm
 
-from minigan import BatchNorm, Dense, Dropout, LeakyReLU, Tanh, networks
+from minigan import networks
 from minigan.data import Dataset
 from minigan.training import Config, build_game
 
@@ -30,17 +32,10 @@ RANGES = {'m': (16, 32, 64, 128, 256, 512, 1024), 'width': (0.25, 0.5, 1, 2, 4),
 
 
 def recipe(width):
-    """The default recipe with its hidden widths scaled."""
+    """The default recipe with its hidden widths multiplied."""
     a, b = int(256 * width), int(512 * width)
-
-    def G(n_z, n):
-        return [Dense(n_z, a, bias=False), BatchNorm(a), LeakyReLU(0.2), Dense(a, b, bias=False), BatchNorm(b),
-                LeakyReLU(0.2), Dense(b, n), Tanh()]
-
-    def D(n):
-        return [Dense(n, b), LeakyReLU(0.2), Dropout(0.3), Dense(b, a), LeakyReLU(0.2), Dropout(0.3), Dense(a, 1)]
-
-    return networks.Recipe(G, D, batch=64, learning_rate_G=2e-4, learning_rate_D=2e-4, beta1=0.5, update='alternating')
+    return replace(networks.RECIPES['default'], G=partial(networks.default_G, widths=(a, b)),
+                   D=partial(networks.default_D, widths=(b, a)))
 
 
 class Point:
@@ -58,12 +53,12 @@ class Point:
             self.t += 1
 
     def peak(self):
-        """See harness.peak_memory."""
+        """The peak memory of this process, in MB."""
         return peak_memory()
 
 
 def measure(m, width, N):
-    """One point."""
+    """Measure one point: milliseconds a step, and peak memory in MB."""
     worker = Worker('bench_scaling:Point', m, width, N)
     if not worker.wait_until_ready():
         raise SystemExit(worker.missing)
@@ -76,7 +71,7 @@ def measure(m, width, N):
 
 
 def expect(points):
-    """Adds what the equations say to each point, fitted to those of the base width and number of images."""
+    """Add to each point what the equations say, fitted to the points of the base width and number of images."""
     fitted = [p for p in points if (p['width'], p['N']) == (BASE['width'], BASE['N'])]
     m, P = (np.array([p[name] for p in fitted], float) for name in ('m', 'P'))
     ms, MB = (np.array([p[name] for p in fitted]) for name in ('ms', 'MB'))
@@ -87,7 +82,7 @@ def expect(points):
 
 
 def table(content):
-    """The README's table."""
+    """The table of bench/README.md."""
     rows = [(p['m'], f"{p['width']:g}", f"{p['N']:,}", f"{p['P'] / 1e6:.2f} M", f"{p['ms']:.1f}",
              f"{p['expected ms']:.1f}", f"{p['MB']:.0f}", f"{p['expected MB']:.0f}") for p in content['points']]
     head = ('batch', 'width', 'images', 'parameters', 'ms a step', 'expected', 'peak MB', 'expected')
@@ -95,7 +90,7 @@ def table(content):
 
 
 def chart(content, path):
-    """Time and memory against each of the three, measured and expected."""
+    """Time and memory, measured and expected, against batch, width and number of images."""
     figure = Figure(figsize=(11, 5.5), layout='constrained')
     panels = figure.subplots(2, 3, sharey='row')
     for column, (name, label) in enumerate((('m', 'batch m'), ('width', 'hidden widths, times'), ('N', 'images N'))):
@@ -135,7 +130,7 @@ def main():
     save('scaling', content)
     print(table(load('scaling')))
     chart(load('scaling'), RESULTS / 'scaling.png')
-    publish('bench_scaling', table(load('scaling')))
+    update_table('bench_scaling', table(load('scaling')))
 
 
 if __name__ == '__main__':

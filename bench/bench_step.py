@@ -5,24 +5,25 @@
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
     python bench/bench_step.py --device cuda    on a GPU: minigan, the same without its kernels, and PyTorch
 
-Everybody's step counts in full: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving
-averages. Each reference is first held to minigan's gradients; one that is not installed is reported as missing.
-Then each runs in a process of its own, in turn with the others. Prints medians and quartiles of the paired ratios
-to minigan (above 1: slower than minigan). floor: the step's matrix products as ops.py does them, plus 28 bytes a
-parameter at the speed of a copy, for Adam: about the least that a step of NumPy functions can take. A full run also
-writes bench/results/step.json, draws step.png and puts its table into the README.
+A step counts in full: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
+reference's gradients are first checked against minigan's; a reference that is not installed is reported as missing.
+Then each runs in a process of its own, in turn with the others. The table has medians and quartiles of the paired
+ratios to minigan (above 1: slower than minigan). floor: about the least that a step of NumPy functions can take, which
+is the step's matrix products as ops.py does them, and for Adam a copy of 28 bytes a parameter. A full run also writes
+bench/results/step.json, draws step.png and puts its table into bench/README.md.
 
---device cuda: the floor is what takes longest of a step's bytes at the speed of a large copy, its FLOPs at the speed of
-a large product, and minigan's launches at the time of an empty one from CuPy, all measured in the same run.
+--device cuda: the floor is the longest of three times: of the step's bytes in a large copy, of its FLOPs in a large
+product, and of minigan's launches if each takes as long as an empty one from CuPy. The rates are measured in the same
+run.
 """
 
 import argparse
-from pathlib import Path
 
 from candidates import REFERENCES
-from gpu import measure_on_gpu, report_step
-from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, positive, publish, race, save, spread
+from harness import (RESULTS, Entrant, Worker, describe, load, machine, markdown, other_minigan, positive, race, save,
+                     spread, update_table)
 from matplotlib.figure import Figure
+from on_gpu import measure_on_gpu, report_step
 
 PARTS = {'minigan': 'step', 'minigan, D step': 'update_D', 'minigan, G step': 'update_G',
          'minigan, simultaneous': 'simultaneous'}
@@ -30,7 +31,7 @@ BATCHES, THREADS, ROUNDS = (32, 64, 128, 256), (1, 2), 12
 
 
 def measure(m, threads, *, rounds, seconds, only=None, against=None):
-    """One configuration. Returns name -> its result, or why it is missing."""
+    """Time one configuration. Returns name -> its result, or why it is missing."""
     workers = {name: Worker('candidates:Minigan', m, part, threads=threads) for name, part in PARTS.items()}
     workers['floor'] = Worker('candidates:Floor', m, threads=threads)
     workers |= {name: Worker('candidates:Reference', name, m, threads, threads=threads) for name in REFERENCES
@@ -65,7 +66,7 @@ def report(m, threads, results):
 
 
 def table(content):
-    """The README's table: ratios to minigan's step, and of minigan's step to its floor."""
+    """The table of bench/README.md: ratios to minigan's step, and of minigan's step to its floor."""
     head, rows = ['threads, batch'], {}
     for run in content['runs']:
         head.append(f"{run['threads']}, {run['m']}")
@@ -85,7 +86,7 @@ def best(results):
 
 
 def chart(content, path):
-    """Bars of the ratios to minigan, one panel a number of threads."""
+    """Bars of the ratios to minigan, with a panel for each number of threads."""
     threads = sorted({run['threads'] for run in content['runs']})
     figure = Figure(figsize=(12, 4.4), layout='constrained')
     names = [name for name in (*REFERENCES, 'floor') if 'ratio' in content['runs'][0]['results'][name]]
@@ -117,10 +118,9 @@ def main():
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
     parser.add_argument('--only', nargs='+', metavar='NAME', choices=[*REFERENCES, 'none'],
                         help=f'which references: {", ".join(map(repr, REFERENCES))}, or none')
-    parser.add_argument('--against', metavar='PATH', help='the folder of another copy of minigan, to compare with')
+    parser.add_argument('--against', metavar='PATH', type=other_minigan,
+                        help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()
-    if options.against and not (Path(options.against) / 'minigan' / '__init__.py').exists():
-        parser.error(f'--against: expected a folder with a minigan in it, got {options.against}')
     if min(options.batches) < 2:
         parser.error('--batches: expected at least 2 images, since G has a batch norm')
     if options.device == 'cuda' and (options.threads or options.against):
@@ -145,7 +145,7 @@ def main():
     if full and not (options.only or options.against):
         save('step', {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
         chart(load('step'), RESULTS / 'step.png')
-        publish('bench_step', table(load('step')))
+        update_table('bench_step', table(load('step')))
 
 
 if __name__ == '__main__':

@@ -1,13 +1,13 @@
-"""A whole run: what an epoch costs beyond its steps, what start-up and memory cost.
+"""A whole run: what an epoch costs beyond its steps, and what start-up and memory cost.
 
     python bench/bench_train.py                digits: about 2 minutes
     python bench/bench_train.py --data mnist   MNIST: about 2 minutes
     python bench/bench_train.py --quick        digits, few epochs: under a minute
 
-epoch / steps: the seconds of a call of training.train, with loading, shuffling, gathering, log, evaluation, pictures
-and checkpoints, over those of the same steps alone, in turn. How good samples become, and how soon: bench_quality.py.
-import: a Python that imports numpy and minigan against one that imports numpy. A run that is not quick writes
-bench/results/train-DATA.json and puts the table of both into the README.
+an epoch / its steps alone: the seconds of training.train, with loading, shuffling, gathering, log, evaluation, pictures
+and checkpoints, divided by those of the same steps alone; the two take turns. import: the time of a Python that imports
+numpy and minigan, less that of one that imports numpy. A run that is not quick writes bench/results/train-DATA.json and
+puts the table of both data sets into bench/README.md. bench_quality.py measures how good samples become, and how soon.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 
-from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, publish, quartiles,
-                     race, save, spread)
+from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, quartiles, race, save,
+                     spread, update_table)
 
 from minigan import RECIPES, data, training
 
@@ -26,7 +26,7 @@ PLANS = {'digits': {'epochs': 215, 'rounds': 3}, 'mnist': {'epochs': 2, 'rounds'
 
 
 class Run:
-    """training.train, whole."""
+    """training.train as a whole."""
 
     def __init__(self, source):
         self.source = source
@@ -50,7 +50,7 @@ class Steps:
 
 
 def overhead(source, threads, plan):
-    """Quartiles of a run's seconds over its steps', and of an epoch's seconds."""
+    """Quartiles of a run's seconds divided by those of its steps, and of an epoch's seconds."""
     run, steps = (Worker(f'bench_train:{name}', source, threads=threads) for name in ('Run', 'Steps'))
     for worker in (run, steps):
         if not worker.wait_until_ready():
@@ -67,7 +67,7 @@ def overhead(source, threads, plan):
 
 
 def peak_of_a_run(source):
-    """The most memory that `minigan train` needs in a process of its own, in MB."""
+    """The peak memory of `minigan train` in a process of its own, in MB."""
     program = ('import sys; from minigan.cli import main; main(sys.argv[2:]); sys.path.append(sys.argv[1]); '
                'from harness import peak_memory; print(peak_memory())')
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def peak_of_a_run(source):
 
 
 def import_seconds(rounds=15):
-    """Quartiles of what `import minigan` costs beyond `import numpy`."""
+    """Quartiles of the seconds that `import minigan` takes beyond `import numpy`."""
     def seconds(modules):
         begin = time.perf_counter()
         subprocess.run([sys.executable, '-c', f'import {modules}'], check=True, cwd=ROOT)
@@ -88,7 +88,7 @@ def import_seconds(rounds=15):
 
 
 def table(*contents):
-    """The README's table."""
+    """The table of bench/README.md."""
     rows = {'an epoch': lambda c: f"{c['overhead']['seconds'][0]:.2f} s",
             'an epoch / its steps alone': lambda c: spread(*c['overhead']['ratio']),
             'peak memory of the process': lambda c: f"{c['peak']:.0f} MB",
@@ -118,7 +118,7 @@ def main():
         name = f'train-{options.data}'
         save(name, content)
         names = [f'train-{data}' for data in ('digits', 'mnist') if (RESULTS / f'train-{data}.json').exists()]
-        publish('bench_train', table(*map(load, names)))
+        update_table('bench_train', table(*map(load, names)))
 
 
 if __name__ == '__main__':

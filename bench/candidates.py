@@ -1,4 +1,4 @@
-"""What bench_step.py compares: one alternating step of the default networks, by minigan and by others.
+"""What bench_step.py compares: one alternating step of the default networks, by minigan and by its references.
 
 A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
 gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step from the start.
@@ -29,7 +29,7 @@ TOLERANCE = 1e-5  # float32 gradients, as the norm of the difference over the no
 
 @dataclass(frozen=True)
 class Start:
-    """Where every candidate starts: the images, the parameters of both networks in order, the settings."""
+    """What every candidate starts from: the images, the parameters of both networks in order, the settings."""
 
     m: int
     n_z: int
@@ -58,7 +58,7 @@ PLAIN = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedu
 def game(m, update='alternating', check=False, xp=np):
     """The default networks' game on these images, with plain Adam.
 
-    check: without dropout, and with an eps so large that Adam's first step does not turn rounding into a sign.
+    check: without dropout, and with so large an eps that Adam's first step does not blow rounding up to a sign.
     """
     recipe, images = RECIPES['default'], dataset()
     if check:
@@ -74,7 +74,7 @@ def game(m, update='alternating', check=False, xp=np):
 def start(fresh, threads, device='cpu'):
     """The parameters and images of a fresh game, each array a copy."""
     def parameters(net):
-        return [net.theta[offset:offset + int(np.prod(shape))].reshape(shape).copy() for _, offset, shape in net.slots]
+        return [slot.of(net.theta).copy() for slot in net.slots]
     images = fresh.minibatch.images / np.float32(127.5) - 1
     return Start(m=fresh.m, n_z=fresh.n_z, threads=threads, device=device, images=images,
                  G=parameters(fresh.G), D=parameters(fresh.D),
@@ -83,25 +83,25 @@ def start(fresh, threads, device='cpu'):
 
 
 class Minigan:
-    """minigan itself; part: 'step', 'simultaneous', 'update_D' or 'update_G'."""
+    """minigan itself; part: what run() repeats, 'step', 'simultaneous', 'update_D' or 'update_G'."""
 
     def __init__(self, m, part):
         self.game, self.part, self.t = game(m, 'simultaneous' if part == 'simultaneous' else 'alternating'), part, 0
 
     def run(self, steps):
-        one = self.game
+        game = self.game
         for t in range(self.t, self.t + steps):
             if self.part == 'update_D':
-                one.update_D(one.minibatch(t), one.noise(t, 0), one.layer_rng(t, 0))
+                game.update_D(game.minibatch(t), game.noise(t, 0), game.layer_rng(t, 0))
             elif self.part == 'update_G':
-                one.update_G(one.noise(t, 1), one.layer_rng(t, 1))
+                game.update_G(game.noise(t, 1), game.layer_rng(t, 1))
             else:
-                one.step(t)
+                game.step(t)
         self.t += steps
 
 
 class Floor:
-    """About the least that a step costs: its matrix products as ops.py does them, and Adam's traffic at copy speed.
+    """About the least that a step costs: its matrix products as ops.py does them, and a copy of Adam's bytes.
 
     Adam reads theta, dtheta, m, v and writes theta, m, v: seven floats a parameter, as many as 3.5 copies move.
     """
@@ -121,7 +121,7 @@ class Floor:
         self.target = np.empty_like(self.source)
 
     def add_products(self, n_in, n_out, *, forward, params, input):
-        """One layer's products, for so many rows each."""
+        """Add one layer's products; forward, params, input: the numbers of rows of each kind's products."""
         W, dW = self.array(n_in, n_out), self.array(n_in, n_out)
         self.products += [(ops.dense, (self.array(rows, n_in), W)) for rows in forward]
         self.products += [(ops.dense_backward_params_, (self.array(rows, n_out), self.array(rows, n_in), dW))
@@ -140,9 +140,9 @@ class Floor:
 
 
 class Reference:
-    """A framework's step, after its gradients have been found to be minigan's.
+    """A framework's step, once its gradients have been checked against minigan's.
 
-    Raises ImportError when the framework is missing, ValueError when its gradients are others.
+    Raises ImportError when the framework is missing, ValueError when its gradients differ.
     """
 
     def __init__(self, name, m, threads, device='cpu'):
@@ -159,7 +159,7 @@ class Reference:
 
 
 def gradient_error(reference, m):
-    """The largest relative error over all parameters of both networks, for one step without dropout."""
+    """The largest relative error over the parameters of both networks, for one step without dropout."""
     ours = game(m, check=True)
     x, z_D, z_G = ours.minibatch(0), ours.noise(0, 0), ours.noise(0, 1)
     theirs = reference.gradients(x, z_D, z_G)
@@ -167,7 +167,7 @@ def gradient_error(reference, m):
     ours.update_G(z_G, None)
     worst = 0.0
     for net, gradients in zip((ours.D, ours.G), theirs):
-        for (_, offset, shape), theirs_ in zip(net.slots, gradients, strict=True):
-            expected = net.dtheta[offset:offset + int(np.prod(shape))].reshape(shape)
-            worst = max(worst, float(np.linalg.norm(theirs_ - expected) / np.linalg.norm(expected)))
+        for slot, gradient in zip(net.slots, gradients, strict=True):
+            expected = slot.of(net.dtheta)
+            worst = max(worst, float(np.linalg.norm(gradient - expected) / np.linalg.norm(expected)))
     return worst

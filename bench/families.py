@@ -2,7 +2,7 @@
 
 Every family is a function from a NumPy generator to (layer, x): random widths, minibatches, hyper-parameters and
 scales, from 1e-6 to 1e6 where the function allows. The errors in the decorator replace the layer's dx, or the methods
-that they name; planted.py adds those that any layer can have. tests/test_families.py checks every layer by
+that they name; planted.py adds those that any layer can have. tests/bench/test_families.py checks every layer by
 complex steps: each forward here takes complex numbers, and decides by their real parts.
 
 m minibatch, n width; x (m, n).
@@ -33,7 +33,7 @@ def at_y(self, dy):
 
 
 def per_column(rng, n, low, high):
-    """Scales of n columns in [low, high], log-uniform: half of the time all the same, else up to 1e6 apart."""
+    """Scales of n columns in [low, high], log-uniform: in half of the draws all equal, else up to 1e6 apart."""
     low, high = np.log10(low), np.log10(high)
     scale = rng.uniform(low, high)
     spread = rng.uniform(-3, 3, n) * (rng.random() < 0.5)
@@ -46,7 +46,7 @@ def shape(rng, least=(2, 1)):
 
 
 def normal(rng, m, n, *, low=1e-6, high=1e6, zeros=False, offset=False):
-    """x ~ N(0, 1) times the columns' scales; zeros: one draw in four has some; offset: one in four is 1000 + N."""
+    """x ~ N(0, 1) times the columns' scales. zeros: one draw in four has some. offset: one draw in four is 1000 + x."""
     x, kind = rng.standard_normal((m, n)), rng.integers(4)
     if kind == 0 and zeros:
         x[rng.random((m, n)) < 0.2] = 0
@@ -56,7 +56,7 @@ def normal(rng, m, n, *, low=1e-6, high=1e6, zeros=False, offset=False):
 
 
 def with_ties(rng, m, n):
-    """x as in normal, but one draw in four on a grid that is coarse enough for ties."""
+    """x as in `normal`, but one draw in four lies on a grid so coarse that there are ties."""
     x = rng.standard_normal((m, n))
     return np.round(x) * 10 ** rng.uniform(-6, 6) if rng.integers(4) == 0 else x * per_column(rng, n, 1e-6, 1e6)
 
@@ -263,7 +263,7 @@ def huber(rng):
 
 
 class PReLU(Example):
-    """y = x where x > 0, a x elsewhere; one a a column."""
+    """y = x where x > 0, a x elsewhere, with one a for each column."""
 
     def __init__(self, n):
         self.shapes = {'a': (n,)}
@@ -292,7 +292,7 @@ def prelu(rng):
 
 
 class Swish(Example):
-    """y = x s, s = sigmoid(a x); dy/dx = s + a x s (1 - s), dy/da = x^2 s (1 - s); one a a column."""
+    """y = x s, s = sigmoid(a x); dy/dx = s + a x s (1 - s), dy/da = x^2 s (1 - s), with one a for each column."""
 
     def __init__(self, n):
         self.shapes = {'a': (n,)}
@@ -372,7 +372,7 @@ def square_dense(rng):
 
 
 class Linear(Example):
-    """y = x A^T with a fixed A that is applied, not stored: forward and backward are given."""
+    """y = x A^T for a fixed A, given as two functions: x A^T and dy A."""
 
     def __init__(self, apply, apply_transposed):
         self.apply, self.apply_transposed = apply, apply_transposed

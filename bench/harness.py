@@ -1,8 +1,8 @@
-"""Fair timing: candidates in processes of their own, timed in turn, compared by the ratios of times of the same round.
+"""Fair timing: candidates run in processes of their own, in turn, and are compared by ratios of times of one round.
 
 A machine's speed drifts by tens of per cent within minutes; the ratio of two times taken seconds apart hardly does.
-A worker is a fresh process that reads requests and writes answers, one JSON object a line; while one computes,
-the others sleep.
+A worker is a fresh process that reads requests and writes answers, one JSON object a line. While one computes, the
+others sleep.
 """
 
 import json
@@ -24,18 +24,17 @@ from minigan.storage.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
-README = ROOT / 'bench' / 'README.md'  # where the tables stand
-REST = 0.1  # seconds after a block of several threads, until those of its libraries have stopped spinning
+README = ROOT / 'bench' / 'README.md'  # has the tables
+REST = 0.1  # seconds to wait after a block on several threads: those of its libraries go on spinning for a while
 PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy-cuda12x',
             'cupy-cuda13x')
 
 
 class Worker:
-    """A process with one candidate: what `target`, 'module:function', makes of the arguments.
+    """A process with one candidate: what `target`, 'module:function', returns for the arguments.
 
-    threads: it is pinned to so many cores, and its libraries are told.
-    path: another copy of minigan to import. missing: why the candidate cannot run, or None.
-    about: what it said of itself when it was ready.
+    threads: of its libraries; it is pinned to as many cores. path: the copy of minigan that it imports.
+    missing: why the candidate cannot run, or None. about: the candidate's attribute of that name.
     """
 
     def __init__(self, target, *arguments, threads=1, path=ROOT):
@@ -58,7 +57,7 @@ class Worker:
         return self.missing is None
 
     def call(self, method, *arguments):
-        """candidate.method(*arguments) over there. Returns its result and its seconds."""
+        """Call candidate.method(*arguments) in the process. Returns its result and the seconds that it took."""
         print(json.dumps([method, arguments]), file=self._process.stdin, flush=True)
         answer = self._answer()
         if 'missing' in answer:
@@ -83,9 +82,9 @@ class Worker:
 
 
 def serve(target, threads, arguments):
-    """A worker's side."""
+    """What the worker's process does: answer requests until its input ends."""
     channel = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not be taken for an answer
 
     def answer(**content):
         print(json.dumps(content), file=channel, flush=True)
@@ -95,7 +94,7 @@ def serve(target, threads, arguments):
     module, function = target.split(':')
     try:
         candidate = getattr(import_module(module), function)(*arguments)
-    except Exception as error:  # whatever a framework raises: the others go on
+    except Exception as error:  # whatever a framework raises, the other candidates go on
         return answer(missing=' '.join(f'{type(error).__name__}: {error}'.split())[:300])
     answer(about=getattr(candidate, 'about', None))
     for line in sys.stdin:
@@ -106,33 +105,33 @@ def serve(target, threads, arguments):
 
 
 class Entrant:
-    """One thing to be timed: run(steps, *arguments) of a worker. seconds: per step, one entry a round."""
+    """What is timed: run(steps, *arguments) of a worker. seconds: of a step, one entry a round."""
 
     def __init__(self, name, worker, *arguments):
         self.name, self.worker, self.arguments, self.seconds, self.steps = name, worker, arguments, [], 3
 
     def block(self):
-        """Time one block; returns its seconds a step."""
+        """Time one block. Returns its seconds a step."""
         seconds = self.worker.call('run', self.steps, *self.arguments)[1] / self.steps
         time.sleep(self.worker.rest)
         return seconds
 
     def ratio(self, reference):
-        """Quartiles of the paired ratios of this one's seconds to the reference's."""
+        """Quartiles, over the rounds, of this entrant's seconds divided by the reference's."""
         return quartiles(np.divide(self.seconds, reference.seconds))
 
     def result(self, reference):
-        """What is kept in the JSON file."""
+        """What goes into the JSON file."""
         return {'seconds': quartiles(self.seconds), 'ratio': self.ratio(reference), 'steps': self.steps}
 
 
 def race(entrants, *, rounds, seconds):
-    """Time every entrant `rounds` times in turn, after three blocks of warm-up, or one if it is not to be set.
+    """Time every entrant `rounds` times, in turn, after three blocks of warm-up. Fills entrant.seconds.
 
-    seconds: about how long a block lasts; None: entrant.steps is set already. The first of a round is another each
-    time. Fills entrant.seconds.
+    seconds: about how long a block lasts. None: the caller has set entrant.steps, and one block is enough to warm up.
+    Each round begins with a different entrant.
     """
-    for _ in range(3 if seconds else 1):  # compile, grow the buffers, and learn how many steps make a block
+    for _ in range(3 if seconds else 1):  # compile, grow the buffers, and find how many steps make a block
         for entrant in entrants:
             took = entrant.block()
             if seconds:
@@ -150,6 +149,13 @@ def positive(text):
     return int(text)
 
 
+def other_minigan(path):
+    """argparse type: a folder with a copy of minigan."""
+    if not (Path(path) / 'minigan' / '__init__.py').exists():
+        raise ArgumentTypeError(f'expected a folder with a minigan in it, got {path}')
+    return path
+
+
 def quartiles(values):
     """Median, lower and upper quartile."""
     return [float(q) for q in np.percentile(values, (50, 25, 75))]
@@ -161,13 +167,13 @@ def spread(median, lower, upper, digits=2):
 
 
 def peak_memory():
-    """The most memory that this process has needed, in MB."""
+    """The peak memory of this process, in MB."""
     import resource  # not on Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024) / 1e6
 
 
 def machine():
-    """What ran this."""
+    """The processor, the system and the versions, for the results."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -181,7 +187,7 @@ def machine():
 
 
 def processor():
-    """The processor's name and its widest vectors, which decide who is fast."""
+    """The processor's name and its widest vector instructions, on which speed depends."""
     try:
         lines = Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
         info = {key.strip(): value.strip() for key, value in (line.split(':', 1) for line in lines)}
@@ -199,7 +205,7 @@ def describe(about):
 
 
 def save(name, content):
-    """Write bench/results/NAME.json, with the machine beside the content. Returns what was written."""
+    """Write bench/results/NAME.json: the content, and the machine. Returns what was written."""
     content = {'machine': machine(), **content}
     _write(name, content)
     return content
@@ -212,14 +218,14 @@ def _write(name, content):
 
 
 def load(name):
-    """What save wrote."""
+    """The content of bench/results/NAME.json."""
     return json.loads((RESULTS / f'{name}.json').read_text())
 
 
-def keep(name, results):
-    """Add results, dicts by name, to 'runs' in bench/results/NAME.json, each with what machine it is from.
+def add_results(name, results):
+    """Add results, a dict of dicts, to 'runs' in bench/results/NAME.json, each with the machine that it comes from.
 
-    The file is read anew, since another process may add others, though not in the same moment.
+    The file is read anew each time: a different process may have added to it, though not at the same moment.
     """
     kept = load(name)['runs'] if (RESULTS / f'{name}.json').exists() else {}
     on = describe(machine())
@@ -227,7 +233,7 @@ def keep(name, results):
 
 
 def machines(content):
-    """The machines and days that the runs which were kept are from, one a line."""
+    """The machines and days that the runs in a file come from, one a paragraph."""
     return '\n\n'.join(f'*{on}.*' for on in dict.fromkeys(run['on'] for run in content['runs'].values()))
 
 
@@ -236,16 +242,16 @@ def markdown(head, rows):
     return '\n'.join(f'| {" | ".join(map(str, row))} |' for row in (head, ['---'] * len(head), *rows))
 
 
-def span(readme, name):
+def table_span(readme, name):
     """(start, end) of the text between a table's two markers in bench/README.md."""
     found = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', readme, re.DOTALL)
     return found.span(1)
 
 
-def publish(name, table):
+def update_table(name, table):
     """Put a table into bench/README.md, between its markers."""
     text = README.read_text(encoding='utf-8')
-    start, end = span(text, name)
+    start, end = table_span(text, name)
     README.write_text(f'{text[:start]}{table}\n{text[end:]}', encoding='utf-8')
 
 

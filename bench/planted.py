@@ -1,23 +1,25 @@
 """Layers to judge gradcheck by: a registry of families of correct layers, and errors to plant in them.
 
-A family draws a correct layer and an x for it. An error replaces methods of one such layer, so that its backward is
-wrong. What any layer can have wrong with it is here; what only one family can is next to its layer in families.py.
-An error is planted only where it matters: see `real`.
+A family draws a correct layer and an x for it. An error replaces methods of such a layer, so that its backward is
+wrong. The errors that any layer can have are here; those of a single family are next to its layer in families.py. An
+error is planted only where it makes a difference: see `real`.
 """
 
 import warnings
 import zlib
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import MethodType
 
 import numpy as np
 
 from minigan import Layer, Net, Streams
+from minigan.net import views
 
 REAL = 1e-4      # an error counts if it changes an array of derivatives by this fraction of its norm
-MOVE = 1e-5      # of an entry, and what that changes must be more than rounding
-INITS = 3        # seeds of init besides the one to be judged with
-ATTEMPTS = 20    # draws for one error before the next one is tried
+MOVE = 1e-5      # the fraction by which an entry is moved; what that changes must be more than rounding
+INITS = 3        # further seeds of init, next to the one that gradcheck gets
+ATTEMPTS = 20    # draws for one error, before the next error is tried
 
 
 class Example(Layer):
@@ -59,7 +61,7 @@ FAMILIES = {}
 
 
 def family(**errors):
-    """Registers a draw as a family. errors: each replaces dx, or is {method: function}."""
+    """Register a draw as a family. errors: functions that replace dx, or dicts {method: function}."""
     def register(draw):
         named = {name.replace('_', ' '): error if isinstance(error, dict) else {'dx': error}
                  for name, error in errors.items()}
@@ -68,7 +70,7 @@ def family(**errors):
     return register
 
 
-# What any dx can have wrong with it: functions of (dx, dy).
+# Errors of any dx: functions of (dx, dy).
 
 def one_column_scaled(dx, dy):
     dx[:, -1] *= 1.01
@@ -113,14 +115,14 @@ DX = {
 
 
 def with_dx(change):
-    """An error: dx changed after a correct backward."""
+    """An error: backward is correct, but then changes dx."""
     def backward(self, dy, **which):
         dx = type(self).backward(self, dy, **which)
         return None if dx is None else change(dx.copy(), dy)
     return {'backward': backward}
 
 
-# What any parameter's derivative can have wrong with it: functions of (dW, m), in place.
+# Errors of any parameter's derivative: functions of (dW, m), in place.
 
 def scaled(dW, m):
     dW *= 1.001
@@ -156,7 +158,7 @@ DTHETA = {'by 1.001': scaled, 'negated': negated, 'one entry by 1.01': one_entry
 
 
 def with_derivative(name, change):
-    """An error: the derivative of one parameter changed after a correct backward."""
+    """An error: backward is correct, but then changes the derivative of one parameter."""
     def backward(self, dy, *, param_grads, input_grad):
         dx = type(self).backward(self, dy, param_grads=param_grads, input_grad=input_grad)
         if param_grads:
@@ -165,7 +167,7 @@ def with_derivative(name, change):
     return {'backward': backward}
 
 
-# Errors in how backward goes about it: the whole method.
+# Errors of the whole method.
 
 def accumulated(self, dy, *, param_grads, input_grad):
     if param_grads:
@@ -222,7 +224,7 @@ def of_dy_reversed(self, dy, **which):
 
 
 def swapped(self, new):
-    """The cache with the array x in it replaced, where `new` has its shape."""
+    """The cache, with `new` in place of its first array if that has the same shape."""
     cache = self.cache
     if isinstance(cache, tuple):
         return (new, *cache[1:]) if np.shape(cache[0]) == new.shape else cache
@@ -266,7 +268,7 @@ ANY_WITH_PARAMETERS = {
 
 
 def errors_of(name, layer):
-    """All errors that might be planted in a family's layer: name -> {method: function}; its own come first."""
+    """All errors for a family's layer, name -> {method: function}. The family's own come first."""
     errors = {**FAMILIES[name].errors, **ANY}
     if layer.shapes:
         errors |= ANY_WITH_PARAMETERS
@@ -285,7 +287,7 @@ def wrong(name, draw, seed):
     order = np.random.default_rng([zlib.crc32(name.encode()), seed])
     errors = list(errors_of(name, correct(name, draw, seed)[0]).items())
     shift = int(order.integers(len(errors)))
-    for turn in range(len(errors)):  # all of them come up in turn, half of the time those of the family alone
+    for turn in range(len(errors)):  # even draws go through all errors, odd ones through the family's own
         own = len(FAMILIES[name].errors)
         place = draw // 2 % own + turn if own and draw % 2 else shift + draw // 2 + turn
         what, methods = errors[place % len(errors)]
@@ -305,10 +307,10 @@ def planted(pair, methods):
 
 
 def real(right, wrong, x, seed=0):
-    """Whether a wrong layer's derivatives visibly differ from the right one's.
+    """Whether a wrong layer's derivatives visibly differ from the correct ones.
 
-    So they must for the parameters, the layer's random numbers and the dy of this seed and of others, near those
-    parameters, and where gradcheck moves them, 0.1 N(0, 1) away.
+    They must do so for the parameters, random numbers and dy of this seed and of several others; near those parameters;
+    and 0.1 N(0, 1) away from them, where gradcheck moves them.
     """
     with warnings.catch_warnings(), np.errstate(all='ignore'):
         warnings.simplefilter('ignore')
@@ -320,20 +322,15 @@ def real(right, wrong, x, seed=0):
 
 
 def places(right, wrong, x, seed):
-    """Yields (nets of the two layers, x, theta) at the places that real looks at."""
+    """Yields (nets of the two layers, x, theta) for each place at which `real` compares them."""
     rng = np.random.default_rng(seed)
-    nets = [Net([layer], rng=Streams(seed).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
+    nets = [Net([deepcopy(layer)], rng=Streams(seed).at('init', 0), dtype=np.float64) for layer in (right, wrong)]
     start, noise = nets[0].theta.copy(), rng.standard_normal(nets[0].theta.shape)
     yield nets, x, start
-    sizes = np.where(x == 0, abs(x).max(), abs(x))  # off a kink, if it is on one
+    sizes = np.where(x == 0, abs(x).max(), abs(x))  # moves x off a kink
     yield nets, x + 1e-3 * sizes * rng.uniform(0, 1, x.shape), start * (1 + 0.1 * noise)
     if len(noise):
         yield nets, x, start + 0.1 * noise
-
-
-def views(net, flat):
-    """name -> the part of theta or dtheta that is one parameter's."""
-    return {name: flat[start:start + int(np.prod(shape))].reshape(shape) for name, start, shape in net.slots}
 
 
 def random_dy(y, seed):
@@ -345,7 +342,7 @@ def run(net, x, seed, keep_cache=False):
 
 
 def outcome(net, x, theta, seed):
-    """(derivatives, what a layer must not change), each name -> array, after backward with and without param_grads."""
+    """(derivatives, what a layer must not change) after backward with and without param_grads; each name -> array."""
     net.theta[...], x, derivatives, kept = theta, x.copy(), {}, {}
     for name, param_grads in (('x', True), ('x alone', False)):
         u = random_dy(run(net, x, seed, keep_cache=True), seed)
@@ -353,17 +350,17 @@ def outcome(net, x, theta, seed):
         derivatives[name] = net.backward(u, param_grads=param_grads)
         kept[name] = u
         if param_grads:
-            derivatives |= {key: part.copy() for key, part in views(net, net.dtheta).items()}
+            derivatives |= {key: part.copy() for key, part in views(net.dtheta, net.slots).items()}
     return derivatives, {**kept, 'input': x, 'theta': net.theta.copy()}
 
 
 def differ(net, wrong_net, x, theta, seed):
-    """Whether the second net's derivatives are visibly wrong, or it changes what it must not."""
+    """Whether the second net's derivatives are visibly wrong, or it changes what a layer must not change."""
     (right, kept), (wrong, changed) = outcome(net, x, theta, seed), outcome(wrong_net, x, theta, seed)
     if any(not np.array_equal(kept[name], changed[name]) for name in kept):
         return True
     net.theta[...] = theta
-    arrays = {'x': x, 'x alone': x, **views(net, net.theta)}
+    arrays = {'x': x, 'x alone': x, **views(net.theta, net.slots)}
     for name, da in right.items():
         if wrong[name].shape != da.shape:
             raise ValueError(f'{name}: expected shape {da.shape}, got {wrong[name].shape}')
@@ -376,10 +373,10 @@ def differ(net, wrong_net, x, theta, seed):
 
 
 def visible(forward, a, gap, seed):
-    """Whether a derivative that is off by gap could be told from the right one by differences of float64 numbers.
+    """Whether differences of float64 numbers can tell a derivative that is off by `gap` from the correct one.
 
-    Some entry, moved by MOVE of its size, must change <dy, y> by 32 roundings of y more than it would with the other
-    derivative.
+    For some entry, moved by MOVE of its size, the two derivatives must predict changes of <dy, y> that are more than 32
+    roundings of y apart.
     """
     y = forward().copy()
     u, found = random_dy(y, seed), False

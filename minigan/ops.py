@@ -1,4 +1,4 @@
-"""The specification: every operation beside its derivative, as pure functions on NumPy or CuPy arrays.
+"""The specification: every operation next to its derivative, as pure functions on NumPy or CuPy arrays.
 
 Shapes: m minibatch, n_in and n_out widths, n any width. The batch axis is first.
 The derivative of the loss with respect to q is called dq; X_backward maps dy to dx by the chain rule.

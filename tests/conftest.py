@@ -1,10 +1,18 @@
-"""Hypothesis profiles: `pytest --hypothesis-profile=thorough` tries ten times as many examples. The cupy fixture."""
+"""How the tests run: one BLAS thread a process, folders on all cores, Hypothesis profiles; and the cupy fixture."""
 
+import os
 import signal
 import sys
+from pathlib import Path
 
-import pytest
-from hypothesis import HealthCheck, settings
+for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS'):
+    os.environ[name] = '1'  # before NumPy is imported, for this process and its children
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+MOST_PROCESSES = 8
+SLOWEST = 'bench', 'study', 'gpu', 'training', 'tests', 'checks'  # folders; they start first
 
 settings.register_profile('default', max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile('thorough', max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,3 +31,38 @@ def cupy(monkeypatch):
     module = Cupy()
     monkeypatch.setitem(sys.modules, 'cupy', module)
     return module
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def processes(option, paths, cores):
+    """How many processes the tests of these paths run in; None: in this one, or in as many as the command line says.
+
+    Folders are distributed if pytest-xdist is installed. Files, single tests, and runs with -s, --pdb or --trace are
+    not.
+    """
+    if getattr(option, 'numprocesses', 1) is not None or option.dist != 'no' or option.tx:
+        return None
+    watched = option.capture == 'no' or option.usepdb or option.trace or option.collectonly
+    if watched or cores < 2 or not all(Path(path).is_dir() for path in paths):
+        return None
+    return min(cores, MOST_PROCESSES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Distribute whole files, so that the fixtures of a module are made once."""
+    if hasattr(config, 'workerinput'):  # one of the processes that this one would start
+        return
+    number = processes(config.option, config.args, available_cores())
+    if number:
+        config.option.numprocesses, config.option.dist, config.option.loadscopereorder = number, 'loadfile', False
+
+
+def pytest_collection_modifyitems(config, items):
+    """With several processes, begin with the slowest folders: the last files are then short, and all end together."""
+    if hasattr(config, 'workerinput'):
+        items.sort(key=lambda item: (*SLOWEST, item.path.parent.name).index(item.path.parent.name))

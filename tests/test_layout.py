@@ -143,12 +143,14 @@ def test_without_the_gpu_folder_the_core_still_learns_and_gradchecks(tree):
         import minigan
         from minigan.checks.cases import cases
         assert 'minigan.gpu' not in __import__('sys').modules
-        wrong = [name for name, case in cases() if not case(0).ok]
-        assert not wrong, wrong
+        chosen = [(name, case) for name, case in cases() if not name.startswith(('article', 'goodfellow2014'))]
+        wrong = [name for name, case in chosen if not case(0).ok]
+        assert len(chosen) > 20 and not wrong, wrong
         print(minigan.__file__)"""
     done = subprocess.run([sys.executable, '-c', program], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(tree)
+    shutil.copy(ROOT / 'tests' / 'conftest.py', tree / 'tests')
     chosen = [str(path) for path in sorted((tree / 'tests' / 'core').glob('test_*.py')) if path.stem in CORE_TESTS]
     assert len(chosen) == len(CORE_TESTS)
     done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--rootdir', tree, *chosen],

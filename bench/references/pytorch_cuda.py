@@ -1,4 +1,4 @@
-"""What PyTorch does in place of each kernel, for the same arguments: often several of its operations."""
+"""PyTorch's functions for the same arguments as each kernel's: often several calls in place of one kernel."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ aten = torch.ops.aten
 
 
 def operations(arguments, device):
-    """name -> function; arguments: selftest's, whose names these are."""
+    """name -> function; arguments: those of gpu/compare.py, by the same names."""
     def tensors(value):
         if isinstance(value, tuple):
             return tuple(map(tensors, value))

@@ -1,4 +1,4 @@
-"""The dense GAN that is copied most in PyTorch, with its own settings, for bench_quality.py; not for step times.
+"""The most copied dense GAN in PyTorch, with its own settings, for bench_quality.py; it is not for step times.
 
 G: 100-128-256-512-1024-n, batch norm from the second layer on, LeakyReLU(0.2), tanh. D: n-512-256-1. Adam(2e-4, 0.5),
 batch 64; G moves first, and D sees the same samples; L_D is halved. Batch norm's eps is 0.8 there: in the Keras code

@@ -7,7 +7,7 @@ aten = torch.ops.aten
 
 
 def operations(a):
-    """name -> function, as PyTorch itself calls it in forward and backward; a: the arrays by name."""
+    """name -> function, as PyTorch itself calls it in forward and backward. a: the arrays, by name."""
     torch.set_num_threads(a['threads'])
     t = {name: torch.from_numpy(array) for name, array in a.items() if name != 'threads'}
     x, h, dh, W, b, gamma, beta, y = (t[name] for name in ('x', 'h', 'dh', 'W', 'b', 'gamma', 'beta', 'y'))

@@ -1,4 +1,4 @@
-"""Images to learn from: digits (embedded), MNIST, IDX files, a .npz or .npy file; and minibatches of them."""
+"""Images to learn from, in minibatches: scikit-learn's digits, MNIST, IDX files, .npz and .npy files."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ from minigan.data.dataset import DataError, Dataset, digest, split
 from minigan.data.minibatches import Minibatches, Order
 
 __all__ = ['DataError', 'Dataset', 'Minibatches', 'NAMES', 'Order', 'digest', 'load', 'of_run', 'portable']
-NAMES = ('digits', 'mnist')  # of data that is no file
+NAMES = ('digits', 'mnist')  # sources that are not paths
 
 
 def load(source):
-    """The Dataset for 'digits', 'mnist', a folder of IDX files, one of these files, or a .npz or .npy file.
+    """The Dataset of a source: 'digits', 'mnist', a folder of IDX files or one of them, or a .npz or .npy file.
 
-    Raises DataError, whose message says what is wrong with the source, and OSError for a file that cannot be opened.
+    Raises DataError, whose message says what is wrong with the source, and OSError when a file cannot be opened.
     """
     if source in NAMES:
         return _digits() if source == 'digits' else mnist.load()
@@ -27,15 +27,15 @@ def load(source):
         return idx.read_folder(path.parent, prefix=named['prefix'])
     if path.suffix in ('.npz', '.npy') and path.is_file():
         return arrays.read_npz(path) if path.suffix == '.npz' else arrays.read_npy(path)
-    raise DataError(f"data: expected 'digits', 'mnist', a folder of IDX files or a .npz or .npy file, got '{source}'"
+    raise DataError(f"data: expected 'digits', 'mnist', a folder of IDX files, or a .npz or .npy file, got '{source}'"
                     f'{"" if path.exists() else ", which does not exist"}')
 
 
 def of_run(about, source=None):
-    """The Dataset that a run was trained with. about: of its checkpoint; source: where the images lie now.
+    """The Dataset that a run was trained with.
 
-    source None: where they lay in training. Raises DataError for different images, and for a checkpoint that does not
-    say which images it was trained with; OSError.
+    about: what its checkpoint says of the run. source: where the images are now; None: where they were in training.
+    Raises DataError for different images, and when about does not name the images; OSError.
     """
     try:
         trained, sha256 = about['config']['data'], about['images']['sha256']
@@ -55,7 +55,7 @@ def of_run(about, source=None):
 
 
 def portable(source):
-    """The source as a checkpoint names it: it is found from any folder, and the user's home is only called ~."""
+    """A source as a checkpoint names it: as an absolute path, in which ~ stands for the user's home."""
     if source in NAMES:
         return source
     path, home = Path(os.path.expanduser(source)).resolve(), Path(os.path.expanduser('~')).resolve()
@@ -63,7 +63,7 @@ def portable(source):
 
 
 def _digits():
-    """The 1,797 handwritten digits of 8 x 8 pixels with 17 grey levels that scikit-learn carries."""
+    """The 1,797 handwritten digits of scikit-learn: 8 x 8 pixels, 17 grey levels."""
     from sklearn.datasets import load_digits
     digits = load_digits()
     return split('digits', np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target)

@@ -1,22 +1,22 @@
-"""Images in a .npy or .npz file."""
+"""Images in .npy and .npz files."""
 
 import numpy as np
 
 from minigan.data.dataset import DataError, explain, hold_out, split
 from minigan.storage.files import read_array, read_arrays
 
-AT_ONCE = 100  # images that become bytes together: as floats, all of them would take several times their memory
+AT_ONCE = 100  # images to convert at a time: all of them as floats would take several times the memory
 
 
 def read_npy(path):
-    """The Dataset of the image array in a .npy file. Raises DataError."""
+    """The Dataset of the images in a .npy file. Raises DataError, OSError."""
     return split(path.stem, _as_bytes(path, _checked(read_array, path)))
 
 
 def read_npz(path):
-    """The Dataset of x_train and x_test in an .npz file, or of the only array with 3 or 4 axes. Raises DataError.
+    """The Dataset of x_train and x_test in an .npz file, or of the only array with 3 or 4 axes.
 
-    The labels of an array x... are called y..., as in the files of Keras.
+    The labels of an array x... are those in y..., as in Keras' files. Raises DataError, OSError.
     """
     arrays = _checked(read_arrays, path)
     names = [name for name in arrays if arrays[name].ndim in (3, 4)]
@@ -61,13 +61,13 @@ def _as_bytes(path, images):
 
 
 def _images_last(shape):
-    """Whether (28, 28, 500) looks like 500 images of 28 x 28, as MATLAB stores them: hardly 28 of 28 x 500."""
+    """Whether images seem to lie along the last axis, as in MATLAB: (28, 28, 500) is hardly 28 images of 28 x 500."""
     return len(shape) == 3 and shape[0] == shape[1] != shape[2]
 
 
 def _advice(shape):
     if _images_last(shape) or len(shape) == 4 and shape[2] in (1, 3):
-        return '; if the images lie along the last axis, save np.moveaxis(array, -1, 0)'
+        return '; if the last axis counts the images, save np.moveaxis(array, -1, 0)'
     if len(shape) == 4 and shape[1] in (1, 3):
-        return '; if the colours lie along the second axis, save np.moveaxis(array, 1, -1)'
+        return '; if the second axis holds the colours, save np.moveaxis(array, 1, -1)'
     return ''

@@ -1,4 +1,4 @@
-"""Images, split into those to train on, to validate and to test with."""
+"""A data set: images to train on, to validate with and to test with."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -8,19 +8,19 @@ import numpy as np
 from minigan.storage import files
 from minigan.streams import Streams
 
-CLASSES = 10_000  # at most: a classifier has a unit for each
+CLASSES = 10_000  # the most that a classifier gets units for
 
 
 class DataError(ValueError):
-    """Data that cannot be had or read; the message says what was expected and what came."""
+    """Data that is missing or cannot be read; the message says what was expected and what came."""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Images split into train, validation and test, each (N, n) uint8; shape: (height, width) or (height, width, 3).
 
-    Images stay bytes in memory, one row an image; a minibatch is scaled to [-1, 1] when it is drawn.
-    labels: the same three splits of class numbers, or None; unlabelled: then, why. Training never looks at them.
+    One row is an image. Images stay bytes in memory; a minibatch is scaled to [-1, 1] when it is drawn.
+    labels: class numbers, split alike, or None. unlabelled: why there are none. Training never looks at labels.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Dataset:
 
 
 def digest(dataset):
-    """SHA-256, in hexadecimal digits, of what a run learns from and is watched with: not of test images and labels."""
+    """SHA-256, in hexadecimal digits, of the images that shape a run: test images and labels do not."""
     return files.digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
                          'validation': dataset.validation})
 
 
 def split(name, images, labels=None):
-    """Eight tenths to train on, one to validate, one to test, after a shuffle that is the same for everyone."""
+    """The Dataset with 8/10 of the images to train on, 1/10 to validate and 1/10 to test, always shuffled alike."""
     order = Streams(0).at('data', 0).permutation(len(images))
     cuts = len(images) - 2 * (len(images) // 10), len(images) - len(images) // 10
     labels, why = _class_numbers(name, (images, labels))
@@ -47,7 +47,7 @@ def split(name, images, labels=None):
 
 
 def hold_out(name, images, test, labels=None, test_labels=None):
-    """Images that come with a test set: the last sixth of them is for validation, the rest to train on."""
+    """The Dataset of images that come with test images: the last sixth is for validation, the rest to train on."""
     if test.shape[1:] != images.shape[1:]:
         raise DataError(f'{name}: expected test images of shape {images.shape[1:]}, got {test.shape[1:]}')
     n = len(images) - len(images) // 6
@@ -56,10 +56,10 @@ def hold_out(name, images, test, labels=None, test_labels=None):
 
 
 def _class_numbers(name, *pairs):
-    """(arrays of class numbers or None, why not), from pairs of images and their labels or None.
+    """(a list of class numbers, ''), or (None, why there are none), for pairs of images and labels.
 
-    Labels may have shape (N, 1), as Keras has them for CIFAR-10, or (N, 8), as QMNIST has them, whose first column is
-    the class. What is no class number is left unused: training can do without.
+    Labels may have shape (N, 1), as in Keras' CIFAR-10, or (N, 8), as in QMNIST, where the first column is the class.
+    Labels that are not class numbers are no error, since training does not need them.
     """
     if all(labels is None for _, labels in pairs):
         return None, 'the data has no labels'
@@ -80,7 +80,7 @@ def _class_numbers(name, *pairs):
 
 
 def explain(dataset, unread):
-    """The dataset. If it has no labels, the reason names what lies next to the images and was not read."""
+    """The dataset; if it has no labels, the reason also names what was not read, such as a file of labels."""
     if dataset.labels is not None or not unread:
         return dataset
     return replace(dataset, unlabelled=f'{dataset.unlabelled} (not read: {", ".join(sorted(unread))})')

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and its kin, and folders of them."""
+"""IDX files, the format of MNIST and its successors, and folders of them."""
 
 import filecmp
 import gzip
@@ -21,16 +21,16 @@ NAME = re.compile(rf'(?P<prefix>.*?)(train|t10k|test)-(images|labels){FORM}')
 def read_idx(path, sha256=None):
     """The array in an IDX file of whole numbers, plain or gzip (by content, not by name).
 
-    The header says: two zero bytes, the type, the number of axes; then the length of each, big-endian.
-    Raises DataError for another type, for more or fewer bytes than the header says, and for a SHA-256 of the
-    uncompressed file other than the one given.
+    The header holds two zero bytes, the type, the number of axes, and the length of each axis, big-endian.
+    Raises DataError for a type that is not in TYPES, for more or fewer bytes than the header says, and when the
+    SHA-256 of the uncompressed file is not the one given.
     """
     with files.open_file(path) as file:
         return parse(path, file, sha256)
 
 
 def parse(path, file, sha256=None):
-    """read_idx, from a file that is open; path: what to call it."""
+    """The array in an open IDX file, as read_idx reads it. path: what errors call the file."""
     try:
         compressed = file.read(2) == b'\x1f\x8b'
         file.seek(0)
@@ -65,9 +65,9 @@ def _parse(path, file, sha256):
 
 
 def read_folder(folder, prefix=None):
-    """The Dataset of the IDX files in a folder.
+    """The Dataset of the IDX files in a folder. Raises DataError, OSError.
 
-    prefix: what the names of its files begin with, where a folder holds several sets, as EMNIST's does.
+    prefix: only files whose names begin with it are read. EMNIST's folder, for example, holds six sets.
     """
     images, labels = _read_images(folder, prefix, 'train'), _read(folder, prefix, 'train-labels')
     test = _read_images(folder, prefix, 't10k', 'test')
@@ -95,9 +95,9 @@ def _read(folder, prefix, *parts):
 
 
 def _find(folder, prefix, parts):
-    """The file of a part, such as train-images, or None. A folder with the file's name may hold it.
+    """The file of a part, or None. parts: its names, such as t10k-images and test-images.
 
-    A plain file wins over its .gz, and two names of the same content are one file.
+    The file may lie in a folder of its own name. A plain file wins over its .gz; equal files under two names are one.
     """
     pattern = re.compile(f'{".*" if prefix is None else re.escape(prefix)}({"|".join(parts)}){FORM}')
     found = {}
@@ -109,7 +109,7 @@ def _find(folder, prefix, parts):
             if not path.is_file():
                 continue
         first = found.setdefault(re.sub('.idx', '-idx', path.name.removesuffix('.gz')), path)
-        if (first.suffix == '.gz') == (path.suffix == '.gz') and not filecmp.cmp(first, path, shallow=False):
+        if path != first and _differ(first, path):
             raise DataError(f'{folder}: expected one {parts[0]} file, got {first.name} and {path.name}, which differ')
     if len(found) > 1:
         got = ', '.join(path.name for path in found.values())
@@ -118,8 +118,14 @@ def _find(folder, prefix, parts):
     return next(iter(found.values()), None)
 
 
+def _differ(first, path):
+    if first.suffix != '.gz' and path.suffix == '.gz':  # the plain file counts
+        return False
+    return not filecmp.cmp(first, path, shallow=False)
+
+
 def _seen(folder):
-    """What there is in place of the files, for a message."""
+    """What there is in place of the training images, for a message."""
     for pattern in ('*/*train-images*', '*/*/*train-images*'):
         for path in folder.glob(pattern):
             return f'none; one lies in {path.parent}'

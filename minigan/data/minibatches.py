@@ -7,9 +7,9 @@ from minigan.data.dataset import DataError
 
 
 class Order:
-    """Which m of n rows are the j-th minibatch: a function of (seed, j). Each epoch reads all rows in a new order.
+    """Which m of n rows the j-th minibatch has, as a function of (seed, j). Each epoch reads all rows in a new order.
 
-    At the end of an epoch, fewer than m rows may be left over; they wait for the next one.
+    per_epoch: minibatches in an epoch. When m does not divide n, each epoch leaves out its last rows.
     Raises DataError when there are fewer than m rows.
     """
 
@@ -28,7 +28,7 @@ class Order:
 
 
 class Minibatches(Order):
-    """The images (N, n) uint8 in these rows, as Game wants them: minibatch(j) is x (m, n) in [-1, 1]."""
+    """An Order of images (N, n) uint8: calling it with j gives x (m, n) in [-1, 1], as Game expects."""
 
     def __init__(self, images, m, streams, *, dtype=np.float32):
         super().__init__(len(images), m, streams)

@@ -1,4 +1,4 @@
-"""MNIST, from the cache folder or a mirror."""
+"""MNIST: its files in the cache folder, downloaded once."""
 
 import http.client
 import io
@@ -11,7 +11,7 @@ from minigan.data.dataset import DataError, hold_out
 from minigan.data.idx import parse, read_idx
 from minigan.storage.files import atomic_write
 
-FILES = {  # SHA-256 of the uncompressed file
+FILES = {  # name -> SHA-256 of the uncompressed file
     'train-images-idx3-ubyte': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
     'train-labels-idx1-ubyte': '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
     't10k-images-idx3-ubyte': '0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
@@ -30,7 +30,7 @@ def load():
 
 
 def cache_folder():
-    """Where downloaded data lies: $MINIGAN_DATA, else the user's cache directory. Raises OSError without a home."""
+    """The folder of downloaded data: $MINIGAN_DATA, or one in the user's cache. Raises OSError without a home."""
     if os.environ.get('MINIGAN_DATA'):
         return Path(os.environ['MINIGAN_DATA'])
     folder = os.environ.get('LOCALAPPDATA' if os.name == 'nt' else 'XDG_CACHE_HOME')
@@ -41,7 +41,7 @@ def cache_folder():
 
 
 def _file(folder, name):
-    """The path of one of the files, plain or .gz; it is downloaded if there is neither."""
+    """The path of one of the files, plain or .gz, which is downloaded if it is missing."""
     path, compressed = folder / name, folder / f'{name}.gz'
     if not path.exists() and not compressed.exists():
         _download(compressed, FILES[name])
@@ -49,7 +49,7 @@ def _file(folder, name):
 
 
 def _download(path, sha256):
-    """Put the file there, from the first mirror that gives the right content; a failure leaves nothing behind."""
+    """Download a file from the first mirror that has the correct content; a failure leaves nothing behind."""
     tried = []
     for mirror in MIRRORS:
         try:
@@ -73,7 +73,7 @@ def _keep(path, content):
 
 
 def _fetch(url):
-    """The content at an https address, which may send us on to another one, but to nothing else.
+    """The content at an https address, which may redirect to a different https address only.
 
     Raises OSError or HTTPException, also for more bytes or seconds than allowed.
     """

@@ -1,14 +1,13 @@
 """A classifier of the labelled images, built from this package's own layers: samples are judged by what it sees."""
 
-import sys
 import warnings
 
 import numpy as np
-from tqdm import tqdm
 
 from minigan import ops
 from minigan.data import Order
 from minigan.data.mnist import cache_folder
+from minigan.evaluation.progress import Progress
 from minigan.layers import Dense, Dropout, LeakyReLU
 from minigan.net import Net
 from minigan.optim import Adam, linear_decay
@@ -75,12 +74,13 @@ def train(net, dataset, *, quiet=False):
     order = Order(len(dataset.train), min(BATCH, len(dataset.train)), streams)
     steps = EPOCHS * order.per_epoch
     adam = Adam(net, learning_rate=linear_decay(LEARNING_RATE, steps))
-    silent = quiet or sys.stderr is None  # None: closed
-    for t in tqdm(range(steps), 'classifier', disable=silent, unit='step', mininterval=0.5):
-        rows = order.rows(t)
-        logits = net.forward(ops.gather_images(dataset.train, rows, np.float32), rng=streams.at('dropout', t))
-        net.backward(ops.softmax_cross_entropy_backward(logits, labels[rows]), input_grad=False)
-        adam.step()
+    with Progress(quiet).bar(steps, name='classifier') as bar:
+        for t in range(steps):
+            rows = order.rows(t)
+            logits = net.forward(ops.gather_images(dataset.train, rows, np.float32), rng=streams.at('dropout', t))
+            net.backward(ops.softmax_cross_entropy_backward(logits, labels[rows]), input_grad=False)
+            adam.step()
+            bar.update()
 
 
 def _keep(name, net, dataset):

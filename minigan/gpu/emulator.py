@@ -1,8 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
 Arrays lie between two pages that fault on any access, right next to one of them, so that the first byte beyond an array
-is noticed. Every access is watched for races (emulator_races.h), which makes a launch about twice as slow. What lies
-behind a const pointer must come back unchanged.
+is noticed. Every access is watched for races (emulator_races.h), which takes most of the time: a long training is
+quicker without. What lies behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +28,8 @@ ADDR2LINE = shutil.which('addr2line') or shutil.which('llvm-addr2line')
 FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SOURCE', '-Wno-unused',
          '-Werror=uninitialized', '-Werror=maybe-uninitialized',
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
-         '-fsanitize=thread', '-fno-threadsafe-statics', '-g1']  # calls the functions in emulator_races.h
+         '-fno-threadsafe-statics', '-g1']
+WATCH = ['-fsanitize=thread']  # calls the functions in emulator_races.h
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
 HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
@@ -57,11 +59,12 @@ class HostModule:
     """A compiled source. seed: the order of blocks and threads, see emulator.h; may be changed between launches.
 
     fma: multiply and add in one rounding wherever the compiler finds both, as NVIDIA's compiler does.
+    watched: for races.
     """
 
-    def __init__(self, code, *, fma=False):
+    def __init__(self, code, *, fma=False, watched=True):
         self.parameters = parameter_names(code)
-        self.path = compiled(code, self.parameters, FMA if fma else [])
+        self.path = compiled(code, self.parameters, (FMA if fma else []) + (WATCH if watched else []))
         self.library, self.seed = ctypes.CDLL(str(self.path)), 0
 
     def get_function(self, name):
@@ -184,20 +187,38 @@ def private_folder():
 
 
 def _library(place, key, source, more):
-    """The library of that key in a folder, compiled unless it is there."""
+    """The library of that key in a folder, compiled unless it is there or another process is about to put it there."""
     library = place / f'{key}.so'
     if not library.exists():
         place.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place) as folder:
-            path = Path(folder) / 'kernels.cpp'
-            path.write_text(source)
-            for command in ([COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.o'],
-                            [COMPILER, '-shared', f'{folder}/kernels.o', '-o', f'{folder}/kernels.so']):
-                run = subprocess.run(command, capture_output=True, text=True)
-                if run.returncode:
-                    raise CompileError(run.stderr)
-            os.replace(f'{folder}/kernels.so', library)
+        with only_one(place / f'{key}.lock'):
+            if not library.exists():
+                _compile(source, more, library)
     return library
+
+
+@contextmanager
+def only_one(path):
+    """Within, no other process is within for the same path."""
+    import fcntl  # not on Windows, where nothing is compiled
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _compile(source, more, library):
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        path = Path(folder) / 'kernels.cpp'
+        path.write_text(source)
+        for command in ([COMPILER, *FLAGS, *more, str(path), '-o', f'{folder}/kernels.o'],
+                        [COMPILER, '-shared', f'{folder}/kernels.o', '-o', f'{folder}/kernels.so']):
+            run = subprocess.run(command, capture_output=True, text=True)
+            if run.returncode:
+                raise CompileError(run.stderr)
+        os.replace(f'{folder}/kernels.so', library)
 
 
 def guarded(array, *, at_end):

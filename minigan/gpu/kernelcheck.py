@@ -161,7 +161,8 @@ def missing(kernels, parts, names):
         if name in parts['specification'] and name in parts['twin']:
             wanted, got = _call(kernels, name), f'{name}{_signature(getattr(kernels.twins, name), skip=1)}'
             if got != wanted:
-                lines.append(f'{name}: a different signature: expected a twin {wanted}, as its specification, got {got}')
+                lines.append(f'{name}: a different signature: expected a twin {wanted}, as its specification, '
+                             f'got {got}')
     known = set().union(*parts.values())
     return lines + [f'{name}: an entry in {kernels.places["exemption"]}, but nothing of that name'
                     for reasons in kernels.exempt.values() for name in reasons if name not in known]

@@ -1,4 +1,4 @@
-// CUDA twins of operations in ops.py: float32, no atomics, the same result every time.
+// CUDA twins of operations in ops.py and fusion.py: float32, no atomics, the same result every time.
 //
 // Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment behind an array
 // is its number of elements, which Kernels.launch checks (any: it does not). Each header says what the kernel computes;
@@ -29,7 +29,7 @@ __device__ Words philox(u64 block, u64 draw, u64 substep, u64 step, u64 seed, u6
     return {{a, b, c, d}};
 }
 
-// The i-th word: an array indexed by what is not known in advance would lie in memory.
+// The i-th word. An array whose index is not known at compile time would lie in memory.
 __device__ u64 word(const Words& words, int i) {
     return i < 2 ? (i == 0 ? words.w[0] : words.w[1]) : (i == 2 ? words.w[2] : words.w[3]);
 }
@@ -95,7 +95,7 @@ extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const
     if (i < size_a + size_b) out[i] = i < size_a ? a[i] : b[i - size_a];
 }
 
-// ops.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the
+// fusion.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the
 // bits drawn at that place switch a unit off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each
 // (14 in, 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads find the same Philox
 // block, which should cost less than a launch of bits.
@@ -113,7 +113,7 @@ extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /
     y[i] = h * factor;
 }
 
-// ops.bias_tanh. 4 in, 4 out. Replaced: bias, then tanh (8 in, 8 out).
+// fusion.bias_tanh. 4 in, 4 out. Replaced: bias, then tanh (8 in, 8 out).
 extern "C" __global__ void bias_tanh(const float* __restrict__ x /* m n */, const float* __restrict__ b /* n */,
         float* __restrict__ y /* m n */, int m, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -189,7 +189,7 @@ __device__ float column_sum(float value) {
     return sum;
 }
 
-// ops.bias_leaky_relu_dropout_backward_: dx = dy s, and db, its sum down the columns, unless db is null. 8 in, 4 out.
+// fusion.bias_leaky_relu_dropout_backward_: dx = dy s, and db, its sum down the columns, unless db is null. 8 in, 4 out.
 // Replaced: dropout_backward, leaky_relu_backward and a sum, a launch each (20 in, 8 out).
 extern "C" __global__ void bias_leaky_relu_dropout_backward_(const float* __restrict__ dy /* m n */,
         const float* __restrict__ s /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
@@ -206,7 +206,7 @@ extern "C" __global__ void bias_leaky_relu_dropout_backward_(const float* __rest
     if (db && inside && threadIdx.y == 0) db[column] = sum;
 }
 
-// ops.bias_tanh_backward_: dx = dy (1 - y^2), and db as above. 8 in, 4 out. Replaced: tanh_backward and a sum (12 in,
+// fusion.bias_tanh_backward_: dx = dy (1 - y^2), and db as above. 8 in, 4 out. Replaced: tanh_backward and a sum (12 in,
 // 4 out).
 extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m n */,
         const float* __restrict__ y /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
@@ -223,7 +223,7 @@ extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m
     if (db && inside && threadIdx.y == 0) db[column] = sum;
 }
 
-// ops.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. 12 in (x three
+// fusion.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. 12 in (x three
 // times: two of them from the cache), 8 out. Replaced: batch_norm, leaky_relu (4 in, 4 out) and six launches for the
 // moving averages; before that, ten launches of CuPy for batch_norm alone.
 extern "C" __global__ void batch_norm_leaky_relu_(const float* __restrict__ x /* m n */,
@@ -261,7 +261,7 @@ __device__ float leaky_backward(float dy, float h, float slope) {
     return h > 0 ? dy : slope * dy;
 }
 
-// ops.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone where they are null. 16 in (dy and xhat twice:
+// fusion.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone where they are null. 16 in (dy and xhat twice:
 // the second time from the cache), 4 out. Replaced: leaky_relu_backward (8 in, 4 out) before batch_norm_backward, which
 // needed h from memory; here xhat gives it again.
 extern "C" __global__ void batch_norm_leaky_relu_backward_(const float* __restrict__ dy /* m n */,

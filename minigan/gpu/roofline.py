@@ -22,11 +22,11 @@ RESOURCES = {
 }
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
-# and so is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or cosine;
-# the special function unit gives 16 results a clock where the others give 128 multiply-adds, 256 FLOPs (to be
+# and so is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or
+# cosine; the special function unit gives 16 results a clock, while the others give 128 multiply-adds, 256 FLOPs (to be
 # compared with the CUDA C++ Programming Guide, throughput of arithmetic instructions). PHILOX: a block of random
-# numbers is integer work, but takes the same slots: a round has two products of 64 bits, each of at least four
-# multiply-adds of 32, four exclusive ors and two sums of two words each. Indices are not counted.
+# numbers is integer work, but takes the same slots: a round has two 64-bit products, each of at least four 32-bit
+# multiply-adds, and four exclusive ors and two sums of two words each. Indices are not counted.
 FUNCTION = 16
 PHILOX = 10 * (2 * 4 * 2 + 4 * 2 + 2 * 2)
 UNIFORM = 3  # shift, convert, multiply

@@ -1,1 +1,1 @@
-"""Files written whole and read with suspicion; checkpoints; a trained generator."""
+"""Files that are written whole and read with suspicion, checkpoints, and a trained generator."""

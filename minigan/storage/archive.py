@@ -1,7 +1,7 @@
-"""The file format of checkpoints: an .npz of arrays and JSON, no pickle, written whole, and refused when damaged.
+"""The file format of checkpoints: an .npz of arrays and JSON, without pickle, that is refused when damaged.
 
-    about       UTF-8 JSON: format, and what the writer says about the arrays
-    sha256      of everything else
+    about     UTF-8 JSON: the format, and what the writer says about the arrays
+    sha256    of everything else
 """
 
 import io
@@ -18,9 +18,9 @@ LAST, BEST = 'last.npz', 'best.npz'  # the checkpoints in a run's folder
 
 
 def save(path, arrays, about):
-    """Write arrays and what JSON can say about them.
+    """Write arrays, and about: a dict that JSON can hold.
 
-    Raises ValueError for more bytes than load reads, and OSError; path then stays as it was.
+    Raises ValueError for more bytes than load accepts, and OSError; path is then unchanged.
     """
     text = json.dumps({'format': FORMAT, **about})
     arrays = {**arrays, 'about': np.frombuffer(text.encode(), np.uint8)}
@@ -40,7 +40,7 @@ def check_size(n):
 
 
 def load(path):
-    """(arrays, about) from a checkpoint, or from the last one in a run's folder.
+    """(arrays, about) of a checkpoint, or of the last one in a run's folder.
 
     Raises ValueError for anything but a whole checkpoint in this format, OSError when there is none.
     """
@@ -74,7 +74,7 @@ def find(path):
 
 @contextmanager
 def errors_name(path):
-    """Within, a ValueError gets the name of the checkpoint that a path means."""
+    """Put the name of the checkpoint that a path means in front of each ValueError from the block."""
     try:
         yield
     except ValueError as error:
@@ -82,7 +82,7 @@ def errors_name(path):
 
 
 def require(arrays, name, shape, dtype):
-    """One of a checkpoint's arrays. Raises ValueError when it is missing, not finite, or of another shape or dtype."""
+    """An array of a checkpoint. Raises ValueError when it is missing, not finite, or of a different shape or dtype."""
     array = arrays.get(name)
     if array is None or array.shape != shape or array.dtype != dtype:
         got = 'none' if array is None else f'{array.shape} and {array.dtype}'

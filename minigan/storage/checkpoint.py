@@ -19,7 +19,7 @@ from minigan.streams import Streams
 
 
 def snapshot(game):
-    """name -> array: copies, on the host, of all that steps change. Random numbers need no more than the step."""
+    """name -> array: copies, on the host, of all that steps change. Random numbers follow from the number of steps."""
     arrays = {}
     for name, net, optimizer in _players(game):
         for key, array in _buffers(net, optimizer).items():
@@ -29,12 +29,12 @@ def snapshot(game):
 
 
 def size(game):
-    """Bytes of a snapshot's large arrays, without making one."""
+    """The bytes of the large arrays in a snapshot, which is not made for it."""
     return sum(array.nbytes for _, net, optimizer in _players(game) for array in _buffers(net, optimizer).values())
 
 
 def restore(game, arrays):
-    """Put a snapshot back. Raises ValueError, and changes nothing, when its arrays do not fit the game's."""
+    """Put a snapshot back. Raises ValueError, and changes nothing, when its arrays do not fit the game."""
     fitting = [(array, require(arrays, f'{name}.{key}', array.shape, array.dtype))
                for name, net, optimizer in _players(game) for key, array in _buffers(net, optimizer).items()]
     steps = [int(require(arrays, f'{name}.t', (), np.int64)) for name, *_ in _players(game)]
@@ -49,9 +49,9 @@ def restore(game, arrays):
 
 
 def net(arrays, about, name):
-    """'G', 'D' or the 'average' of G in a checkpoint, on the host.
+    """The Net called 'G', 'D' or 'average' (of G) in a checkpoint, on the host.
 
-    Raises ValueError when its arrays do not fit the network that the checkpoint names.
+    Raises ValueError when the arrays do not fit the network that the checkpoint names.
     """
     network, n_z, shape = network_of(about)
     n = math.prod(shape)

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read with suspicion."""
+"""Files are written whole or not at all, and read with suspicion."""
 
 import errno
 import hashlib
@@ -17,41 +17,43 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-LIMIT = 4 << 30  # bytes of the arrays in one file: a small archive can claim, and unpack to, any number
-UNSUPPORTED = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+LIMIT = 4 << 30  # bytes of arrays in one file: a small archive can claim any number, and unpack to it
+UNSUPPORTED = {  # what a file system says of a call that it lacks
+    errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def atomic_write(path, mode='wb', **options):
-    """A new file that takes path's place when the block ends; until then, and after a failure, path is as it was.
+    """Open a new file, which replaces path when the block ends. Until then, and after a failure, path is unchanged.
 
-    A link at path is replaced as well: what it leads to stays as it is.
-    Raises OSError with the path's name, for instance when the disk is full.
+    If path is a link, the link is replaced, not the file that it leads to.
+    Raises OSError with the path's name, for example when the disk is full.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f'{path}: no such folder: {path.parent}')
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.unfinished')  # two processes may write the same file
     try:
-        unfinished.unlink(missing_ok=True)  # left by a killed process with this id, or a link that someone laid there
+        unfinished.unlink(missing_ok=True)  # a killed process with this id left it, or it is a stranger's link
         with open(unfinished, mode.replace('w', 'x'), **options) as file:
             yield file
             file.flush()
             with _if_supported():
-                os.fsync(file.fileno())  # or a power failure may leave the new name with nothing behind it
+                os.fsync(file.fileno())  # or a power failure may leave an empty file with the new name
         os.replace(unfinished, path)
         _sync_folder(path.parent)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        if isinstance(error, OSError) and error.filename is None:
+            named = (error.errno, error.strerror, str(path)) if error.errno else (f'{path}: {error}',)
+            raise OSError(*named) from error
         raise
 
 
 def leftovers(folder, names):
-    """Files that atomic_write began in a folder and that a killed process left: NAME.PID.unfinished.
+    """The files that killed processes left in a folder while atomic_write was at work: NAME.PID.unfinished.
 
-    names: patterns of what minigan writes there, such as 'epoch-*.png'. No other file can be taken for a leftover.
+    names: patterns of the names that minigan writes there, such as 'epoch-*.png'; only these can have leftovers.
     """
     found = ((path, re.fullmatch(r'(.+)\.\d+\.unfinished', path.name)) for path in Path(folder).iterdir())
     return [path for path, match in found
@@ -59,7 +61,7 @@ def leftovers(folder, names):
 
 
 def make_folder(path):
-    """A folder below one of minigan's own. Raises ValueError for a link, which may lead to files of other people."""
+    """Make a folder within one of minigan's own. Raises ValueError for a link, which may lead to a user's files."""
     path = Path(path)
     if path.is_symlink():
         raise ValueError(f'{path}: expected a folder, got a link to {os.readlink(path)}')
@@ -69,16 +71,16 @@ def make_folder(path):
 
 @contextmanager
 def locked(folder):
-    """Within, no other process can lock this folder. Raises ValueError when one has locked it.
+    """Lock a folder for the block. Raises ValueError when a different process has locked it.
 
-    Does nothing on Windows, and on a file system without locks.
+    Does nothing on Windows, nor on a file system without locks.
     """
     descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
     try:
         if fcntl:
             try:
                 with _if_supported():
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the lock ends with the process
             except BlockingIOError as error:
                 raise ValueError(f'{folder}: another process is at work in this folder') from error
         yield
@@ -99,7 +101,7 @@ def _sync_folder(folder):
 
 @contextmanager
 def _if_supported():
-    """Locks and synchronisation make a file system safer; work goes on with one that lacks them."""
+    """Ignore, within the block, that the file system lacks a call: locks and syncs are precautions."""
     try:
         yield
     except OSError as error:
@@ -108,14 +110,14 @@ def _if_supported():
 
 
 def open_file(path):
-    """The file, to read. Raises OSError for anything but a file: a pipe, for instance, might never end."""
+    """Open a file to read bytes. Raises OSError for anything else: a pipe, for example, might never end."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(f'{path}: expected a file, got something else')
     return open(path, 'rb')
 
 
 def read_at_most(file, n):
-    """Up to n bytes, in pieces: a header that claims terabytes must not allocate them."""
+    """Read up to n bytes, in pieces: a header that claims terabytes must not allocate them."""
     content = bytearray()
     while len(content) < n and (piece := file.read(min(n - len(content), 1 << 20))):
         content += piece
@@ -123,16 +125,16 @@ def read_at_most(file, n):
 
 
 def read_array(path):
-    """The array in a .npy file. Raises ValueError and OSError as read_arrays does."""
+    """The array in a .npy file, never Python objects. Raises what read_arrays raises."""
     with open_file(path) as file, _one_line(f'{path}: expected a whole .npy file'):
         return _read_array(file, os.path.getsize(path), LIMIT)
 
 
 def read_arrays(path):
-    """name -> array for each member of an .npz file. Never Python objects.
+    """name -> array for each member of an .npz file, never Python objects.
 
-    Raises ValueError, in one line, for anything but a whole file of arrays with at most LIMIT bytes together; OSError
-    when the file cannot be opened.
+    Raises ValueError, in one line, for anything but a whole file whose arrays have at most LIMIT bytes together, and
+    OSError when the file cannot be opened.
     """
     arrays, room = {}, LIMIT
     with open_file(path) as file, _one_line(f'{path}: expected a whole .npz file of arrays'):
@@ -146,7 +148,7 @@ def read_arrays(path):
 
 @contextmanager
 def _one_line(message):
-    """Zipfile, zlib, lzma and NumPy raise a dozen kinds of errors for damaged content; one ValueError replaces them."""
+    """Turn the dozen kinds of errors that zipfile, zlib, lzma and NumPy raise for damaged content into ValueError."""
     try:
         yield
     except Exception as error:
@@ -155,10 +157,10 @@ def _one_line(message):
 
 
 def _read_array(file, size, room):
-    """The array in a .npy file of `size` bytes, which its header must fit before anything is allocated."""
+    """The array in a .npy file of `size` bytes. Its header must fit that size before anything is allocated."""
     file.seek(0)
     version = np.lib.format.read_magic(file)
-    if version != (1, 0):  # others are for tables, and their headers may take gigabytes
+    if version != (1, 0):  # other versions are for tables, and their headers may take gigabytes
         raise ValueError(f'expected version 1.0 of the .npy format, got {version}')
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject:
@@ -179,7 +181,7 @@ def save_array(path, array):
     array = np.asarray(array, order='C')
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)  # np.save would not say why it cannot write
+        file.write(array.data)  # np.save does not say why it cannot write
 
 
 def append(path, content):

@@ -10,7 +10,7 @@ AT_ONCE = 1000  # images that are drawn and computed together; in training mode,
 
 
 def load(path):
-    """The Generator of a run's folder, as it was saved last, or of a checkpoint file (RUN/best.npz).
+    """The Generator in the last checkpoint of a run's folder, or in a checkpoint file such as RUN/best.npz.
 
     Raises ValueError for anything but a whole checkpoint whose arrays fit its network, OSError when there is none.
     """
@@ -20,9 +20,9 @@ def load(path):
 
 
 class Generator:
-    """G of a checkpoint, and what it draws.
+    """The generator in a checkpoint: it turns z into images.
 
-    G: the net, in float32: the average of the generator, if the run kept one.
+    G: the net, in float32; the average of the generator if the run kept one.
     n_z: width of z. prior: of z, a name in streams.PRIORS.
     shape: of an image, (height, width) or (height, width, 3).
     step: iterations of training behind it. about: all else that is known of the run.
@@ -47,13 +47,13 @@ class Generator:
         state = self.G.state.copy()
         with np.errstate(over='ignore', invalid='ignore'):
             x = self.G.forward(z, training=training, keep_cache=False)
-        self.G.state[...] = state  # drawing must not teach it anything
+        self.G.state[...] = state  # training mode moves the averages, and drawing must not
         if not np.isfinite(x).all():
             raise ValueError('expected a generator that draws numbers, got one whose numbers overflow')
         return (x.reshape(-1, *self.shape) + 1) / 2
 
     def sample(self, n, *, seed=0, training=False):
-        """n images (n, *shape) float32 in [0, 1]. The same seed gives the same images; a larger n adds to them.
+        """n images (n, *shape) float32 in [0, 1]. The same seed gives the same images; a larger n appends more.
 
         training: see __call__; a minibatch has 1,000 images.
         Raises ValueError for n below 1, and for more images than 4 GiB hold.
@@ -70,7 +70,7 @@ class Generator:
         """Images along a closed path through random points: (points, steps, *shape), row i from point i to the next.
 
         It follows the great circle from one point to the next, where all z are nearly as far from 0 as the points are;
-        a straight line would cross a region that G has never met. White 2016, Sampling generative networks.
+        a straight line would cross a region where G was never trained. White 2016, Sampling generative networks.
         Raises ValueError for fewer than 2 points or steps, and for more images than 4 GiB hold.
         """
         for name, number in (('points', points), ('steps', steps)):
@@ -89,10 +89,10 @@ class Generator:
         return PRIORS[self.prior](draws, (m, self.n_z))
 
     def _empty(self, name, n):
-        """Room for n images, in as many bytes as a file may hold."""
+        """An empty array for n images. Raises ValueError when it, or z, would be larger than a file may be."""
         most = files.LIMIT // (4 * max(self.n_z, int(np.prod(self.shape))))
         if n > most:
-            raise ValueError(f'{name}: expected at most {most} images, which take {files.LIMIT >> 20} MiB, got {n}')
+            raise ValueError(f'{name}: expected at most {most} images ({files.LIMIT} bytes), got {n}')
         return np.empty((n, *self.shape), np.float32)
 
 
@@ -101,7 +101,7 @@ def great_circle(a, b, t):
 
         z(t) = (sin((1 - t) w) a + sin(t w) b) / sin w,   w the angle between a and b
 
-    A straight line where a and b lie on one line through 0.
+    The path is a straight line when a, b and 0 lie on one line.
     """
     w = np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
     t = np.asarray(t)[:, None]

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from minigan import data
+from minigan.evaluation.progress import Progress
 from minigan.gpu.device import select_device
 from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag
 from minigan.training.folder import RunFolder, create
 from minigan.training.overflow import NotFinite, explained
-from minigan.training.progress import Progress
 from minigan.training.signals import Stopped, signals_received
 from minigan.training.state import Run, config_of
 from minigan.training.warnings import Watch

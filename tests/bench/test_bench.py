@@ -1,10 +1,14 @@
-"""The benchmarks hold everybody to minigan's gradients, time in turn, and print what they measured."""
+"""The benchmarks check every reference's gradients, time in turn, and print what they measured."""
 
 import inspect
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import bench_changes
 import bench_mixtures
 import bench_ops
 import bench_quality
@@ -12,12 +16,12 @@ import bench_scaling
 import bench_step
 import bench_train
 import candidates
-import gpu
 import harness
 import numpy as np
+import on_gpu
 import pytest
 
-from minigan import ops
+from minigan import RECIPES, ops
 from minigan.gpu import compare, twins
 from minigan.gpu.launch import signatures
 from minigan.gpu.twins import SOURCE
@@ -35,8 +39,7 @@ class Same:
         game = candidates.game(self.begin.m, check=True)
         game.update_D(x, z_D, None)
         game.update_G(z_G, None)
-        views = {name: [net.dtheta[start:start + int(np.prod(shape))].reshape(shape) for _, start, shape in net.slots]
-                 for name, net in (('D', game.D), ('G', game.G))}
+        views = {name: [slot.of(net.dtheta) for slot in net.slots] for name, net in (('D', game.D), ('G', game.G))}
         if self.player:
             views[self.player][-1] = views[self.player][-1] * self.factor
         return views['D'], views['G']
@@ -128,7 +131,7 @@ def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
     named = set(bench_ops.operations(bench_ops.arrays(2, 1)))
     public = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if f.__module__ == 'minigan.ops'}
     public -= {'to_unit', 'from_unit', 'norm'}  # no step calls them; norm is part of clip_norm_
-    assert public - named <= set(gpu.TRAFFIC) and named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    assert public - named <= set(on_gpu.TRAFFIC) and named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
     right = np.ones((2, 3), np.float32)
     bench_ops.compare('tanh', right, np.ones((2, 3)))
     for wrong in (right * np.float32(1.0001), right * np.nan):
@@ -139,14 +142,105 @@ def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
 
 
 def test_speeds_are_work_over_time():
-    m, entrants = 2, {}
-    for name, seconds in (('dense', 1e-3), ('product', 2.0), ('tanh', 4e-6), ('copy 8192', 1e-6)):
-        entrants[name] = harness.Entrant(name, None)
-        entrants[name].seconds = [seconds]
-    dense, tanh = (bench_ops.judge(name, m, entrants) for name in ('dense', 'tanh'))
+    def timed(**seconds):
+        entrants = {name.replace('_', ' '): harness.Entrant(name, None) for name in seconds}
+        for entrant, one in zip(entrants.values(), seconds.values()):
+            entrant.seconds = [one]
+        return entrants
+    entrants = {'': timed(dense=1e-3, product=2.0, tanh=4e-6, copy_8192=1e-6), 'PyTorch': timed(tanh=8e-6)}
+    dense, tanh = (bench_ops.judge(name, 2, entrants) for name in ('dense', 'tanh'))
+    assert dense['PyTorch'] is None and tanh['PyTorch'] == pytest.approx([2, 2, 2])
     assert dense['speed'] == pytest.approx(2 * 2 * 784 * 512 / 1e-3 / 1e9) and dense['unit'] == 'GFLOP/s'
-    assert dense['share'] == pytest.approx(dense['speed'] / (1024**3 * 2 / 2.0 / 1e9))
-    assert tanh['speed'] == pytest.approx(8192 / 4e-6 / 1e9) and tanh['share'] == pytest.approx(0.25)
+    assert dense['fraction'] == pytest.approx(dense['speed'] / (1024**3 * 2 / 2.0 / 1e9))
+    assert tanh['speed'] == pytest.approx(8192 / 4e-6 / 1e9) and tanh['fraction'] == pytest.approx(0.25)
+
+
+def test_only_the_chosen_operations_are_timed_next_to_what_they_are_compared_with(monkeypatch):
+    raced = []
+    monkeypatch.setattr(bench_ops, 'Worker', lambda target, m, count, names, **how: Ready(names))
+    monkeypatch.setattr(bench_ops, 'race', lambda entrants, **how: raced.extend(entrants))
+    monkeypatch.setattr(bench_ops, 'judge', lambda name, m, entrants: list(entrants))
+    results, remarks = bench_ops.measure(2, 1, ['tanh', 'dense'], rounds=1, seconds=None, against='.')
+    assert [entrant.name for entrant in raced] == ['copy 8192', 'product', *['tanh'] * 3, *['dense'] * 3]
+    assert results == dict.fromkeys(['tanh', 'dense'], ['', 'PyTorch', 'the other']) and remarks == []
+
+
+class Ready:
+    """A worker that has these operations."""
+
+    def __init__(self, names):
+        self.missing, self.about = None, {'names': names, 'wrong': []}
+
+    def wait_until_ready(self):
+        return True
+
+    def close(self):
+        pass
+
+
+def test_against_times_the_minigan_of_the_other_folder(tmp_path):
+    (tmp_path / 'minigan').mkdir()
+    (tmp_path / 'minigan' / '__init__.py').write_text('raise ImportError("this is the other one")')
+    with pytest.raises(SystemExit, match=f'minigan at {tmp_path}: .*ImportError: this is the other one'):
+        bench_ops.measure(2, 1, ['tanh'], rounds=1, seconds=None, against=str(tmp_path))
+
+
+@pytest.mark.parametrize('script, arguments, says', [
+    (bench_ops, ['--only', 'cosine'], "invalid choice: 'cosine'"),
+    (bench_ops, ['--against', 'nowhere'], 'expected a folder with a minigan in it, got nowhere'),
+    (bench_ops, ['--device', 'cuda', '--only', 'tanh'], '--threads, --only and --against are for the CPU'),
+    (bench_step, ['--against', 'nowhere'], 'expected a folder with a minigan in it, got nowhere'),
+    (bench_changes, ['--epochs', '0'], "expected an integer of at least 1, got '0'")])
+def test_a_wrong_argument_is_refused_in_one_line(script, arguments, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [script.__name__, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        script.main()
+    assert stopped.value.code == 2 and says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_networks_that_scale_are_the_default_ones():
+    default = RECIPES['default']
+    for width in (1, 0.5):
+        recipe = bench_scaling.recipe(width)
+        assert replace(recipe, G=default.G, D=default.D) == default
+        for ours, theirs in ((recipe.G(100, 784), default.G(100, 784)), (recipe.D(784), default.D(784))):
+            inner = [layer.n_out for layer in theirs if hasattr(layer, 'n_out')][:-1]
+            assert [layer.n_out for layer in ours if hasattr(layer, 'n_out')][:-1] == [width * n for n in inner]
+            assert width != 1 or list(map(repr, ours)) == list(map(repr, theirs))
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_a_changed_recipe_is_known_only_while_it_trains(fails, monkeypatch):
+    def train(config, quiet):
+        seen.append(RECIPES[config.network])
+        if fails:
+            raise ValueError
+        Path(config.out, 'log.csv').write_text('train_D_x,train_D_G_z\n0.5,0.4\n')
+    seen, before = [], dict(RECIPES)
+    monkeypatch.setattr(bench_changes, 'train', train)
+    monkeypatch.setattr(bench_changes.minigan, 'load', lambda folder: SimpleNamespace(sample=lambda n: np.ones((n, 4))))
+    monkeypatch.setattr(bench_changes, 'judge', lambda images, judging: (9.0, 3.0))
+    with pytest.raises(ValueError) if fails else nullcontext():
+        assert bench_changes.play('the recipe', None, 'digits', 1, 0) == (0.5, 0.4, 9.0, 3.0)
+    assert seen == ['the recipe'] and RECIPES == before
+
+
+@pytest.mark.parametrize('arguments, written', [(['--data', 'mnist', '--epochs', '8'], True),
+                                                (['--data', 'mnist', '--epochs', '2'], False), ([], False)])
+def test_only_the_table_of_the_readme_is_put_into_it(arguments, written, monkeypatch, capsys, tmp_path):
+    tables, images = [], SimpleNamespace(train=np.zeros((3, 4), np.uint8))
+    monkeypatch.setattr(bench_changes.data, 'load', lambda source: images)
+    monkeypatch.setattr(bench_changes.classifier, 'load', lambda dataset: None)
+    monkeypatch.setattr(bench_changes, 'Judge', lambda *given: None)
+    monkeypatch.setattr(bench_changes, 'judge', lambda images, judging: (9.0, 3.0))
+    monkeypatch.setattr(bench_changes, 'play', lambda recipe, judging, source, epochs, seed: (0.5 + seed, 0.25, 8, 7))
+    monkeypatch.setattr(bench_changes, 'update_table', lambda name, table: tables.append((name, table)))
+    monkeypatch.setattr(sys, 'argv', ['bench_changes', *arguments, '--seeds', '2'])
+    bench_changes.main()
+    table = capsys.readouterr().out.rstrip('\n')
+    assert tables == ([('bench_changes', table)] if written else [])
+    assert '| the article | 1 ± 0.7 | 0.25 ± 0 | 8 ± 0 | 7 ± 0 |' in table
+    assert table.endswith('| real training images |  |  | 9 | 3 |')
 
 
 def test_the_laws_of_scaling_are_found_again():
@@ -164,14 +258,14 @@ def test_the_laws_of_scaling_are_found_again():
                                              (bench_quality, ['quality']), (bench_mixtures, ['mixtures'])])
 def test_the_readmes_table_is_what_was_measured(module, results):
     readme = harness.README.read_text(encoding='utf-8')
-    start, end = harness.span(readme, module.__name__)
+    start, end = harness.table_span(readme, module.__name__)
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
 
 
 def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_keep_to_a_line(monkeypatch, tmp_path):
     monkeypatch.setattr(harness, 'RESULTS', tmp_path)
-    harness.keep('some', {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}})
-    harness.keep('some', {'b 0': {'modes': 5}})
+    harness.add_results('some', {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}})
+    harness.add_results('some', {'b 0': {'modes': 5}})
     on = {'on': harness.describe(harness.machine())}
     assert harness.load('some')['runs'] == {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3, **on},
                                             'b 0': {'modes': 5, **on}}
@@ -251,8 +345,9 @@ def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
     assert list(bench_quality.cells(bench_quality.runs_of(content, 'a'), {'modes': ('', 2)})) == ['1.00']
 
 
-@pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none', 'bench_ops.py --quick'])
-def test_a_quick_look_prints_its_table_and_writes_nothing(command, monkeypatch):
+@pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none',
+                                     'bench_ops.py --quick --rounds 1'])
+def test_a_quick_look_prints_its_table_and_writes_nothing(command):
     before = {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
     script, *arguments = command.split()
     run = subprocess.run([sys.executable, ROOT / 'bench' / script, *arguments], capture_output=True, text=True)
@@ -277,27 +372,27 @@ def test_without_a_gpu_the_cuda_benchmarks_say_so_in_one_line(script, monkeypatc
 
 def test_every_kernel_is_timed_on_the_stand_in_in_blocks_of_several_sizes(cupy, capsys, monkeypatch):
     saved = []
-    monkeypatch.setattr(gpu, 'save', lambda name, content: saved.append((name, content)))
-    monkeypatch.setattr(gpu, 'pytorchs', lambda arguments: ({'adam_': lambda: None}, 'no PyTorch here'))
-    gpu.measure_on_gpu(gpu.report_kernels, (3,), 'ops-cuda', rounds=2, seconds=None)
+    monkeypatch.setattr(on_gpu, 'save', lambda name, content: saved.append((name, content)))
+    monkeypatch.setattr(on_gpu, 'pytorchs', lambda arguments: ({'adam_': lambda: None}, 'no PyTorch here'))
+    on_gpu.measure_on_gpu(on_gpu.report_kernels, (3,), 'ops-cuda', rounds=2, seconds=None)
     (name, content), said = saved[0], capsys.readouterr().out
     results = content['runs'][0]['results']
     assert name == 'ops-cuda' and 'no GPU, but a stand-in' in said and 'no PyTorch here' in said
-    assert {one.split(',')[0] for one in results} == set(gpu.TRAFFIC) == set(signatures(SOURCE.read_text()))
+    assert {one.split(',')[0] for one in results} == set(on_gpu.TRAFFIC) == set(signatures(SOURCE.read_text()))
     for one, r in results.items():
         assert one in said and r['us'] > 0 and r['host us'] > 0 and (r['PyTorch'] is None) == (one != 'adam_')
-    assert list(results['adam_']['blocks']) == list(gpu.BLOCKS)
-    assert list(results['bias_tanh_backward_']['blocks']) == [32 * lanes for lanes in gpu.LANES]
+    assert list(results['adam_']['blocks']) == list(on_gpu.BLOCKS)
+    assert list(results['bias_tanh_backward_']['blocks']) == [32 * lanes for lanes in on_gpu.LANES]
 
 
 def test_the_numbers_of_a_kernel_follow_from_the_times(cupy, monkeypatch):
     took = {'copy': 1.0, 'plain': 8.0, 'PyTorch': 6.0, 256: 2.0, 64: 3.0}
-    monkeypatch.setattr(gpu, 'candidates_for', lambda *_: {label: label for label in (
+    monkeypatch.setattr(on_gpu, 'candidates_for', lambda *_: {label: label for label in (
         'copy', 'plain', 256, 64, 'PyTorch')})
-    monkeypatch.setattr(gpu.Local, 'call', lambda self, method, steps: self.host.append(1e-6) or (
+    monkeypatch.setattr(on_gpu.Local, 'call', lambda self, method, steps: self.host.append(1e-6) or (
         None, steps * 1e-6 * took[self.function]))
-    r = gpu.measure_kernel(cupy, 'adam_', 10, {}, {}, rounds=3, seconds=None)
-    assert r['us'] == pytest.approx(2) and r['host us'] == pytest.approx(1) and r['share'] == pytest.approx(0.5)
+    r = on_gpu.measure_kernel(cupy, 'adam_', 10, {}, {}, rounds=3, seconds=None)
+    assert r['us'] == pytest.approx(2) and r['host us'] == pytest.approx(1) and r['fraction'] == pytest.approx(0.5)
     assert r['GB/s'] == pytest.approx(28 * 10 * 512 / 2e-6 / 1e9) and r['plain'] == pytest.approx([4, 4, 4])
     assert r['PyTorch'] == pytest.approx([3, 3, 3]) and r['blocks'] == pytest.approx({64: 3, 256: 2})
 
@@ -308,15 +403,15 @@ def test_the_numbers_of_a_kernel_follow_from_the_times(cupy, monkeypatch):
 def test_a_kernel_that_is_wrong_with_some_size_of_block_is_not_timed(cupy, monkeypatch, tmp_path, name, right, wrong,
                                                                      threads):
     (tmp_path / 'kernels.cu').write_text(SOURCE.read_text().replace(right, wrong))
-    monkeypatch.setattr(gpu, 'SOURCE', tmp_path / 'kernels.cu')
+    monkeypatch.setattr(on_gpu, 'SOURCE', tmp_path / 'kernels.cu')
     with pytest.raises(SystemExit, match=f'blocks of {threads} threads: {name} .* WRONG'):
-        gpu.measure_kernel(cupy, name, 3, compare.arguments(3, 512, 0), {}, rounds=1, seconds=None)
+        on_gpu.measure_kernel(cupy, name, 3, compare.arguments(3, 512, 0), {}, rounds=1, seconds=None)
 
 
 @pytest.mark.parametrize('name', ['adam_', 'bias_tanh_backward_', 'uniform', 'cross_entropy, target 1'])
 def test_what_is_timed_are_blocks_of_that_size_a_copy_of_that_size_and_plain_functions(cupy, monkeypatch, name):
     launched, real = [], twins.Kernels.launch
-    found = gpu.candidates_for(cupy, name, 3, compare.arguments(3, 512, 0, cupy), {})
+    found = on_gpu.candidates_for(cupy, name, 3, compare.arguments(3, 512, 0, cupy), {})
     monkeypatch.setattr(twins.Kernels, 'launch', lambda self, name, grid, block, *arguments: (
         launched.append((name, np.prod(block))), real(self, name, grid, block, *arguments)))
     for label, function in found.items():
@@ -326,12 +421,12 @@ def test_what_is_timed_are_blocks_of_that_size_a_copy_of_that_size_and_plain_fun
     moved, function = [], name.split(',')[0]
     cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
     found['copy']()
-    assert moved == [gpu.TRAFFIC[function] * 3 * 512]
+    assert moved == [on_gpu.TRAFFIC[function] * 3 * 512]
 
 
 def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
     limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
-    least, terms = gpu.floor(32, limit)
+    least, terms = on_gpu.floor(32, limit)
     assert terms['launches x launch'] == pytest.approx(55e-6) and least == max(terms.values())
     G, D = 100 * 256 + 256 * 512 + 512 * 784, 784 * 512 + 512 * 256 + 256
     first = 100 * 256, 784 * 512  # nobody reads the derivative of z; in D's own step nobody that of x
@@ -341,8 +436,8 @@ def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
 
 
 def test_the_launches_of_a_step_are_those_that_were_counted(cupy):
-    for plain, launches in ((False, gpu.LAUNCHES), (True, 287)):
-        step = gpu.Step(cupy, 8, plain)
+    for plain, launches in ((False, on_gpu.LAUNCHES), (True, 287)):
+        step = on_gpu.Step(cupy, 8, plain)
         step.call('run', 1)
         cupy.counts.clear()
         step.call('run', 2)
@@ -351,8 +446,8 @@ def test_the_launches_of_a_step_are_those_that_were_counted(cupy):
 
 def test_a_step_is_timed_on_the_stand_in_with_its_kernels_and_without(cupy, capsys, monkeypatch):
     limit = {'bytes/s': 1e9, 'FLOP/s': 1e12, 's/launch': 1e-6}
-    monkeypatch.setattr(gpu, 'limits', lambda xp, *, seconds: limit)
-    gpu.measure_on_gpu(gpu.report_step, (4,), None, rounds=2, seconds=None, only=['none'])
+    monkeypatch.setattr(on_gpu, 'limits', lambda xp, *, seconds: limit)
+    on_gpu.measure_on_gpu(on_gpu.report_step, (4,), None, rounds=2, seconds=None, only=['none'])
     said = capsys.readouterr().out
     assert "minigan, CuPy's own functions" in said and 'floor' in said and 'launches x launch 0.055' in said
 
@@ -362,7 +457,7 @@ def test_the_limits_are_measured(cupy):
     cupy.cuda.get_elapsed_time = lambda start, end: 6.0  # ms for three: 2 ms each
     cupy.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
     cupy.matmul = lambda A, B: multiplied.append((A.shape, B.shape))
-    limit = gpu.limits(cupy, seconds=None, rounds=2, n=32, size=2**12)
+    limit = on_gpu.limits(cupy, seconds=None, rounds=2, n=32, size=2**12)
     assert limit == pytest.approx({'bytes/s': 2**12 / 2e-3, 'FLOP/s': 2 * 32**3 / 2e-3, 's/launch': 2e-3})
     assert set(moved) == {2**12} and set(multiplied) == {((32, 32), (32, 32))}
 
@@ -378,6 +473,6 @@ def test_pytorchs_functions_for_a_gpu_compute_the_same():
             f()
             continue
         given, keywords = fresh[name]
-        result, expected = f(), getattr(ops, name.split(',')[0])(*given, **keywords)
+        result, expected = f(), compare.specifications()[name.split(',')[0]](*given, **keywords)
         result, expected = (one[0] if isinstance(one, tuple) else one for one in (result, expected))
         assert compare.difference(result.numpy(), expected) < 1e-5, name

@@ -27,4 +27,5 @@ def test_without_standard_error_a_warning_goes_nowhere(dark):
     program = 'import sys; sys.stderr = None; from minigan.cli import main; sys.exit(main(sys.argv[1:]))'
     done = subprocess.run([sys.executable, '-c', program, 'train', '--data', 'dark.npy', '--epochs', '1', '-o', 'run'],
                           stdout=subprocess.PIPE, text=True)
-    assert done.returncode == 0 and 'brightest' not in done.stdout
+    assert done.returncode == 0, done.stdout
+    assert 'brightest' not in done.stdout

@@ -85,8 +85,7 @@ def make(layers, substep, name):
 
 def leaves(net):
     """The parameters as torch leaves, by slot name."""
-    return {name: torch.tensor(net.theta[start:start + int(np.prod(shape))].reshape(shape), requires_grad=True)
-            for name, start, shape in net.slots}
+    return {slot.name: torch.tensor(slot.of(net.theta), requires_grad=True) for slot in net.slots}
 
 
 def replay(net, parameters, x, masks=()):
@@ -123,13 +122,13 @@ def dropout_masks(net, rows, rng):
 
 def relative_errors(net, parameters):
     """name -> the largest error relative to the largest entry. A bias before a batch norm has no scale of its own:
-    its exact gradient is 0, and it is measured against the gradient of the weights beside it."""
-    for name, start, shape in net.slots:
-        ours, theirs = net.dtheta[start:start + int(np.prod(shape))].reshape(shape), parameters[name].grad.numpy()
-        number = int(name.split('.')[0])
-        redundant = name.endswith('Dense.b') and isinstance((net.layers[number:] or [None])[0], BatchNorm)
+    its exact gradient is 0, and it is measured against the gradient of the weights of its layer."""
+    for slot in net.slots:
+        ours, theirs = slot.of(net.dtheta), parameters[slot.name].grad.numpy()
+        number = int(slot.name.split('.')[0])
+        redundant = slot.name.endswith('Dense.b') and isinstance((net.layers[number:] or [None])[0], BatchNorm)
         scale = np.abs(parameters[f'{number}.Dense.W'].grad.numpy() if redundant else theirs).max()
-        yield name, np.abs(ours - theirs).max() / scale
+        yield slot.name, np.abs(ours - theirs).max() / scale
 
 
 @pytest.mark.parametrize('network', RECIPES)

@@ -1,4 +1,4 @@
-"""The article's errors, executed: its form fails, the right one holds. Numbers are those of tests/README.md."""
+"""The article's errors, executed: its form fails, the correct one holds. Numbers are those of tests/README.md."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_6_V_is_not_the_sum_of_the_losses():
     np.testing.assert_allclose(V - losses.L_G_minimax(fake), -ops.softplus(-real).mean())
 
 
-def test_7_a_shared_forward_pass_is_another_algorithm():
+def test_7_a_shared_forward_pass_is_a_different_algorithm():
     """Section 5.2 updates both from one pass. In Algorithm 1, G's gradient comes from new noise and the moved D."""
     alternating, simultaneous = one_dimensional_game(), one_dimensional_game(update='simultaneous')
     _, fake, fake_G = alternating.step(0)
@@ -119,13 +119,13 @@ def test_11_batch_norm_and_leaky_relu_cut_G_off_from_dark_pixels():
     _, (xhat, _), _ = ops.batch_norm(one_outlier, np.ones(1), np.zeros(1), eps=1e-3)
     assert xhat.min() >= -(31**0.5) - 1e-6 > needed
 
-    def share_of_dark_pixels(*tail):
+    def fraction_of_dark_pixels(*tail):
         G = net(Dense(100, 784), *tail)
         G.layers[0].W *= 30  # a generator that tries
         return (G.forward(Streams(0).at('noise', 0).normal((32, 100), np.float64), keep_cache=False) < -0.99).mean()
 
-    assert share_of_dark_pixels(BatchNorm(784), LeakyReLU(0.3), Tanh()) == 0
-    assert share_of_dark_pixels(Tanh()) > 0.4
+    assert fraction_of_dark_pixels(BatchNorm(784), LeakyReLU(0.3), Tanh()) == 0
+    assert fraction_of_dark_pixels(Tanh()) > 0.4
 
 
 def test_12_a_bias_in_front_of_a_batch_norm_never_learns():
@@ -153,12 +153,12 @@ def test_18_a_momentum_of_one_half_keeps_two_players_from_circling():
         for player in players:
             player.theta[...] = 1
         x, y = players
-        optimisers = [Adam(player, learning_rate=0.01, beta1=beta1, eps=1e-7) for player in players]
+        optimizers = [Adam(player, learning_rate=0.01, beta1=beta1, eps=1e-7) for player in players]
         for _ in range(3000):
             y.dtheta[...] = -x.theta  # y ascends, then x descends
-            optimisers[1].step()
+            optimizers[1].step()
             x.dtheta[...] = y.theta
-            optimisers[0].step()
+            optimizers[0].step()
         return float(np.hypot(x.theta, y.theta)[0])
 
     assert radius(0.5) < 0.9 * 2**0.5 < 1.5 * 2**0.5 < radius(0.9)  # from (1, 1): one nears the equilibrium

@@ -238,15 +238,14 @@ def test_before_the_first_average_the_samples_are_drawn_with_the_net_itself(eta)
 @pytest.mark.parametrize('at', [1, 5, 7, 8, 11])
 def test_an_average_that_is_restored_goes_on_to_the_last_bit(at):
     """Its start is that of a fresh net, as for a run that is resumed; then theta and the average come out of a file."""
-    whole, averaged = make(np.float32), make(np.float32)
-    average, theta, kept = Average(whole, averaged, eta=1), [], None
+    whole, averaged, net, resumed = (Net([Dense(30, 30)], rng=Streams(0).at('init', 0)) for _ in range(4))
+    average, theta, kept, rng = Average(whole, averaged, eta=1), [], None, np.random.default_rng(0)
     for t in range(20):
-        whole.theta += np.float32(np.sin(t))
+        whole.theta += rng.standard_normal(whole.theta.shape, np.float32)
         average.update(t)
         theta.append(whole.theta.copy())
         if t + 1 == at:
             kept = averaged.theta.copy()
-    net, resumed = make(np.float32), make(np.float32)
     average = Average(net, resumed, eta=1)
     resumed.theta[...] = kept
     for t in range(at, 20):
@@ -257,11 +256,12 @@ def test_an_average_that_is_restored_goes_on_to_the_last_bit(at):
 
 def test_the_first_average_is_as_it_always_was():
     """Bit for bit the moving average of weight 1 from the initial theta, which rounds."""
-    net, averaged = make(np.float32), make(np.float32)
-    start, average = net.theta.copy(), Average(net, averaged, eta=1)
+    net, averaged = (Net([Dense(30, 30)], rng=Streams(0).at('init', 0)) for _ in range(2))
+    start, average, rng = net.theta.copy(), Average(net, averaged, eta=1), np.random.default_rng(0)
     for t in range(8):
-        net.theta += np.float32(0.7 * np.sin(t))
+        net.theta += rng.standard_normal(net.theta.shape, np.float32)
         average.update(t)
+    assert not np.array_equal(start + (net.theta - start), net.theta)  # it rounds here
     expected = start.copy()
     ops.moving_average_(expected, net.theta, momentum=0.0)
     np.testing.assert_array_equal(averaged.theta, expected)

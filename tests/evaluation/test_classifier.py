@@ -1,5 +1,6 @@
 """The classifier learns its classes, is kept, and is trained anew when what was kept cannot be trusted."""
 
+import io
 import sys
 from dataclasses import replace
 
@@ -129,7 +130,15 @@ def test_where_it_cannot_be_kept_it_is_used_and_one_warning_says_so(cannot, trai
     assert len(warned) == 1 and '\n' not in str(warned[0].message)
 
 
-def test_it_is_trained_with_stderr_closed(monkeypatch):
-    monkeypatch.setattr(sys, 'stderr', None)
+class Full(io.StringIO):
+    """A stream on a full disk, or one that nobody reads any more."""
+
+    def write(self, text):
+        raise OSError(28, 'No space left on device')
+
+
+@pytest.mark.parametrize('stderr', [None, Full()])
+def test_it_is_trained_where_stderr_is_closed_or_full(stderr, monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', stderr)
     monkeypatch.setattr(classifier, 'EPOCHS', 1)
     classifier.train(classifier.untrained(DIGITS), DIGITS)

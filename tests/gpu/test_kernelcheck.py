@@ -3,6 +3,8 @@ those of an author (support/softsign.py)."""
 
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def test_all_that_is_missing_is_said_at_once(example, quick, capsys):
     assert main(['kernelcheck', path]) == 1
     lines = problems(capsys.readouterr().out)
     assert [line[:24] for line in lines] == ['softsign: no twin: expec', 'softsign: no traffic: ex',
-                                             'softsign_backward: anoth']
+                                             'softsign_backward: a dif']
     assert lines[2] == ('softsign_backward: a different signature: expected a twin softsign_backward(dy, x), as its '
                         'specification, got softsign_backward(dx, x)')
 
@@ -490,6 +492,34 @@ def test_kernels_with_fewer_blocks_than_multiprocessors_are_named(gpu, said):
     ('A100', 32, 1), ('A100', 33, 0.75), ('A100', 56, 0.5), ('A100', 255, 0.125), ('L4', 40, 1), ('T4', 64, 1)])
 def test_registers_limit_how_many_threads_fit(name, registers, fraction):
     assert roofline.occupancy(GPUS[name], registers) == pytest.approx(fraction)
+
+
+COMPILE = """if True:
+    import sys
+    from pathlib import Path
+    from minigan.gpu import emulator
+    emulator.CACHE, real, count = Path(sys.argv[1]), emulator._compile, 0
+    def compile(*arguments):
+        global count
+        count += 1
+        real(*arguments)
+    emulator._compile = compile
+    print('ready', flush=True)
+    sys.stdin.readline()
+    emulator.HostModule('extern "C" __global__ void f(float* y) { y[0] = 1; }')
+    print(count, flush=True)"""
+
+
+@needs_compiler
+def test_two_processes_do_not_compile_the_same_source(tmp_path):
+    pair = [subprocess.Popen([sys.executable, '-c', COMPILE, str(tmp_path)], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.stdout.readline() for process in pair] == ['ready\n'] * 2
+    for process in pair:
+        process.stdin.write('go\n')
+        process.stdin.flush()
+    assert sorted(process.communicate()[0] for process in pair) == ['0\n', '1\n']
+    assert [path.suffix for path in tmp_path.iterdir()] == ['.so']
 
 
 @needs_compiler

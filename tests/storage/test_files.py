@@ -1,4 +1,4 @@
-"""A file is written whole or not at all; one from a stranger gives arrays or one line of error, in bounded memory."""
+"""A file is written whole or not at all; reading a stranger's gives arrays or one line of error, in bounded memory."""
 
 import errno
 import io
@@ -39,9 +39,11 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
 
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):
-    with pytest.raises(OSError, match=r'\[Errno 28\] No space left on device: .*a.txt'):
-        with files.atomic_write(tmp_path / 'a.txt', 'w'):
-            raise OSError(28, 'No space left on device')
+    for error, said in ((OSError(28, 'No space left on device'), r'\[Errno 28\] No space left on device: .*a.txt'),
+                        (OSError('encoder error'), 'a.txt: encoder error')):
+        with pytest.raises(OSError, match=said):
+            with files.atomic_write(tmp_path / 'a.txt', 'w'):
+                raise error
 
 
 def test_what_is_written_is_synced_before_it_gets_its_name(tmp_path, monkeypatch):
@@ -130,11 +132,15 @@ def test_only_files_that_minigan_may_have_begun_are_leftovers(tmp_path):
     assert {path.name for path in files.leftovers(tmp_path, ('last.npz', 'epoch-*.png'))} == ours
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
-def test_an_array_on_a_full_disk_names_its_file_and_the_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, 'open', lambda path, mode: open('/dev/full', 'wb'), raising=False)
-    with pytest.raises(OSError, match='No space left on device: .*a.npy'):
-        files.save_array(tmp_path / 'a.npy', np.zeros(100_000))
+@pytest.mark.skipif(os.name != 'posix', reason='no limits on the size of files')
+def test_an_array_without_room_names_its_file_and_the_reason(tmp_path):
+    """As on a disk that fills up in the middle of the array."""
+    program = ('import resource, sys, numpy as np; from minigan.storage import files\n'
+               'resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n'
+               'try: files.save_array(sys.argv[1], np.zeros(100_000))\n'
+               'except OSError as error: print(error)')
+    done = subprocess.run([sys.executable, '-c', program, tmp_path / 'a.npy'], stdout=subprocess.PIPE, text=True)
+    assert 'File too large' in done.stdout and 'a.npy' in done.stdout and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('array', [np.zeros((3, 0)), np.array(7), np.arange(6.0).reshape(2, 3).T, np.arange(4)[::2]])

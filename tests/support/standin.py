@@ -83,7 +83,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801: its name in c
 
 class Cupy(types.ModuleType):
     """The module. counts: kernels launched, matrix products among them; waits for the device; copies to it.
-    order: of threads, and fma: as in minigan.gpu.emulator.
+    order: of threads, fma, and watched: as in minigan.gpu.emulator.
 
     A call counts as one launch, where the real package may need more: only concatenate, for which that is known,
     counts one a part. Views and undefined memory cost none.
@@ -94,6 +94,7 @@ class Cupy(types.ModuleType):
     def __init__(self, *, fma=False):
         super().__init__('cupy')
         self.counts, self.order, self.fma, self.ndarray = Counter(dict.fromkeys(COUNTS, 0)), 0, fma, ndarray
+        self.watched = True
         self.RawModule = lambda **keywords: RawModule(self, **keywords)
         runtime = types.SimpleNamespace(getDeviceProperties=lambda number: {'name': b'no GPU, but a stand-in'})
         self.cuda = types.SimpleNamespace(Event=Event, get_elapsed_time=lambda a, b: 1e3 * (b.time - a.time),
@@ -150,7 +151,7 @@ class RawModule:
     """cupy.RawModule."""
 
     def __init__(self, module, *, code, options=()):
-        self.module, self.host = module, HostModule(code, fma=module.fma)
+        self.module, self.host = module, HostModule(code, fma=module.fma, watched=module.watched)
 
     def get_function(self, name):
         """The kernel of that name; called with (grid, block, arguments)."""

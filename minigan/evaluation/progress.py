@@ -1,4 +1,4 @@
-"""What a run says on stderr while it goes on: a progress bar, and a line now and then."""
+"""What training says on stderr while it goes on: a progress bar, and a line now and then."""
 
 import sys
 from contextlib import suppress
@@ -36,9 +36,9 @@ class Progress:
         self._stream = sys.stderr if notebook or self._silent else Forgiving(sys.stderr)
         self._seconds = SECONDS if notebook or not self._silent and sys.stderr.isatty() else SECONDS_IN_A_FILE
 
-    def bar(self, total, initial):
-        """tqdm's bar over the steps of a run."""
-        return self._tqdm(total=total, initial=initial, disable=self._silent, file=self._stream, unit='step',
+    def bar(self, total, initial=0, name=None):
+        """tqdm's bar over the steps of training."""
+        return self._tqdm(total=total, initial=initial, desc=name, disable=self._silent, file=self._stream, unit='step',
                           mininterval=self._seconds, maxinterval=max(10, self._seconds))
 
     def say(self, text):

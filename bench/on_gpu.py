@@ -1,4 +1,4 @@
-"""What bench_ops.py and bench_step.py measure with --device cuda, through CuPy: every kernel, and a whole step."""
+"""What bench_ops.py and bench_step.py measure with --device cuda: every kernel, and a whole step, through CuPy."""
 
 import os
 import re
@@ -18,14 +18,14 @@ from minigan.streams import Streams
 WIDTH = 512
 TRAFFIC = {name: bytes_ for name, (bytes_, _) in roofline.TRAFFIC.items()}
 BLOCKS, LANES = (64, 128, 256, 512, 1024), (4, 8, 16, 32)
-VARIATIONS = ' 0', 'few', 'dropped', 'any', 'no db', 'no dgamma'  # of selftest's cases, not timed by themselves
-LAUNCHES = 55  # of minigan's step, counted on the stand-in (tests/test_device.py)
+VARIATIONS = ' 0', 'few', 'dropped', 'any', 'no db', 'no dgamma'  # more cases of kernels that are timed already
+LAUNCHES = 55  # of minigan's step, counted on the stand-in (tests/gpu/test_device.py)
 
 
 class Local:
-    """Something to be timed in this process, as harness.Worker is in another: by the GPU's clock.
+    """A function that is timed in this process by the GPU's clock; has the interface of harness.Worker.
 
-    host: seconds a call that the CPU was busy with it, one entry a block.
+    host: the seconds of a call that the CPU was busy with, one entry a block.
     """
 
     rest = 0
@@ -34,7 +34,7 @@ class Local:
         self.xp, self.function, self.host = xp, function, []
 
     def call(self, method, steps):
-        """Run it so often between two events."""
+        """Run the function `steps` times between two events."""
         start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
         begin = time.perf_counter()
         start.record()
@@ -48,13 +48,13 @@ class Local:
 
 @cache
 def twins(xp, block, lanes):
-    """The kernels with blocks of another size."""
+    """The kernels, compiled for blocks of a given size."""
     code = re.sub(r'#define LANES \d+', f'#define LANES {lanes}', SOURCE.read_text())
     return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code, block=block)
 
 
 def variants(xp, name):
-    """number of threads -> (block, lanes), for a kernel; the first is the one that training uses."""
+    """The sizes of blocks that suit a kernel, threads -> (block, lanes). The first is the one that training uses."""
     usual = compiled(xp)
     columns, lanes = usual.tile
     if name == 'cross_entropy':
@@ -65,13 +65,13 @@ def variants(xp, name):
 
 
 def without_kernels(function):
-    """The function, with CuPy's own functions for all operations; random numbers stay those of the kernels."""
+    """The function with CuPy's own functions in place of all kernels, except those that draw random numbers."""
     def plain():
-        fit, backend.eligible = backend.eligible, lambda arguments: False
+        eligible, backend.eligible = backend.eligible, lambda arguments: False
         try:
             return function()
         finally:
-            backend.eligible = fit
+            backend.eligible = eligible
     return plain
 
 
@@ -89,7 +89,7 @@ def candidates_for(xp, name, m, arguments, theirs):
         dtype = np.uint16 if function == 'bits' else np.float32
         out, streams = xp.empty(size, dtype), Streams(0)
         found['plain'] = lambda: xp.asarray(getattr(streams.at('noise', 0), function)(size))
-        given, hyper, check = (out, *compare.PLACE), {}, (compare.compare_draws, function, 3000)
+        given, hyper, check = (out, *compare.KEY), {}, (compare.compare_draws, function, 3000)
     else:
         given, hyper = arguments[name]
         given, check = compare.to_device(given, xp), (compare.compare_twin, name, 33, 70)
@@ -105,21 +105,21 @@ def candidates_for(xp, name, m, arguments, theirs):
 
 
 def measure_kernel(xp, name, m, arguments, theirs, *, rounds, seconds):
-    """What is reported of one kernel: the time of each size of block, and ratios to the default's."""
+    """The results of one kernel: its time for each size of block, and the others' ratios to the usual size."""
     found = candidates_for(xp, name, m, arguments, theirs)
     entrants = {label: Entrant(label, Local(xp, function)) for label, function in found.items()}
     race(list(entrants.values()), rounds=rounds, seconds=seconds)
     blocks = [label for label in entrants if isinstance(label, int)]
     ours, median = entrants[blocks[0]], float(np.median(entrants[blocks[0]].seconds))
     return {'us': 1e6 * median, 'host us': 1e6 * float(np.median(ours.worker.host[-rounds:])),
-            'GB/s': TRAFFIC[name.split(',')[0]] * m * WIDTH / median / 1e9, 'share': entrants['copy'].ratio(ours)[0],
+            'GB/s': TRAFFIC[name.split(',')[0]] * m * WIDTH / median / 1e9, 'fraction': entrants['copy'].ratio(ours)[0],
             'plain': entrants['plain'].ratio(ours),
             'PyTorch': entrants['PyTorch'].ratio(ours) if 'PyTorch' in entrants else None,
             'blocks': {label: 1e6 * float(np.median(entrants[label].seconds)) for label in sorted(blocks)}}
 
 
 def pytorchs(arguments):
-    """PyTorch's functions for the same arguments, or none, and a remark. It works on the stream that CuPy works on."""
+    """(PyTorch's functions for the same arguments, why there are none). PyTorch uses the same stream as CuPy."""
     try:
         import torch
         if not torch.cuda.is_available():
@@ -131,12 +131,13 @@ def pytorchs(arguments):
 
 
 def report_kernels(xp, batches, **settings):
-    """Print a table for each batch size. Returns what was measured."""
+    """Print a table for each batch size. Returns the results."""
     runs = []
     for m in batches:
         arguments = compare.arguments(m, WIDTH, 0, xp)
         theirs, remark = pytorchs(arguments)
-        print(f'\n{f"{m} x {WIDTH}":36}{"us":>8}{"host us":>9}{"GB/s":>8}{"share":>7}   plain   PyTorch   us by block')
+        title = f'{m} x {WIDTH}'
+        print(f'\n{title:36}{"us":>8}{"host us":>9}{"GB/s":>8}{"fraction":>10}   plain   PyTorch   us by block')
         results = {}
         for name in [*arguments, *compare.DRAWS]:
             if name.split(',')[0] not in TRAFFIC or name.endswith(VARIATIONS):
@@ -144,7 +145,7 @@ def report_kernels(xp, batches, **settings):
             r = results[name] = measure_kernel(xp, name, m, arguments, theirs, **settings)
             other = f'{r["PyTorch"][0]:.2f}' if r['PyTorch'] else ''
             blocks = ', '.join(f'{threads}: {us:.1f}' for threads, us in r['blocks'].items())
-            print(f'{name:36}{r["us"]:8.1f}{r["host us"]:9.1f}{r["GB/s"]:8.1f}{r["share"]:7.0%}{r["plain"][0]:8.2f}'
+            print(f'{name:36}{r["us"]:8.1f}{r["host us"]:9.1f}{r["GB/s"]:8.1f}{r["fraction"]:10.0%}{r["plain"][0]:8.2f}'
                   f'{other:>10}   {blocks}', flush=True)
         print(remark)
         runs.append({'m': m, 'width': WIDTH, 'results': results})
@@ -152,7 +153,7 @@ def report_kernels(xp, batches, **settings):
 
 
 def limits(xp, *, seconds, rounds=5, n=4096, size=2**28):
-    """What the GPU can do, measured: bytes/s of a large copy, FLOP/s of a large product, seconds a launch."""
+    """What the GPU reaches: bytes/s in a large copy, FLOP/s in a large product, seconds a launch."""
     A, B = xp.ones((2, n, n), np.float32)
     one = xp.zeros(1, np.float32)
     launch = compiled(xp).functions['tanh_backward']
@@ -165,7 +166,7 @@ def limits(xp, *, seconds, rounds=5, n=4096, size=2**28):
 
 
 def floor(m, limit):
-    """Seconds of a step that moves, computes or launches what minigan's does, whatever takes longest; and all three."""
+    """The least seconds for what minigan's step moves, computes and launches: (the largest of the three, all three)."""
     products = Floor(m)
     work = moved = 0
     for function, arrays in products.products:
@@ -179,7 +180,7 @@ def floor(m, limit):
 
 
 class Step(Local):
-    """Alternating steps of a game; plain: with CuPy's own functions, layer by layer."""
+    """Alternating steps of a game. plain: with CuPy's own functions, layer by layer."""
 
     def __init__(self, xp, m, plain=False):
         super().__init__(xp, without_kernels(self.step) if plain else self.step)
@@ -194,7 +195,7 @@ class Step(Local):
 
 
 def measure_step(xp, m, *, rounds, seconds, only=None):
-    """One batch size: name -> result, the floor among them."""
+    """The results of one batch size, by name."""
     entrants = [Entrant('minigan', Step(xp, m)), Entrant("minigan, CuPy's own functions", Step(xp, m, plain=True))]
     cores = os.cpu_count()  # as many as minigan has
     workers = {name: Worker('candidates:Reference', name, m, cores, 'cuda', threads=cores) for name in REFERENCES
@@ -211,7 +212,7 @@ def measure_step(xp, m, *, rounds, seconds, only=None):
 
 
 def report_step(xp, batches, **settings):
-    """Print a table for each batch size. Returns what was measured."""
+    """Print a table for each batch size. Returns the results."""
     limit, runs = limits(xp, seconds=settings['seconds']), []
     print(f'measured: copy {limit["bytes/s"] / 1e9:.0f} GB/s, product {limit["FLOP/s"] / 1e12:.1f} TFLOP/s, '
           f'launch {1e6 * limit["s/launch"]:.1f} us')
@@ -228,7 +229,7 @@ def report_step(xp, batches, **settings):
 
 
 def measure_on_gpu(report, batches, save_as, **settings):
-    """Run a report on the GPU and keep what it measured, unless save_as is None; without one, say so in one line."""
+    """Run a report on the GPU, and save its results unless save_as is None. Without a GPU, say so in one line."""
     try:
         xp, device = select_device('cuda')
     except ValueError as error:
