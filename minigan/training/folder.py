@@ -51,9 +51,10 @@ class RunFolder:
 
     def add_epoch(self, run, board):
         """Add the last row of the run's log to log.csv and TensorBoard, draw samples if it is time, keep the best."""
-        row, config = run.monitor.rows[-1], run.config
+        rows, config = run.monitor.rows, run.config
+        row = rows[-1]
         append_csv(self.path / LOG, row)
-        if run.monitor.best_epoch == row['epoch']:
+        if run.monitor.best_epoch == len(rows):
             self.best = run.arrays(), self._about(run)
         if board:
             board.scalars(row)

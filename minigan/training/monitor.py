@@ -62,7 +62,7 @@ class Monitor:
     def _append(self, row):
         self.rows.append(row)
         if self.best_epoch == 0 or row['distance'] < self.rows[self.best_epoch - 1]['distance']:
-            self.best_epoch = row['epoch']
+            self.best_epoch = len(self.rows)
 
     def _measure(self, generator):
         """The game's value on both splits, in evaluation mode, and what the samples are like.

@@ -284,11 +284,3 @@ def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path):
                             stdout=subprocess.PIPE, stderr=write, text=True, cwd=tmp_path)
     os.close(write)
     assert result.returncode == 0 and result.stdout.startswith('Done.')
-
-
-def test_a_warning_of_any_room_is_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    np.save('dark.npy', np.random.default_rng(0).integers(0, 17, (100, 4, 4), dtype=np.uint8))
-    assert main(['train', '--data', 'dark.npy', '--epochs', '1', '-o', 'run']) == 0
-    lines = [line for line in capsys.readouterr().err.replace('\r', '\n').splitlines() if 'warning' in line]
-    assert len(lines) == 1 and lines[0].startswith('minigan: warning: dark: ')

@@ -232,6 +232,16 @@ def test_only_what_minigan_left_unfinished_is_deleted():
     assert all(path.exists() for path in mine) and not any(path.exists() for path in left)
 
 
+def test_a_log_with_made_up_epochs_is_no_reason_for_a_traceback():
+    train(small(epochs=2), quiet=True)
+    arrays, about = archive.load('run')
+    odd = np.array(arrays['run.log'])
+    odd[:, 0] = 1e9
+    archive.save('run/last.npz', {**arrays, 'run.log': odd}, about)
+    assert 'step 22' in inspection.describe('run')
+    resume('run', epochs=3, quiet=True)
+
+
 def test_two_processes_do_not_train_the_same_run():
     train(small(epochs=1), quiet=True)
     with locked('run'):
