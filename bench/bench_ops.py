@@ -24,9 +24,10 @@ drawing on the CPU and copying. PyTorch: its time / the kernel's. Each kernel is
 """
 
 import argparse
+from contextlib import ExitStack, closing
 
 import numpy as np
-from harness import RESULTS, Entrant, Worker, describe, machine, other_minigan, positive, race, save, spread
+from harness import RESULTS, ROOT, Entrant, Worker, describe, machine, other_minigan, positive, race, save, spread
 from matplotlib.figure import Figure
 from on_gpu import measure_on_gpu, report_kernels
 
@@ -179,23 +180,23 @@ def compare(name, got, expected):
             raise ValueError(f"{name}: minigan's result and the other differ by {error:.1e}")
 
 
-def measure(m, threads, names, *, rounds, seconds, against=None):
-    """The results of one batch size, name -> dict (see judge), and remarks about PyTorch."""
-    workers = {'': Worker('bench_ops:Minigan', m, threads, names, threads=threads),
-               'PyTorch': Worker('bench_ops:PyTorch', m, threads, names, threads=threads)}
+def measure(m, threads, names, *, against=None, **settings):
+    """The results of one batch size, name -> dict (see judge), and remarks about PyTorch. settings: of race."""
+    kinds = {'': ('Minigan', ROOT), 'PyTorch': ('PyTorch', ROOT)}
     if against:
-        workers[AGAINST] = Worker('bench_ops:Minigan', m, threads, names, threads=threads, path=against)
-    for who, worker in workers.items():
-        if not worker.wait_until_ready() and who != 'PyTorch':
-            raise SystemExit(f'minigan{" at " + against if who else ""}: {worker.missing}')
-    theirs = workers['PyTorch'].about or {'names': [], 'wrong': [f'PyTorch is missing: {workers["PyTorch"].missing}']}
-    timed = {'': [*dict.fromkeys(yardstick(name, m)[0] for name in names), *names], 'PyTorch': theirs['names'],
-             AGAINST: names}
-    entrants = {who: {name: Entrant(name, worker, name) for name in timed[who]} for who, worker in workers.items()}
-    neighbours = [theirs[name] for name in timed[''] for theirs in entrants.values() if name in theirs]
-    race(neighbours, rounds=rounds, seconds=seconds)
-    for worker in workers.values():
-        worker.close()
+        kinds[AGAINST] = 'Minigan', against
+    with ExitStack() as stack:
+        workers = {who: stack.enter_context(closing(Worker(f'bench_ops:{kind}', m, threads, names, threads=threads,
+                                                           path=path))) for who, (kind, path) in kinds.items()}
+        for who, worker in workers.items():
+            if not worker.wait_until_ready() and who != 'PyTorch':
+                raise SystemExit(f'minigan{" at " + against if who else ""}: {worker.missing}')
+        missing = workers['PyTorch'].missing
+        theirs = workers['PyTorch'].about or {'names': [], 'wrong': [f'PyTorch is missing: {missing}']}
+        timed = {'': [*dict.fromkeys(yardstick(name, m)[0] for name in names), *names], 'PyTorch': theirs['names'],
+                 AGAINST: names}
+        entrants = {who: {name: Entrant(name, worker, name) for name in timed[who]} for who, worker in workers.items()}
+        race([named[name] for name in timed[''] for named in entrants.values() if name in named], **settings)
     return {name: judge(name, m, entrants) for name in names}, theirs['wrong']
 
 
