@@ -17,7 +17,7 @@ __all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU'
            'ops', 'resume', 'train']
 
 
-# These three import late: files, pictures and scikit-learn take longer to import than all else here.
+# These three import on the first call: files, pictures and scikit-learn take longer to import than the rest.
 
 def load(path):
     """The generator of a run's folder, or of a checkpoint file; see storage/generator.py."""
@@ -32,6 +32,6 @@ def train(*, quiet=False, **choices):
 
 
 def resume(folder, *, quiet=False, **changes):
-    """Go on with the run in a folder and return the folder; see training/run.py."""
+    """Continue the run in a folder and return the folder; see training/run.py."""
     from minigan import training
     return training.resume(folder, quiet=quiet, **changes)

@@ -1,4 +1,4 @@
-"""NumPy or CuPy: the module that computes, and the hook by which a GPU's kernels take an operation over."""
+"""NumPy or CuPy: the module that computes, and the hook through which a GPU kernel replaces an operation."""
 
 from functools import wraps
 
@@ -25,18 +25,18 @@ def array_module(x):
 
 
 def to_host(x):
-    """x as a NumPy array; copies from the GPU, which waits for it."""
+    """x as a NumPy array; from a GPU it is copied, so the CPU waits until the GPU has computed it."""
     return x.get() if hasattr(x, 'get') else np.asarray(x)
 
 
 def number(value):
-    """A setting as Python's own number: a scalar or a 0-d array of NumPy would make float64 of float32 arrays."""
+    """A setting as a Python number: a NumPy scalar or 0-d array would turn float32 arrays into float64."""
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
 
 
 def twin(specification):
-    """Decorator of an operation: its twin of the same name runs instead, if TWINS has twins for the arrays that it is
-    called with and all of its arguments are eligible."""
+    """Decorator of an operation: its twin of the same name runs instead, if TWINS has twins for the module of its
+    first argument and all arguments are eligible."""
     name = specification.__name__
 
     @wraps(specification)
@@ -72,6 +72,6 @@ def keep_freed_memory():
     """Make the C library keep up to 64 MiB of freed memory for the next step instead of returning it.
 
     glibc returns freed blocks above 128 KiB to the kernel, and the next step pays for them in page faults. It keeps
-    blocks no larger than the largest that was ever freed, up to 32 MiB, so one of that size is freed here.
+    blocks up to the size of the largest block ever freed, at most 32 MiB, so a block of that size is freed here.
     """
     np.empty(2**25 - 2**13, np.uint8)

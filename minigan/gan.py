@@ -1,6 +1,6 @@
 """Algorithm 1 of Goodfellow et al. 2014, line for line, and the simultaneous update that the article uses instead.
 
-The loop over training iterations around it is in training/run.py.
+The loop over training iterations is in training/run.py.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Game:
     minibatch(j): the j-th minibatch of data, x (m, n). streams: for the noise z and for the layers.
     prior: of z, 'normal' or 'uniform', with mean 0 and variance 1 (streams.py).
     k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
-    smoothing: one-sided, of the labels; see losses.L_D.
+    smoothing: one-sided label smoothing; see losses.L_D.
     Raises ValueError for other values, for an optimiser that moves a different net, and for a D whose rows depend on
     each other (batch norm): D reads data and samples as one minibatch, whose statistics would tell them apart.
     """
@@ -72,7 +72,7 @@ class Game:
         return self.simultaneous(t)
 
     def alternating(self, t):
-        """One iteration of Algorithm 1. Returns D's logits (real, fake) of its last step and fake of G's step.
+        """One iteration of Algorithm 1. Returns D's logits: real and fake of D's last step, fake of G's step.
 
         In Algorithm 1 the objective is 'minimax'; section 3 of the paper recommends 'nonsaturating'.
         """
@@ -86,7 +86,7 @@ class Game:
     def update_D(self, x, z, rng):
         """Ascend V, that is, descend L_D = -V, in theta_D. Returns D's logits before the update. rng: layer_rng's.
 
-        theta_G stays; the moving averages of G's batch norms follow what G draws here.
+        theta_G does not change, but the moving averages of G's batch norms follow the samples drawn here.
         """
         samples = self.G.forward(z, rng=rng, keep_cache=False)
         real, fake = self.logits(x, samples, rng)

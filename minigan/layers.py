@@ -1,7 +1,7 @@
 """Layers: an operation of ops.py, the parameters that it owns and the cache that its derivative needs.
 
 To write your own, subclass Layer: name the parameters in `shapes`, fill them in `init`, and give `forward` and
-`backward`. Net allocates the parameters; gradcheck tells whether the derivative is right.
+`backward`. Net allocates the parameters; gradcheck tells whether the derivative is correct.
 """
 
 from functools import cached_property
@@ -39,9 +39,9 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, dy, *, param_grads, input_grad):
-        """dx from dy, and the parameters' derivatives, assigned (dW[...] = ...).
+        """Return dx from dy, and assign the parameters' derivatives (dW[...] = ...).
 
-        Without param_grads nobody reads the latter, and without input_grad nobody reads dx: they may be left out.
+        Without param_grads the parameters' derivatives are not needed, and without input_grad dx is not.
         """
         raise NotImplementedError
 
@@ -65,10 +65,10 @@ class Layer:
     def __setattr__(self, name, value):
         if name not in self._bound:
             object.__setattr__(self, name, number(value))
-        elif value is not getattr(self, name):  # `W += 1` hands back the same view
+        elif value is not getattr(self, name):  # `W += 1` ends by assigning the same view
             raise AttributeError(f'{self}: {name} is a view into its net\'s flat buffer; assign with {name}[...] =')
 
-    def __getstate__(self):  # of a copy: the views stay with the net
+    def __getstate__(self):  # for a copy: the views stay with the net
         return {name: value for name, value in vars(self).items() if name not in self._bound | {'_bound'}}
 
     def check_width(self, x, n):
@@ -86,7 +86,7 @@ class Layer:
 
 
 class Sequential(Layer):
-    """Layers applied in sequence, as one layer: y = f_k(... f_2(f_1(x))). Blocks are made of it."""
+    """Layers applied in sequence, as one layer: y = f_k(... f_2(f_1(x))). Use it to build blocks."""
 
     def __init__(self, *layers):
         self.layers, self.takes_integers = layers, bool(layers) and layers[0].takes_integers
@@ -145,7 +145,7 @@ class BatchNorm(Layer):
 
         moving = momentum * moving + (1 - momentum) * statistic
 
-    var is the biased variance, here too, as in Keras. gamma starts at 1, beta at 0.
+    The moving average, too, is of the biased variance, as in Keras. gamma starts at 1, beta at 0.
     """
 
     mixes_rows = True
@@ -210,7 +210,7 @@ class LeakyReLU(Layer):
 
 
 class Maxout(Layer):
-    """y_j = the largest of the j-th group of `pieces` units; see ops.maxout. A Dense and this are a maxout layer."""
+    """y_j = the largest of the j-th group of `pieces` units; see ops.maxout. Dense and Maxout make a maxout layer."""
 
     def __init__(self, pieces):
         if pieces < 1:

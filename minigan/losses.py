@@ -1,7 +1,7 @@
 """The value function V(D, G) and the players' losses, on logits: D(x) = sigmoid(real), D(G(z)) = sigmoid(fake).
 
 real, fake: (m, 1), D's logits for m examples and for m samples. Each loss is a mean over the minibatch: a cross-entropy
-with the target 1, -log D, or 0, -log(1 - D), or something between. See ops.softplus for why never log(sigmoid).
+with target 1 (-log D), target 0 (-log(1 - D)), or a target in between. ops.softplus says why log(sigmoid) is avoided.
 Goodfellow et al. 2014, equation 1 and section 3.
 """
 
@@ -36,7 +36,7 @@ def L_D_backward(real, fake, *, smoothing=0.0):
 
 
 def L_G_minimax(fake):
-    """The generator's loss in the zero-sum game: V's own term in G.
+    """The generator's loss in the zero-sum game: the term of V that contains G.
 
         L_G = E_z[log(1 - D(G(z)))]
 

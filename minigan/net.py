@@ -31,7 +31,7 @@ class Net:
 
         y = net(x)                      evaluation: moving averages, no dropout; keeps no cache
         y = net.forward(x, rng=rng)     training: minibatch statistics, dropout; keeps a cache
-        dx = net.backward(dy)           uses up that cache, as does net.drop_cache(), before the next forward
+        dx = net.backward(dy)           uses up that cache; to skip it, call net.drop_cache()
 
         theta, dtheta: (n,)             the trainable parameters, and the derivative of the loss with respect to them
         state: (n_state,)               the moving averages
@@ -40,9 +40,9 @@ class Net:
     Each layer's W is a view into theta, its dW a view into dtheta. Optimisers, checkpoints and gradient checks work on
     the flat arrays or walk the slots. Each backward pass assigns the derivatives; it never adds to them.
 
-    name: for error messages; rng: for the starting values; xp: numpy or cupy. fuse: a function from the layers to those
-    that training runs instead (gpu/fusion.py), or None. Raises ValueError for a layer that stands at two places or
-    belongs to a different net, since it has one cache.
+    name: for error messages; rng: for the starting values; xp: numpy or cupy. fuse: a function from the layers to the
+    layers that training runs instead (gpu/fusion.py), or None. Raises ValueError for a layer that stands at two places
+    or belongs to a different net, since it has one cache.
     """
 
     def __init__(self, layers: Iterable[Layer], *, rng: Rng | None, name: str = 'net', dtype=np.float32, xp=np,
@@ -87,7 +87,7 @@ class Net:
                 self._parts[place].bind(**{prefix + name: slot.of(flat)})
 
     def __setattr__(self, name, value):
-        if name in BUFFERS and value is not getattr(self, name, value):  # `theta += 1` hands back the same array
+        if name in BUFFERS and value is not getattr(self, name, value):  # `theta += 1` ends by assigning the same array
             raise AttributeError(f'{self.name}: layers hold views into {name}; assign with {self.name}.{name}[...] =')
         object.__setattr__(self, name, value)
 
@@ -125,7 +125,7 @@ class Net:
         return self.forward(x, training=False, keep_cache=False)
 
     def backward(self, dy, *, param_grads=True, input_grad=True, keep_cache=False):
-        """dx from dy, and dtheta unless param_grads is False. Uses up the cache unless keep_cache.
+        """Return dx from dy, and assign dtheta unless param_grads is False. Uses up the cache unless keep_cache.
 
         Raises RuntimeError without a cache, or when theta has changed since the forward pass.
         """
@@ -144,13 +144,13 @@ class Net:
         return dy
 
     def drop_cache(self):
-        """Discard the cache of the last forward, so that the next one may come without a backward."""
+        """Discard the cache of the last forward, so that the next forward may follow without a backward."""
         self._cached = None
         for layer in self._chain:
             layer.drop_cache()
 
     def dtheta_norm(self):
-        """The Euclidean norm of dtheta, in float64, as a scalar on the device: nobody waits for it."""
+        """The Euclidean norm of dtheta, in float64, as a scalar on the device: the CPU does not wait for it."""
         norm, scale = ops.norm(self.dtheta)
         return norm.astype(np.float64) / scale
 
@@ -159,7 +159,7 @@ class Net:
 
 
 def parts(layers, place='', *, nested=True):
-    """(place, layer) for all layers: '1.Dense', '2.Sequential'; nested: then those inside, '2.Sequential.1.Dense'."""
+    """(place, layer) for each layer, such as '2.Sequential'; nested: also for those inside, '2.Sequential.1.Dense'."""
     for number, layer in enumerate(layers, 1):
         name = f'{place}{number}.{type(layer).__name__}'
         yield name, layer
@@ -168,7 +168,7 @@ def parts(layers, place='', *, nested=True):
 
 
 def table(named_layers, kind):
-    """The Slots of all that the layers name in `shapes` or `state_shapes`, end to end; and the size of all."""
+    """A Slot for each name in the layers' `shapes` or `state_shapes`, end to end; and their total size."""
     slots, size = [], 0
     for place, layer in named_layers.items():
         for name, shape in getattr(layer, kind).items():

@@ -25,7 +25,7 @@ def decaying_sgd(net, *, learning_rate, clip_norm):
 class Recipe:
     """G(n_z, n) and D(n): the layers for n pixels; and the settings of a run.
 
-    optimizer(net, learning_rate=, clip_norm=): what moves a net; it takes beta1= too, unless beta1 is None. prior: of z
+    optimizer(net, learning_rate=, clip_norm=): makes an optimiser; takes beta1= too, unless beta1 is None. prior: of z
     (streams.py). config.py explains the other settings.
     """
 
@@ -52,7 +52,7 @@ class Recipe:
         return self.beta1 is not None
 
     def make_optimizer(self, net, *, beta1, **settings):
-        """What moves a net. settings: learning_rate and clip_norm."""
+        """The optimiser of a net. settings: learning_rate and clip_norm."""
         return self.optimizer(net, **settings, **({'beta1': beta1} if self.takes_beta1 else {}))
 
 
@@ -74,7 +74,7 @@ def article_D(n):
 
 
 def default_G(n_z, n, *, widths=(256, 512)):
-    """The article's generator with slope 0.2, only tanh behind the last Dense, and no bias before a batch norm."""
+    """The article's generator with slope 0.2, only tanh after the last Dense, and no bias before a batch norm."""
     a, b = widths
     return [Dense(n_z, a, bias=False), BatchNorm(a), LeakyReLU(0.2),
             Dense(a, b, bias=False), BatchNorm(b), LeakyReLU(0.2),

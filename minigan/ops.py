@@ -31,7 +31,7 @@ def dense_backward_input(dy, W):
 
     dy: (m, n_out), W: (n_in, n_out). Returns dx (m, n_in).
     """
-    if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS is faster so for few rows
+    if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS computes this faster for few rows
         return np.ascontiguousarray((W @ dy.T).T)
     return dy @ W.T
 
@@ -71,7 +71,7 @@ def batch_norm_backward(dy, gamma, cache):
         dgamma = sum dy * xhat,   dbeta = sum dy
         dx = gamma * rstd * (dy - dbeta / m - xhat * dgamma / m)
 
-    The three terms in that order: direct, through mu, through var.
+    The three terms of dx are in that order: direct, through mu, through var.
     dy: (m, n). Returns dx (m, n), dgamma (n,), dbeta (n,).
     """
     xhat, rstd = cache
@@ -301,7 +301,7 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
         theta = theta - learning_rate * mhat / (sqrt(vhat) + eps)
 
     theta, dtheta, m, v, scratch: (n,). mhat and vhat are those of the paper: weighted means of all gradients so far and
-    of their squares. The paper's m and v are 1 - beta1 and 1 - beta2 times these m and v, which would take two more
+    of their squares. The paper's m and v are (1 - beta1) m and (1 - beta2) v, and computing them would take two more
     passes over theta. Kingma & Ba 2015, Algorithm 1.
     """
     xp = array_module(theta)
@@ -318,7 +318,7 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
 
 
 def norm(x):
-    """The Euclidean norm, as two numbers whose quotient it is: the norm itself may be too large for float32.
+    """The Euclidean norm, as the quotient of two numbers: the norm itself may be too large for float32.
 
         |x| = sqrt(sum x_i^2) = |s x| / s,   s = 2^-(2 e / 3),   where the largest |x_i| is about 2^e
 
@@ -333,7 +333,7 @@ def norm(x):
 
 
 def clip_norm_(dtheta, *, limit):
-    """Clip a gradient by its norm, in place: one that is longer than limit becomes as long as limit.
+    """Clip a gradient by its norm, in place: a gradient longer than limit is scaled down to that length.
 
         dtheta = dtheta * min(1, limit / |dtheta|)
 
@@ -341,7 +341,7 @@ def clip_norm_(dtheta, *, limit):
     """
     length, s = norm(dtheta)
     dtheta *= s
-    dtheta *= array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))  # in all, min(1, limit s / length)
+    dtheta *= array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))  # product: min(1, limit s / length)
 
 
 def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):

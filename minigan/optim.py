@@ -16,13 +16,13 @@ Schedule = float | Callable[[int], float]
 
 
 class Optimizer:
-    """What optimisers share: net.theta is moved against net.dtheta, in place.
+    """What all optimisers share: a step moves net.theta against net.dtheta, in place.
 
-    clip_norm: a gradient with a larger norm is scaled down to it first; None: it is not. t: the number of steps taken.
+    clip_norm: a gradient with a larger norm is first scaled down to it; None: no limit. t: the number of steps taken.
     Raises ValueError for settings out of range (for a schedule, at t = 0).
     """
 
-    buffers = ()  # names of arrays (n,), all 0 at first: what a checkpoint keeps besides t
+    buffers = ()  # names of arrays (n,) that start at 0; a checkpoint keeps them and t
 
     def __init__(self, net: Net, clip_norm: float | None, **hyper: Schedule):
         learning_rate = value_at(hyper['learning_rate'], 0)
@@ -48,7 +48,7 @@ class Optimizer:
         self.net.version += 1
 
     def settings(self):
-        """The hyper-parameters as numbers; those of schedules are for the next step."""
+        """The hyper-parameters as numbers; a schedule gives its number for the next step."""
         return {name: value_at(value, self.t) for name, value in self.hyper.items()}
 
     def __repr__(self):
@@ -117,13 +117,13 @@ class Average:
         self._assign(self._start)
 
     def update(self, t):
-        """After step t = 0, 1, ..."""
+        """Update the average after step t = 0, 1, ..."""
         n, rest = divmod(t + 1, self.EVERY)
         if n == 0:
             self._assign((self.net.theta, self.net.state))
         elif rest == 0:
             if n == 1:
-                self._assign(self._start)  # it decides the last bit of theta_bar_1, though its weight is 0
+                self._assign(self._start)  # its weight is 0, but it changes the rounding of theta_bar_1
             momentum = 1 - (self.eta + 1) / (n + self.eta)
             ops.moving_average_(self.averaged.theta, self.net.theta, momentum=momentum)
             ops.moving_average_(self.averaged.state, self.net.state, momentum=momentum)

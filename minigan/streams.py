@@ -36,7 +36,7 @@ class Streams:
         return Rng(self, STREAMS.index(stream), step, substep)
 
     def generator(self, draw, substep, step, seed, stream):
-        """NumPy's generator, about to draw the array of that key; see Rng.next_key."""
+        """NumPy's generator, set to draw the array of that key; see Rng.next_key."""
         self._state['state']['key'][:] = seed, stream
         self._state['state']['counter'][:] = 0, draw, substep, step
         self._generator.bit_generator.state = self._state  # takes 1.5 us; a new generator would take 33
@@ -56,7 +56,7 @@ class Rng:
         self.step, self._streams, self._stream, self._substep, self._draw = step, streams, stream, substep, draw
 
     def next_key(self):
-        """(draw, substep, step, seed, stream), which decide the next array; for a kernel that draws it itself."""
+        """(draw, substep, step, seed, stream), which determine the next array; for a kernel that draws it itself."""
         self._draw += 1
         return self._draw - 1, self._substep, self.step, self._streams.seed, self._stream
 
@@ -66,7 +66,7 @@ class Rng:
         return out
 
     def bits(self, shape):
-        """Random integers in [0, 2**16), four of each 64-bit word, low bits first: for dropout, which needs many."""
+        """Random integers in [0, 2**16), four from each 64-bit word, low bits first: for dropout, which needs many."""
         if self._streams.kernels:
             return self._on_gpu('bits', shape, np.uint16)
         n = int(np.prod(shape))
@@ -82,7 +82,7 @@ class Rng:
     def normal(self, shape, dtype=np.float32):
         """z ~ N(0, 1) from uniforms u, v:   z = sqrt(-2 log(1 - u)) * (cos(2 pi v), sin(2 pi v)).
 
-        Box & Muller 1958. Faster methods exist, but every device can compute this one alike.
+        Box & Muller 1958. Faster methods exist, but every device can compute this one in the same way.
         """
         if self._streams.kernels and dtype == np.float32:
             return self._on_gpu('normal', shape, dtype)

@@ -1,4 +1,4 @@
-"""How the tests run: one BLAS thread a process, folders on all cores, Hypothesis profiles; and the cupy fixture."""
+"""How the tests run: one BLAS thread per process, folders on all cores, Hypothesis profiles; and the cupy fixture."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` in a scri
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """The stand-in, as what `import cupy` gives."""
+    """The stand-in, which `import cupy` then gives."""
     from support.standin import Cupy
 
     from minigan.gpu.emulator import COMPILER
@@ -55,7 +55,7 @@ def processes(option, paths, cores):
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Distribute whole files, so that the fixtures of a module are made once."""
-    if hasattr(config, 'workerinput'):  # one of the processes that this one would start
+    if hasattr(config, 'workerinput'):  # this is a worker, which starts no more
         return
     number = processes(config.option, config.args, available_cores())
     if number:

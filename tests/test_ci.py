@@ -1,4 +1,4 @@
-"""The script works on a clone: it changes nothing in the checkout, deletes what it made, and names what failed."""
+"""The CI script works on a clone: it changes nothing in the checkout, deletes what it made, and names what failed."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ STUBS = {  # in place of what takes minutes
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A repository with .ci/run, and with an environment and a trained run of the developer's."""
+    """A repository with .ci/run, and with the developer's environment and trained run."""
     if not shutil.which('git') or not shutil.which('bash'):
         pytest.skip('git or bash is not installed')
     tree = tmp_path / 'checkout'

@@ -1,4 +1,4 @@
-"""What pip installs is what the code imports, in a version that has it; a source distribution can test itself."""
+"""pip installs just what the code imports, each with a least version; a source distribution can run its tests."""
 
 import ast
 import configparser

@@ -29,7 +29,7 @@ def blocks(text, language):
 
 
 def table(text, first):
-    """row -> column -> cell, of the table whose head begins with this."""
+    """row -> column -> cell, of the table whose first column is called `first`."""
     lines = text[text.index(f'| {first} |'):].split('\n\n')[0].splitlines()
     head, _, *rows = ([cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|'))
     return {row[0]: dict(zip(head[1:], row[1:])) for row in rows}
@@ -108,7 +108,7 @@ def test_every_link_leads_to_a_file_and_to_a_heading_of_it(path):
 
 @pytest.mark.parametrize('path', READMES)
 def test_every_file_that_is_named_exists(path):
-    """In the README's own folder, or in one that this lies in. A name in capitals stands for a file of the reader's."""
+    """In the README's own folder, or in a folder above it. A name in capitals stands for a file of the reader's."""
     text, folder = re.sub(r'\[[^]]*\]\([^)]*\)', '', READMES[path]), (ROOT / path).parent
     around = [one for one in (folder, *folder.parents) if one.is_relative_to(ROOT)]
     files = [name for name in re.findall(r'[\w./-]+\.(?:py|cu|h|cfg)\b', text) if not Path(name).stem.isupper()]

@@ -1,4 +1,4 @@
-"""What would let a file from a stranger run code, or a download come over an open line, is nowhere in the source."""
+"""Nothing in the source lets a stranger's file run code, or a download come over an unencrypted connection."""
 
 import ast
 from pathlib import Path
@@ -40,7 +40,7 @@ def names(tree):
 def foreign_loads(tree):
     """Uses of a load that is not minigan's own.
 
-    np.load takes a header's word for the size, and unpickles where it is told to: files.read_arrays does neither.
+    np.load trusts the size in a header, and unpickles if it is told to; files.read_arrays does neither.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in ('load', 'loads'):

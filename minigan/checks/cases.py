@@ -21,7 +21,7 @@ PIXELS, ROWS = 784, 6
 
 
 class Residual(Sequential):
-    """y = x + f(x), f the layers that it is made of."""
+    """y = x + f(x), where f is the layers that it is made of."""
 
     def forward(self, x, *, training, rng):
         return x + super().forward(x, training=training, rng=rng)

@@ -11,7 +11,7 @@ import numpy as np
 from minigan.net import Net, parts, views
 from minigan.streams import Streams
 
-SAME = {'rtol': 1e-9, 'atol': 1e-300}  # of numbers computed in two ways, which may differ by rounding
+SAME = {'rtol': 1e-9, 'atol': 1e-300}  # for numbers computed in two ways, which may differ by rounding
 
 
 class Trial:
@@ -45,12 +45,12 @@ class Trial:
 
 
 def broken_rules(net, x, training, rng):
-    """(rule, what is wrong) for each rule that the net breaks at x, in one mode. rng: a function that gives an Rng."""
+    """(rule, what is wrong) for each rule that the net breaks at x, in one mode. rng: step -> Rng."""
     trial = Trial(net, x, training, rng)
     for name, rule in RULES.items():
         try:
             why = rule(trial)
-        except Exception as error:  # whatever the layer raises is what there is to say
+        except Exception as error:  # a layer under test may raise anything
             why = f'raises {type(error).__name__}: {error}'
         if why:
             yield name, why
@@ -87,7 +87,7 @@ def rows_are_independent(trial):
 
 
 def _others(trial, i):
-    """y after row i of x has become the next row, which lies in forward's domain; row i of y is put back."""
+    """y after row i of x is replaced by the next row, which lies in forward's domain; row i of y is restored."""
     x = trial.x.copy()
     x[i] = x[(i + 1) % len(x)]
     y = trial.forward(x)
@@ -125,7 +125,7 @@ def cache_holds_all_that_backward_needs(trial):
 
 
 def y_and_dx_keep_the_dtype(trial):
-    """float32 stays float32: one float64 constant makes everything behind it twice as slow."""
+    """float32 stays float32: one float64 constant makes everything after it twice as slow."""
     net = trial.net
     with lent(net.layers), np.errstate(all='ignore'):
         single = Net(net.layers, rng=Streams(0).at('init', 0), dtype=np.float32, fuse=net.fuse)
@@ -136,7 +136,7 @@ def y_and_dx_keep_the_dtype(trial):
 
 @contextmanager
 def lent(layers):
-    """The layers as if they belonged to no net, for a temporary one. Afterwards they are as before, caches included."""
+    """Lend layers to a temporary net, as if they belonged to none. Afterwards they are as before, caches included."""
     kept = [(layer, dict(vars(layer))) for _, layer in parts(layers)]
     try:
         for layer, _ in kept:
@@ -167,7 +167,7 @@ def _differ(got, expected, trial, what):
 
 
 def slot_difference(got, expected, slots, what):
-    """difference() of two flat buffers, at the first slot that has one."""
+    """difference() of two flat buffers, at the first slot in which they differ."""
     ours, theirs = views(got, slots), views(expected, slots)
     return next(filter(None, (difference(ours[name], theirs[name], what + name) for name in ours)), '')
 

@@ -190,7 +190,7 @@ def sizes(a):
 
 
 def spread(a):
-    """For each entry, the standard deviation of its column, or its own size where that is 0, or that of all, or 1."""
+    """For each entry, the first that is not 0 of: its column's standard deviation, its own size, the RMS of all, 1."""
     found = np.broadcast_to(a.std(axis=0), a.shape) if a.ndim and a.size else abs(a)
     for size in (abs(a), np.sqrt(np.sum(a**2) / max(1, a.size)), 1):
         found = np.where(found, found, size)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 STEPS = tuple(10.0**-k for k in (5, 4, 3, 2, 6, 7, 8, 9, 10, 11, 12))  # in units of v; the most useful first
-FINE = 1e-9        # shorter steps meet so few roundings that two wrong numbers may agree
+FINE = 1e-9        # over shorter steps, y changes by so few units of rounding that wrong numbers may agree
 ROUNDING = 4 * np.finfo(np.float64).eps
 UNDERFLOW = 1e-290  # below which numbers lose digits
 NEGLIGIBLE = 1e-9  # a fraction of f
@@ -70,7 +70,7 @@ class Line:
         return self.values[t]
 
     def numbers(self, u, da, t):
-        """<u, J v> by a central difference, and <da, v>, both along the step as rounding leaves it."""
+        """<u, J v> by a central difference, and <da, v>, both along the step that rounding leaves."""
         moved = (self.a + t * self.v) - (self.a - t * self.v)
         change = np.sum(u * (self.at(t) - self.at(-t)), where=u != 0)
         return change / (2 * t), np.sum(da * moved) / (2 * t)
@@ -114,7 +114,7 @@ def compare(name, line, u, da, *, tolerance, steps=STEPS):
     if len(trusted) < 2:
         (expected, got), t, doubt, moving = numbers[longest], longest, np.inf, 0
     else:
-        moving = np.linalg.norm((u * line.at(0))[line.moved()])  # what rounding is relative to
+        moving = np.linalg.norm((u * line.at(0))[line.moved()])  # rounding is relative to this
         rounding = NOISE * moving + 16 * ROUNDING * np.linalg.norm(u) * abs(line.a).max()  # of f, and of x inside f
         t, doubt = settled(trusted, rounding)
         doubt += ROUNDING * moving / t
@@ -147,7 +147,7 @@ def judge(line, u, pair, doubt, moving, smooth, tolerance):
     unseen = ROUNDING / max(STEPS) * np.linalg.norm(u) * np.linalg.norm(line.v)  # a slope too small for any step
     if size <= floor:
         return 'ok', ZERO
-    if y / 100 <= size <= unseen and not smooth:  # y is what is left of larger numbers: it has no digits
+    if y / 100 <= size <= unseen and not smooth:  # y is what is left of larger numbers: no digit is correct
         return 'ok', ZERO
     if expected <= doubt <= NOISE * moving + unseen and got <= doubt + unseen:
         return 'ok', ZERO

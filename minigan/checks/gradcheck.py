@@ -1,4 +1,4 @@
-"""Is a layer correct? Its derivatives against central differences (derivatives.py), and the rules of contract.py."""
+"""Is a layer correct? Checks its derivatives by central differences (derivatives.py), and the rules of contract.py."""
 
 from dataclasses import replace
 
@@ -20,8 +20,8 @@ def gradcheck(layer: Layer | Net, x, *, training: bool | None = None, seed: int 
         <u, J v> by central differences = <J^T u, v> by backward,   for random u and v
 
     training: the mode to check; None: both. options: directions, tolerance, step, full; see check. Parameters and state
-    are first moved away from their starting values, since gamma = 1 or b = 0 would hide a wrong term, and afterwards
-    put back. Random layers draw the same numbers each time; in evaluation rng is None. If the layer takes_integers,
+    are first moved away from their starting values, since gamma = 1 or b = 0 would hide a wrong term, and restored
+    afterwards. Random layers draw the same numbers each time; in evaluation rng is None. If the layer takes_integers,
     x stays as it is. tangent.py checks the second derivatives of a layer that has a method tangent.
     Returns a Report. Raises ValueError as check does, and for an empty x or a Net of a different dtype.
     """

@@ -25,7 +25,7 @@ TINY = 1e-36     # what underflow in float32 may cost
 
 @st.composite
 def minibatches(draw, rows=st.integers(1, 6), widths=st.integers(1, 5), scales=scales, positive=False):
-    """x (m, n) ~ scale * N(0, 1), one draw in two with ties and exact zeros. positive: scale * U(0.5, 2)."""
+    """x (m, n) ~ scale * N(0, 1), half of the draws with ties and exact zeros. positive: scale * U(0.5, 2)."""
     shape, scale, rng = (draw(rows), draw(widths)), draw(scales), np.random.default_rng(draw(seeds))
     if positive:
         return scale * rng.uniform(0.5, 2, shape)
@@ -108,9 +108,10 @@ LAWS = (derivatives_are_correct, the_same_seed_gives_the_same, float32_agrees_wi
 
 
 class Run:
-    """A forward and a backward pass of a fresh layer in one dtype: arrays is what they leave.
+    """A forward and a backward pass of a fresh layer in one dtype; arrays: name -> result.
 
-    off: how far x and the parameters are moved, relative to each entry. One row is run in evaluation mode.
+    off: how far x and the parameters are moved, relative to each entry. A single row runs in evaluation
+    mode if the layer mixes rows.
     """
 
     def __init__(self, layer, x, seed, dtype, off=0.0):
@@ -132,7 +133,10 @@ class Run:
         self.size = max(largest(x), largest(y))
 
     def natural_size(self, name):
-        """The size of x or y; of a derivative, that over the size of its variable, times the rows that it sums over."""
+        """The size that the errors of an array are relative to: for y, the larger size of x and y.
+
+        For a derivative, this over the size of its variable; for dtheta, which sums over the rows, times their number.
+        """
         size = self.sizes.get(name)
         return self.size * (len(self.dy) if name == 'dtheta' else 1) / size if size else 0.0
 

@@ -17,7 +17,7 @@ class Row:
 
     @property
     def ok(self):
-        return self.error <= self.allowed  # not for NaN
+        return self.error <= self.allowed  # False for NaN
 
     def __str__(self):
         return f'{self.name:54} {self.error:9.1e} {self.allowed:9.1e}   {"ok" if self.ok else "WRONG"}'

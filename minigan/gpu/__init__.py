@@ -1,1 +1,1 @@
-"""What a GPU needs: kernels, what launches and checks them, and layers run as one."""
+"""The GPU: kernels, the code that launches and checks them, and layers that run as one."""

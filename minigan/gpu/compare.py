@@ -1,4 +1,4 @@
-"""Every kernel against its specification: the arguments, and how far apart the results are."""
+"""Compare every kernel with its specification: the arguments, and how far apart the results are."""
 
 import inspect
 from typing import NamedTuple
@@ -21,7 +21,7 @@ DRAWS = ('bits', 'uniform', 'normal')
 
 
 class Difference(NamedTuple):
-    """The largest difference of two arrays over the largest entry of the one expected; and where it is, in words."""
+    """The largest difference of two arrays, over the largest entry of the expected one; and where it is, in words."""
 
     error: float
     where: str = ''
@@ -34,8 +34,8 @@ def arguments(m, n, seed, xp=np):
     gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
     x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
     cache, off_centre = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # the mean is large, the spread small
-    gamma[::3] = np.exp2(np.round(gamma[::3]))  # gamma * xhat is exact, so that with these beta and a row of xhat
-    beta[::3] = -gamma[::3] * cache[0][seed % m, ::3]  # h = gamma * xhat + beta is 0, in one rounding or in two
+    gamma[::3] = np.exp2(np.round(gamma[::3]))  # a power of two: gamma * xhat is exact, so with this beta and
+    beta[::3] = -gamma[::3] * cache[0][seed % m, ::3]  # one row of xhat, gamma * xhat + beta is 0, with and without fma
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
     images = rng.integers(0, 256, (2**20 // n, n), np.uint8)
     rows = rng.integers(0, len(images), m)
@@ -76,7 +76,7 @@ def arguments(m, n, seed, xp=np):
 
 
 def large_key(seed, xp=np):
-    """An Rng whose key has no number of fewer than 32 bits."""
+    """An Rng whose seed, step, substep and draw all need more than 32 bits."""
     return Rng(Streams(2**40 + seed, xp=xp, kernels=compiled(xp)), DROPOUT, 2**35 + 3, 2**34 + 1, draw=2**33 + 1)
 
 
@@ -94,7 +94,7 @@ def compare_twin(twins, name, m, n, seed=0, *, xp=np):
 
 
 def compare_draws(twins, name, size, *, xp=np):
-    """A kernel's random numbers with Streams' own: bits and uniforms must be the same, normals up to rounding."""
+    """The Row of a kernel's and Streams' random numbers: bits and uniforms must be the same, normals up to rounding."""
     given = drawn_into(name, size)
     return compare(name, getattr(twins, name), specified_draws(name), given, drawn_into(name, size), allowed(name),
                    xp=xp, settings=f'{size=}')
@@ -123,7 +123,7 @@ def allowed(name):
 
 
 def specified_draws(name):
-    """Rng.bits, uniform or normal as a function with its twin's signature: it fills out with the array of a key."""
+    """Rng.bits, uniform or normal as a function with its twin's signature: it fills `out` with the array of a key."""
     def fill(out, *key):
         draw, substep, step, seed, stream = key
         out[...] = getattr(Rng(Streams(seed), stream, step, substep, draw=draw), name)(out.shape)
@@ -157,14 +157,14 @@ def difference(got, expected):
 
 
 def largest_difference(got, expected, name='result'):
-    """The Difference of two arrays, or the largest of tuples of them. name: of what is compared, for its words."""
+    """The Difference of two arrays, or the largest of tuples of them. name: what is compared, for the text."""
     if isinstance(expected, (tuple, list)):
         pairs = enumerate(zip(got, expected, strict=True))
         return max((largest_difference(*pair, f'{name}[{i}]') for i, pair in pairs), key=by_error,
                    default=Difference(0))
-    if isinstance(expected, Rng):  # both must have drawn equally often
+    if isinstance(expected, Rng):  # both must have drawn the same number of times
         got, expected = got.next_key(), expected.next_key()
-        return Difference(0 if got == expected else np.inf, f'{name}: expected next {expected}, got {got}')
+        return Difference(0 if got == expected else np.inf, f'{name}: expected the next key {expected}, got {got}')
     if not isinstance(expected, (np.ndarray, np.generic)):  # None, or a type
         return Difference(0)
     got, expected = np.asarray(to_host(got), np.float64), np.asarray(expected, np.float64)

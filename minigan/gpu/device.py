@@ -6,12 +6,12 @@ import numpy as np
 
 DEVICES = ('cpu', 'cuda', 'auto')
 INSTALL = 'pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]'
-CAUSES = {  # pattern in what CuPy raises -> what it means, the first that fits; \1 is what the pattern has in brackets
+CAUSES = {  # pattern in CuPy's error -> cause; the first match counts; \1 is what the pattern has in brackets
     r"No module named '?cupy\b(?!\.)|import of cupy halted": f'CuPy is not installed; {INSTALL}',
     r"No module named '?([\w.]+)": r'the package \1, which CuPy needs, is missing',
     r'InsufficientDriver|libcuda\.so': 'there is no NVIDIA driver, or it is older than what this CuPy needs',
     r'NoDevice|no CUDA-capable device': 'there is no NVIDIA GPU',
-    r'DevicesUnavailable': 'the GPU is busy: another process keeps it to itself',
+    r'DevicesUnavailable': 'the GPU is busy: another process has exclusive use of it',
     r'MemoryAllocation|OutOfMemory': 'the memory of the GPU is full',
     r'NoKernelImage|UNSUPPORTED_PTX|UnsupportedPtx|CompileException':
         'this CuPy, or its compiler NVRTC, does not know this GPU; a newer CuPy may',
@@ -34,9 +34,9 @@ def select_device(name):
     try:
         import cupy
         ones = cupy.ones((2, 2))
-        if int((ones @ ones).sum()) != 8:  # allocates, compiles, asks cuBLAS, launches, copies back
+        if int((ones @ ones).sum()) != 8:  # allocates, compiles, calls cuBLAS, launches, copies back
             raise RuntimeError('a product of two matrices came out wrong')
-    except Exception as error:  # no CuPy, no driver, no compiler, no device: each raises something else
+    except Exception as error:  # no CuPy, no driver, no compiler, no device: each raises a different error
         if name == 'cuda':
             raise ValueError(f"device 'cuda': {_reason(error)}") from error
         return np, f'NumPy on the CPU: {_reason(error)}'
@@ -44,8 +44,8 @@ def select_device(name):
 
 
 def _reason(error):
-    """Why no kernel runs, in one line: the cause, where it can be told, and what was said."""
-    text = str(error).rpartition('Original error:')[2]  # a failed import of CuPy puts a page of advice in front of it
+    """Why no kernel runs, in one line: the cause, if it is known, and the error's own words."""
+    text = str(error).rpartition('Original error:')[2]  # a failed import of CuPy puts a page of advice first
     said = f'{type(error).__name__}: {" ".join(text.strip(" =").split())}'
     for pattern, cause in CAUSES.items():
         if found := re.search(pattern, said):

@@ -1,10 +1,11 @@
-// Runs CUDA C on a CPU, for tests: every thread of a block for real, one at a time, in an order that the caller picks,
-// each until it ends or waits at a barrier; a thread that waits keeps its stack. Three mistakes are reported that might
-// leave the answer as it is: a race (emulator_races.h), a barrier that not every thread reaches, and a place outside an
-// array, beyond which emulator.py puts pages that fault. A kernel that does not end is reported, too.
+// Runs CUDA C on a CPU, for tests. It runs every thread of a block, one at a time, in an order that the caller picks,
+// until the thread ends or waits at a barrier; a waiting thread keeps its stack. It reports three mistakes even if they
+// do not change the result: a race (emulator_races.h), a barrier that not every thread reaches, and an access outside
+// an array, where emulator.py puts pages that fault. It also reports a kernel that does not end.
 //
-// What it does not have: flush-to-zero (hence tolerances), the threads of a warp in step, a third dimension, and what
-// emulator.py lists as MISSING. Functions that are fast and inexact on a GPU, such as __expf, are exact here. Needs ucontext and signals: Linux, most likely other Unix systems too.
+// It lacks flush-to-zero (hence tolerances), warps whose threads run in step, a third dimension, and what emulator.py
+// lists as MISSING. Functions that are fast and inexact on a GPU, such as __expf, are exact here. It needs ucontext and
+// signals: Linux, most likely other Unix systems too.
 #pragma once
 #include <cmath>
 #include <csetjmp>
@@ -27,7 +28,8 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
-// One section: it can be made undefined as a whole. Used: the compiler may not leave out what no thread reads.
+// One section, so that all of it can be made undefined at once. `used` keeps the compiler from leaving out arrays that
+// no thread reads.
 #define __shared__ static __attribute__((section("cuda_shared"), used))
 extern "C" char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
@@ -41,10 +43,10 @@ namespace host {
 
 static const unsigned SECONDS = 5;  // that a launch may take
 
-// A stack of its own. It runs threads one after the other until one waits at a barrier, and goes on when that does.
+// A stack of its own. Threads run on it one after the other until one waits at a barrier; there that thread resumes.
 struct Context {
     ucontext_t start;
-    jmp_buf here;  // where it left off: jumps between stacks take a tenth of the time of swapcontext
+    jmp_buf here;  // where it stopped: jumps between stacks take a tenth of the time of swapcontext
     std::vector<char> stack = std::vector<char>(1 << 14);
 };
 
@@ -149,15 +151,15 @@ static std::vector<unsigned> permutation(unsigned n, unsigned seed) {
 UNWATCHED static void on_signal(int signal, siginfo_t* info, void*) {
     if ((signal == SIGSEGV || signal == SIGBUS) && info->si_code != SI_KERNEL) {  // else si_addr says nothing
         size_t beyond = (const char*)info->si_addr - races::touched;
-        if (beyond >= 16) races::did = "touches";  // an access of which no hook has told
+        if (beyond >= 16) races::did = "touches";  // an access that no hook has reported
         races::touched = (const char*)info->si_addr;
     }
-    if (signal == SIGILL) races::now.code = (const char*)info->si_addr + 1 - __ehdr_start;  // behind the instruction
+    if (signal == SIGILL) races::now.code = (const char*)info->si_addr + 1 - __ehdr_start;  // after the instruction
     siglongjmp(fault, signal);
 }
 
-// Runs the whole grid. watched: the arrays among the arguments, behind one that is left free for shared memory.
-// Returns nullptr, or what went wrong, where @ and a place in the library's code stand for a line.
+// Runs the whole grid. watched: the arrays among the arguments, after a free entry for shared memory.
+// Returns nullptr, or what went wrong, in which @ and a place in the library's code stand for a line.
 UNWATCHED static const char* launch(void (*k)(void**), const unsigned* grid, const unsigned* block, void** args,
                                     unsigned seed, races::Array* watched, unsigned count) {
     kernel = k; arguments = args; error.clear();
@@ -222,7 +224,7 @@ UNWATCHED static void races::stop(races::Stop reason) { siglongjmp(host::fault, 
 
 #define __syncthreads() host::wait(__LINE__)
 
-// Macros where glibc has functions of the same names.
+// Macros, because glibc has functions of the same names.
 #define __expf(x) expf(x)
 #define __logf(x) logf(x)
 #define __log2f(x) log2f(x)
@@ -237,7 +239,7 @@ __forceinline__ float rsqrtf(float x) { return 1 / sqrtf(x); }
 __forceinline__ double rsqrt(double x) { return 1 / sqrt(x); }
 template <class T> __forceinline__ T __ldg(const T* p) { return *p; }
 
-// Of two numbers, none of them NaN unless both are.
+// min and max are NaN only if both numbers are.
 template <class A, class B> using Both = std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>,
                                                           std::common_type_t<A, B>>;
 template <class A, class B> __forceinline__ Both<A, B> min(A a, B b) {

@@ -1,8 +1,8 @@
 """cupy.RawModule for NumPy arrays: compiles CUDA C with the host's C++ compiler and runs every thread (emulator.h).
 
-Arrays lie between two pages that fault on any access, right next to one of them, so that the first byte beyond an array
-is noticed. Every access is watched for races (emulator_races.h), which takes most of the time: a long training is
-quicker without. What lies behind a const pointer must come back unchanged.
+Arrays lie between two pages that fault on any access, directly next to one of them, so that touching the first byte
+beyond an array is noticed. Every access is watched for races (emulator_races.h), which takes most of the time: a long
+training is quicker without it. An array behind a const pointer must come back unchanged.
 """
 
 import ctypes
@@ -147,9 +147,9 @@ def refuse_missing(code):
 
 
 def with_lines(text, library):
-    """text, each place in the library's code (@ and a hexadecimal number) as its line in the source.
+    """text, with each place in the library's code (@ and a hexadecimal number) replaced by its line in the source.
 
-    For a function that the compiler has put in place of its call, the line of the call follows.
+    For an inlined function, the line of the call follows.
     """
     def line(found):
         if ADDR2LINE is None:
@@ -199,7 +199,7 @@ def _library(place, key, source, more):
 
 @contextmanager
 def only_one(path):
-    """Within, no other process is within for the same path."""
+    """A context that only one process at a time can enter for a path."""
     import fcntl  # not on Windows, where nothing is compiled
     with open(path, 'w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -3,7 +3,7 @@
 // Two threads that write the same number are a race too: CUDA promises nothing there that a reader could rely on.
 //
 // The compiler does half of the work: -fsanitize=thread puts a call such as __tsan_read4(p) before each access to
-// memory. Its usual answer, ThreadSanitizer's library, is not linked; the functions at the end of this file are.
+// memory. ThreadSanitizer's library, which usually has these functions, is not linked; the end of this file has them.
 //
 // Every place has a cell, which remembers its last write and up to two reads. That is enough: a launch with a race is
 // stopped in any order of threads, since until the first race the order changes nothing.
@@ -11,7 +11,7 @@
 //   Reads: `read` is the last one, `other` one that is not ordered with it. A write that comes after both comes after
 //   every read; see remember().
 // A place is a byte of shared memory, or an element of an array: two threads that write different bytes of one element
-// are accused, too. All other memory, such as local variables, belongs to one thread and is not watched. Nor are
+// are reported, too. All other memory, such as local variables, belongs to one thread and is not watched. Nor are
 // __device__ variables, what functions of the C library touch (with g++, memcpy of many bytes), and accesses that the
 // compiler leaves out, as it may (x[i] = x[i]).
 #pragma once
@@ -28,8 +28,8 @@ extern "C" const char __ehdr_start[] __attribute__((visibility("hidden")));  // 
 
 namespace races {
 
-// A thread in one of its stretches from barrier to barrier. Stretches are counted from 1 through all blocks, so those
-// of the same number belong to the same block, whose threads all pass it before any begins the next.
+// A thread in one of its stretches from barrier to barrier. Stretches are numbered from 1 through all blocks, so each
+// number belongs to one block, and all threads of the block finish a stretch before any begins the next.
 struct Access {
     unsigned stretch, block, thread;  // stretch 0: none yet
     unsigned code;                    // where in the library: emulator.py finds the line
@@ -61,12 +61,12 @@ static const char* touched;  // the place of the last access
 static const char* did;      // and whether it reads or writes
 static Found found;
 
-static const size_t NULL_BYTES = 1 << 22;  // below this address there are no arrays, but elements of a null pointer
+static const size_t NULL_BYTES = 1 << 22;  // an address below this is an element of a null pointer
 
 enum Stop { RACE = 1000, CONST };  // beyond the numbers of signals
 [[noreturn]] static void stop(Stop reason);
 
-// Whether an earlier access may on a GPU come before or after the present one.
+// Whether, on a GPU, an earlier access may come before or after the present one.
 UNWATCHED static bool unordered(const Access& past, const Array& array) {
     if (past.stretch == now.stretch) return past.thread != now.thread;
     return past.stretch && past.block != now.block && array.name;  // each block has shared memory of its own
@@ -118,7 +118,7 @@ UNWATCHED static size_t distance(const Array& array, const char* place) {
     return place < array.begin ? array.begin - place : place - array.begin - array.bytes;
 }
 
-// The nearest array of the launch, as its name and the index there, or nullptr: shared memory alone.
+// The nearest array of the launch; nullptr if it has shared memory alone.
 static const Array* nearest(const char* place) {
     const Array* found = nullptr;
     for (unsigned i = 1; i < number; ++i)
@@ -158,7 +158,7 @@ static std::string access(const Access& access, const char* did) {
     return who(access.block, access.thread) + " " + did + text(" it (line @%x)", access.code);
 }
 
-// What has touched a place that faults.
+// The report on an access to a place that faults.
 static std::string outside(const char* place) {
     if (place < (const char*)NULL_BYTES) return "a null pointer is touched, " + access(now, did);
     std::string what = "memory outside an array is touched, ";

@@ -1,7 +1,7 @@
-"""Neighbouring layers run as one, for a GPU, where a launch should cost more time than what it computes.
+"""Neighbouring layers that run as one: on a GPU, launching a kernel should take longer than running it.
 
-First the operations: each does the work of several of ops.py, and is the specification of a kernel. Then the groups: a
-group computes, in training, what its layers compute one after the other; it owns no parameters.
+The operations come first: each does the work of several in ops.py, and is the specification of a kernel. The groups
+follow: in training, a group computes what its layers compute one after the other. It owns no parameters.
 """
 
 from minigan import ops
@@ -10,7 +10,7 @@ from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Tanh
 
 
 def fuse(layers):
-    """The layers with a group in place of each run that has one. A layer of any other class stays as it is."""
+    """The layers, with each run of layers in GROUPS replaced by its group. All other layers stay as they are."""
     chain, start = [], 0
     while start < len(layers):
         for run, group in GROUPS.items():
@@ -86,7 +86,7 @@ def batch_norm_leaky_relu_(x, gamma, beta, moving_mean, moving_var, *, eps, mome
 def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, slope):
     """Derivative of batch_norm_leaky_relu_; dgamma and dbeta are assigned, unless they are None.
 
-    h is not in the cache: gamma * xhat + beta gives it again.
+    h is not in the cache: it is recomputed as gamma * xhat + beta.
     """
     dh = ops.leaky_relu_backward(dy, gamma * cache[0] + beta, slope=slope)
     dx, *dparams = ops.batch_norm_backward(dh, gamma, cache)
@@ -143,7 +143,7 @@ class BatchNormLeakyReLU(Layer):
 
     @property
     def slope(self):
-        """LeakyReLU's; without one 1, which changes nothing."""
+        """LeakyReLU's slope, or 1, which changes nothing."""
         return self.leaky_relu.slope if self.leaky_relu else 1
 
     def forward(self, x, *, training, rng):

@@ -35,14 +35,14 @@ PLACES = (*((fma, order, block, shape) for fma, orders in ((False, ORDERS), (Tru
             for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784))),
           # one element more than full blocks of 32, 96 and 256, in one column; one column more than full tiles
           *((False, order, block, shape) for order, block in ORDERS[:2] for shape in ((1537, 1), (3, 1025))))
-LEAST = 3, 1  # rows and columns for which there are arguments
+LEAST = 3, 1  # the fewest rows and columns for which there are arguments
 SIZES = (64, 512), (4096, 512)  # for which a time is printed
 NO_COMPILER = 'no C++ compiler, or not Linux'
 NO_NVRTC = 'no NVRTC: pip install nvidia-cuda-nvrtc-cu12'
 
 
 def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
-    """Say all that is missing or wrong in a KernelSet, and what each kernel takes. Returns the number of problems.
+    """Report all that is missing or wrong in a KernelSet, and what each kernel takes. Returns the number of problems.
 
     only: the name of one kernel; gpu: a name in GPUS. Raises ValueError for an unknown name, and for a kernel, a
     specification or a twin with a reserved name.
@@ -78,7 +78,7 @@ def _summary(count):
 
 
 def _compare(kernels, parts, names, say):
-    """Say how every case compares. Returns the names of those that are wrong."""
+    """Report how every case compares. Returns the names of the wrong ones."""
     ready = [name for name in names if all(name in parts[part] or kernels.why_exempt(part, name)
                                            for part in ('specification', 'twin', 'kernel', 'arguments'))]
     cases = [case for case in kernels.arguments(*LEAST, 0) if case.split(',')[0] in ready]
@@ -101,7 +101,7 @@ def _compare(kernels, parts, names, say):
 
 
 def _weigh(kernels, measured, lines, names, say):
-    """Say what NVIDIA's compiler says of the names. Returns the lines that are problems."""
+    """Report what NVIDIA's compiler says about the names. Returns the lines that are problems."""
     lines = [line for line in lines if line.split(':')[0] in (*names, kernels.places['kernel'])]
     if not measured and not lines:
         say(f'\ncompiling with NVRTC: skipped, {NO_NVRTC}')
@@ -113,7 +113,7 @@ def _weigh(kernels, measured, lines, names, say):
 
 
 def parts_of(kernels, reached):
-    """part -> the names that have it. reached: those that gradient cases call."""
+    """part -> the names that have it. reached: the names that gradient cases call."""
     return {
         'specification': list(kernels.specifications),
         'twin': [name for name, f in vars(kernels.twins).items() if inspect.isfunction(f) and name[0] != '_'],
@@ -136,7 +136,7 @@ def run_gradients(kernels):
         try:
             report = case(0)
             fault = '' if report.ok else f'wrong\n{report}'
-        except Exception as error:  # whatever a specification under work may raise
+        except Exception as error:  # an unfinished specification may raise anything
             fault = f'{type(error).__name__}: {error}'
         finally:
             sys.setprofile(before)
@@ -146,7 +146,7 @@ def run_gradients(kernels):
 
 
 def missing(kernels, parts, names):
-    """A line for each part that a name lacks, each signature that differs, and each entry for nothing."""
+    """A line for each part that a name lacks, each signature that differs, and each entry for an unknown name."""
     lines = []
     for name in names:
         if not any(name in parts[part] for part in ('specification', 'twin', 'kernel')):
@@ -169,7 +169,7 @@ def missing(kernels, parts, names):
 
 
 def _call(kernels, name):
-    """name(x, ...), as the specification has it, or else the twin, or else with dots."""
+    """name(x, ...), with the signature of the specification, or else of the twin, or else with dots."""
     if name in kernels.specifications:
         return f'{name}{_signature(kernels.specifications[name])}'
     twin = getattr(kernels.twins, name, None)
@@ -182,8 +182,8 @@ def _signature(function, skip=0):
 
 
 def emulated(kernels, *, fma=False):
-    """The twins on the CPU. What they allocate starts as NaN, so that an element left out shows; _launched: which
-    kernels have run.
+    """The twins on the CPU. Memory that they allocate starts as NaN, so that an element left out shows; _launched: the
+    kernels that have run.
 
     Raises CompileError with what the C++ compiler said.
     """
@@ -210,7 +210,7 @@ def _run(twins, name, kernel, grid, block, arguments):
     on_device = {wanted.name: isinstance(given, OnDevice) for wanted, given in zip(twins.signatures[name], arguments)
                  if isinstance(given, np.ndarray)}
     lost = [array for array, there in on_device.items() if not there]
-    if 0 < len(lost) < len(on_device):  # none at all: a test that gives NumPy's arrays
+    if 0 < len(lost) < len(on_device):  # if all are lost, a test has passed NumPy's arrays
         raise TypeError(f'{name}: expected {lost[0]} from the arguments, self.empty or self.empty_like, got an array '
                         'of NumPy, which a GPU cannot read')
     twins._launched.add(name)
@@ -218,7 +218,7 @@ def _run(twins, name, kernel, grid, block, arguments):
 
 
 def compare_case(kernels, twins, case, m, n, seed):
-    """A twin with its specification, on the arguments of a case: a Row.
+    """The Row that compares a twin with its specification, on the arguments of a case.
 
     Raises RuntimeError for a twin that does not launch its kernel, and what the emulator refuses.
     """
@@ -234,8 +234,8 @@ def compare_case(kernels, twins, case, m, n, seed):
 
 def comparisons(kernels, cases):
     """Each case at awkward shapes, in several orders of threads and sizes of blocks, with and without fused
-    multiply-add. Yields a function that gives the Row, to be called before the next one is asked for, and a text that
-    says where."""
+    multiply-add. Yields, for each, a function that returns the Row and must be called before the next one is asked
+    for, and a text that says where."""
     built = {}
     for fma, order, block, (m, n) in PLACES:
         twins = built[fma] = built.get(fma) or emulated(kernels, fma=fma)
@@ -246,12 +246,12 @@ def comparisons(kernels, cases):
 
 
 def verdict(kernels, case):
-    """Whether a case is correct everywhere; and, as a line, its largest Row, or the first that is wrong, and where."""
+    """Whether a case is correct everywhere; and a line: its largest Row, or the first wrong one and where it is."""
     largest = None
     for row_of, where in comparisons(kernels, [case]):
         try:
             row = row_of()
-        except Exception as error:  # the emulator's, or whatever a twin or a specification under work may raise
+        except Exception as error:  # the emulator's, or of an unfinished twin or specification
             return False, f'{case}: {type(error).__name__}: {error}, at {where}'
         if not row.ok:
             return False, f'{row} at {where}\n    {row.why}'
@@ -261,7 +261,7 @@ def verdict(kernels, case):
 
 def compiled(kernels):
     """architecture -> name -> (registers, shared, local bytes), by NVIDIA's compiler; and a line for each kernel that
-    takes more than its entry says. Nothing where there is no NVRTC."""
+    takes more than its entry says. Both are empty without NVRTC."""
     library, found, lines = nvrtc.library(), {}, []
     try:
         for architecture in ARCHITECTURES if library else ():
@@ -287,7 +287,7 @@ def _named(kernels, error):
 def table(kernels, names, measured, gpu):
     """Lines: what each kernel takes and what its roofline is; blank where it is not stated.
 
-    measured: as from compiled; the entries of kernels.resources where it is empty.
+    measured: from compiled(); if it is empty, the entries of kernels.resources are shown.
     """
     card, heads = GPUS[gpu], ''.join(f'{f"us, {m} x {n}":>16}' for m, n in SIZES)
     yield (f'{f"on one {gpu} at best":36}{"registers":>10}{"threads":>9}{"shared":>8}{"local":>7}{"bytes":>7}'
@@ -306,13 +306,13 @@ def table(kernels, names, measured, gpu):
         yield line.rstrip()
     if not measured:
         yield '*: as stated, not measured'
-    yield ("registers: of a thread; threads: the fraction of a multiprocessor's that registers allow, in blocks of "
-           '256;\nbytes and FLOPs: of an element, counted as roofline.py says; us: the larger of bytes / bandwidth and '
-           'FLOPs / peak, without the launch')
+    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads that registers allow, in blocks "
+           'of 256;\nbytes and FLOPs: per element, counted as roofline.py says; us: the larger of bytes / bandwidth '
+           'and FLOPs / peak, without the launch')
     few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
     if few:
         m, n = SIZES[0]
-        yield fill(f'fewer blocks than the {gpu} has multiprocessors, {card.multiprocessors}, at {m} x {n}: '
+        yield fill(f'fewer blocks than the {card.multiprocessors} multiprocessors of the {gpu}, at {m} x {n}: '
                    + ', '.join(f'{name} {count}' for name, count in few.items()), 120)
 
 
@@ -325,6 +325,6 @@ def blocks(kernels, names):
     for case, (given, keywords) in kernels.arguments(*SIZES[0], 0).items():
         twin = getattr(twins, case.split(',')[0], None)
         if case.split(',')[0] in names and twin:
-            with suppress(Exception):  # whatever a twin under work may raise; the comparisons say it
+            with suppress(Exception):  # an unfinished twin may raise anything; the comparisons report it
                 twin(*given, **keywords)
     return {name: count for name, count in found.items() if count}

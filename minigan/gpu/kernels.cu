@@ -1,8 +1,8 @@
 // CUDA twins of operations in ops.py and fusion.py: float32, no atomics, the same result every time.
 //
-// Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment behind an array
+// Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment after an array
 // is its number of elements, which Kernels.launch checks (any: it does not). Each header says what the kernel computes;
-// its traffic in bytes an element, in and out; and what it replaced, and why.
+// its traffic in bytes per element, in and out; and what it replaced, and why.
 
 typedef unsigned long long u64;
 typedef unsigned short u16;
@@ -65,8 +65,8 @@ extern "C" __global__ void uniform(float* __restrict__ out /* size */, int size,
 }
 
 // Rng.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
-// the (h + i)-th normal. 0 in, 4 out. Each thread finds its own two blocks, and eight threads find the same one:
-// nothing is shared. Replaced: uniform, then three passes over its numbers.
+// the (h + i)-th normal. 0 in, 4 out. Each thread computes its own two blocks, and eight threads compute the same
+// one: nothing is shared. Replaced: uniform, then three passes over its numbers.
 extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
         u64 seed, u64 stream) {
     int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
@@ -95,10 +95,10 @@ extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const
     if (i < size_a + size_b) out[i] = i < size_a ? a[i] : b[i - size_a];
 }
 
-// fusion.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); dropped of the 2^16 values of the
-// bits drawn at that place switch a unit off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each
-// (14 in, 18 out), which left both h and the mask for backward, where s is enough. Sixteen threads find the same Philox
-// block, which should cost less than a launch of bits.
+// fusion.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); `dropped` of the 2^16 values of a
+// unit's bits switch it off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each (14 in, 18 out),
+// which kept both h and the mask for backward, where s is enough. Sixteen threads compute the same Philox block, which
+// should cost less than a launch of bits.
 extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /* m n */,
         const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */, int m,
         int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
@@ -189,7 +189,7 @@ __device__ float column_sum(float value) {
     return sum;
 }
 
-// fusion.bias_leaky_relu_dropout_backward_: dx = dy s, and db, its sum down the columns, unless db is null. 8 in, 4 out.
+// fusion.bias_leaky_relu_dropout_backward_: dx = dy s, db = the sum of dx down the columns, unless null. 8 in, 4 out.
 // Replaced: dropout_backward, leaky_relu_backward and a sum, a launch each (20 in, 8 out).
 extern "C" __global__ void bias_leaky_relu_dropout_backward_(const float* __restrict__ dy /* m n */,
         const float* __restrict__ s /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
@@ -206,8 +206,8 @@ extern "C" __global__ void bias_leaky_relu_dropout_backward_(const float* __rest
     if (db && inside && threadIdx.y == 0) db[column] = sum;
 }
 
-// fusion.bias_tanh_backward_: dx = dy (1 - y^2), and db as above. 8 in, 4 out. Replaced: tanh_backward and a sum (12 in,
-// 4 out).
+// fusion.bias_tanh_backward_: dx = dy (1 - y^2), and db as above. 8 in, 4 out. Replaced: tanh_backward and a sum
+// (12 in, 4 out).
 extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m n */,
         const float* __restrict__ y /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
         int n) {
@@ -224,7 +224,7 @@ extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m
 }
 
 // fusion.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. 12 in (x three
-// times: two of them from the cache), 8 out. Replaced: batch_norm, leaky_relu (4 in, 4 out) and six launches for the
+// times, twice from the cache), 8 out. Replaced: batch_norm, leaky_relu (4 in, 4 out) and six launches for the
 // moving averages; before that, ten launches of CuPy for batch_norm alone.
 extern "C" __global__ void batch_norm_leaky_relu_(const float* __restrict__ x /* m n */,
         const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
@@ -261,9 +261,9 @@ __device__ float leaky_backward(float dy, float h, float slope) {
     return h > 0 ? dy : slope * dy;
 }
 
-// fusion.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone where they are null. 16 in (dy and xhat twice:
+// fusion.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone if they are null. 16 in (dy and xhat twice:
 // the second time from the cache), 4 out. Replaced: leaky_relu_backward (8 in, 4 out) before batch_norm_backward, which
-// needed h from memory; here xhat gives it again.
+// needed h from memory; here h is recomputed from xhat.
 extern "C" __global__ void batch_norm_leaky_relu_backward_(const float* __restrict__ dy /* m n */,
         const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
         const float* __restrict__ xhat /* m n */, const float* __restrict__ rstd /* n */,

@@ -13,7 +13,7 @@ The module lies next to its .cu file and defines
     EXEMPT                    'kernel' or 'gradient check' -> {name: why there is none}; empty by default
     TOLERANCE                 name -> how far the twin may be from its specification; 1e-6 by default
 
-Gradient cases and functions whose names begin with _ are no specifications.
+Gradient cases and functions whose names begin with _ are not specifications.
 """
 
 import importlib.util
@@ -64,7 +64,7 @@ class KernelSet:
     exempt: dict
 
     def why_exempt(self, part, name):
-        """Why a kernel has no such part, or None. What has no kernel needs no resources and no traffic either."""
+        """Why a name has no such part, or None. A name without a kernel needs no resources and no traffic either."""
         return self.exempt.get('kernel' if part in ('resources', 'traffic') else part, {}).get(name)
 
 
@@ -96,12 +96,12 @@ def _own_arguments(m, n, seed):
 def of_module(path):
     """The kernels that a Python module describes. The module is run: it is the author's own.
 
-    Raises ValueError when it is no .py file, when it or its .cu file is missing, and for two classes of twins.
+    Raises ValueError when it is not a .py file, when it or its .cu file is missing, and for two classes of twins.
     """
     path = Path(path)
     if path.suffix != '.py' or not path.is_file():
-        raise ValueError(f'{path}: expected a .py file that describes kernels, got '
-                         f'{"no such file" if not path.exists() else "something else"}')
+        raise ValueError(f'{path}: {"" if path.exists() else "no such file; "}expected a .py file that describes '
+                         'kernels')
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,7 +1,7 @@
-"""Launch CUDA kernels: every argument is checked against, and cast to, what the source says that the kernel takes.
+"""Launch CUDA kernels: every argument is checked against the kernel's signature in the source, and cast to its type.
 
 CuPy passes to a kernel whatever it is given: a Python float as a double, an array of a wrong type or layout as if it
-were correct. So every launch goes through Launcher.launch, which reads in the source what each kernel wants.
+were correct. So every launch goes through Launcher.launch.
 """
 
 import re
@@ -15,8 +15,8 @@ from minigan.backend import array_module
 TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
          'u8': np.uint8}
 NULL = np.uintp(0)
-BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the most of each dimension that a GPU takes
-THREADS = 1024  # of a block at most
+BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the largest size of each dimension on a GPU
+THREADS = 1024  # at most, in a block
 HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.format(
     r'(?:__launch_bounds__\s*\([^()]*\)\s*)?'), re.DOTALL)  # of a kernel: its name, its parameters
 BOUNDS = re.compile(r'__launch_bounds__\s*\(\s*(\d+)[^()]*\)\s*(?:void\s+)?(\w+)\s*\(')  # most threads, kernel
@@ -71,8 +71,8 @@ def check_size(name, grid, block, threads=THREADS):
 class Launcher:
     """What every set of twins inherits. module: the compiled source, as cupy.RawModule gives it.
 
-    block: threads of a block that goes element by element. A source defines THREADS, of a block that makes one number,
-    and COLUMNS and LANES, of a block that goes down the columns, if it has such kernels.
+    block: the threads of a block that goes element by element. If a source has kernels of other kinds, it defines
+    THREADS, for a block that computes one number, or COLUMNS and LANES, for a block that goes down the columns.
     """
 
     def __init__(self, module, source, *, block=256):
@@ -117,13 +117,13 @@ class Launcher:
         self.functions[name](grid, block, tuple(cast))
 
     def by_element(self, name, count, *arguments):
-        """Launch a thread for each of `count` elements, in blocks of no more than the kernel's launch bounds."""
+        """Launch a thread for each of `count` elements, in blocks within the kernel's launch bounds."""
         if count:
             block = min(self.block, self.most[name])
             self.launch(name, (-(-count // block),), (block,), *arguments)
 
     def by_column(self, name, n, *arguments):
-        """Launch a tile for each COLUMNS of n columns."""
+        """Launch a block of COLUMNS x LANES threads for every COLUMNS of n columns."""
         if not all(self.tile):
             raise ValueError(f'{name}: expected "#define COLUMNS" and "#define LANES" with numbers in the source')
         if n:

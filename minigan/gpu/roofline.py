@@ -2,8 +2,8 @@
 
     time >= max(bytes / bandwidth, FLOPs / peak)
 
-for arrays that come from memory. Arrays that a kernel has just left in the L2 cache may be read faster; a launch, and
-too few threads to keep a GPU busy, cost more.
+for arrays that come from memory. Arrays that a kernel has just left in the L2 cache may be read faster. A launch takes
+more time, and so do too few threads to keep a GPU busy.
 Two tables say what the kernels of kernels.cu take. `minigan kernelcheck` checks the first against NVIDIA's compiler;
 the second is counted by hand from the source.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 # bytes of local memory of a thread, 0 if left out.
 RESOURCES = {
     'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
-    'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles; there are none
+    'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles, which is never taken
     'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
     'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
@@ -23,7 +23,7 @@ RESOURCES = {
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
 # and so is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or
-# cosine; the special function unit gives 16 results a clock, while the others give 128 multiply-adds, 256 FLOPs (to be
+# cosine; the special function unit gives 16 results a clock, while the others give 128 multiply-adds, 256 FLOPs (not
 # compared with the CUDA C++ Programming Guide, throughput of arithmetic instructions). PHILOX: a block of random
 # numbers is integer work, but takes the same slots: a round has two 64-bit products, each of at least four 32-bit
 # multiply-adds, and four exclusive ors and two sums of two words each. Indices are not counted.

@@ -27,15 +27,15 @@ class Kernels(Launcher):
     """The twins of kernels.cu."""
 
     def bits(self, out, *key):
-        """Fill out with Rng.bits; key: draw, substep, step, seed, stream."""
+        """Fill `out` with Rng.bits; key: draw, substep, step, seed, stream."""
         self.by_element('bits', -(-out.size // 16), out, out.size, *key)
 
     def uniform(self, out, *key):
-        """Fill out with Rng.uniform."""
+        """Fill `out` with Rng.uniform."""
         self.by_element('uniform', -(-out.size // 8), out, out.size, *key)
 
     def normal(self, out, *key):
-        """Fill out with Rng.normal."""
+        """Fill `out` with Rng.normal."""
         self.by_element('normal', -(-out.size // 2), out, out.size, *key)
 
     def gather_images(self, images, rows, dtype):

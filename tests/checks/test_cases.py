@@ -1,4 +1,4 @@
-"""`minigan gradcheck`: every case is right, and no layer, loss, network or optimiser is left out."""
+"""`minigan gradcheck`: every case is correct, and no layer, loss, network or optimiser is left out."""
 
 from functools import cache
 
@@ -17,7 +17,7 @@ CASES = {name: cache(case) for name, case in cases.cases()}  # each report is ma
 
 @pytest.mark.parametrize('name', CASES)
 @pytest.mark.parametrize('seed', [0, 1, 2])
-def test_a_case_is_right(name, seed):
+def test_a_case_is_correct(name, seed):
     report = CASES[name](seed)
     assert report.ok, report
     assert len(report) >= 1 and all(not row.why for row in report if not redundant(name, row.name))
@@ -38,7 +38,7 @@ def test_nothing_is_left_out():
     assert len(layers) == 10
     for start in wanted:
         assert any(name.startswith(start) for name in CASES), start
-    assert len(CASES) == len(list(cases.cases())), 'two cases of one name'
+    assert len(CASES) == len(list(cases.cases())), 'two cases with the same name'
 
 
 def test_the_command_prints_every_case_and_its_exit_code_is_the_verdict(monkeypatch, capsys):

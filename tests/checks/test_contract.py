@@ -1,4 +1,4 @@
-"""Each rule that a layer must keep to has a layer that breaks it, and what gradcheck says then."""
+"""For each rule that a layer must follow: a layer that breaks it, and what gradcheck then says."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ X = np.random.default_rng(0).standard_normal((6, 4))
 
 
 class Square(Layer):
-    """y = x^2, right in every way; what breaks a rule differs from it by a line."""
+    """y = x^2, correct in every way; the layers that break a rule differ from it by a few lines."""
 
     def forward(self, x, *, training, rng):
         self.cache = x
@@ -166,7 +166,7 @@ class CentresInTraining(CentresRows):
 @pytest.mark.parametrize('layer', [
     Square(), CentresInTraining(), BatchNorm(4), Sequential(Dense(4, 4), CentresInTraining()), Dropout(0.3),
     Noise(lambda t: 0.5), Sequential(Dropout(0.5), BatchNorm(4), LeakyReLU(0.2))], ids=str)
-def test_what_keeps_to_the_rules_is_not_accused(layer):
+def test_a_layer_that_follows_the_rules_passes(layer):
     for x in (X, X[:2], np.repeat(X[:1], 3, axis=0), 1e6 * X, 1e-6 * X):
         gradcheck(layer, x).assert_ok()
     for x in (X[:1],):
@@ -191,7 +191,7 @@ def test_a_broken_rule_deep_inside_a_net_is_placed():
     assert row.why.startswith('2.Sequential: expected y of dtype float32')
 
 
-def test_a_fused_net_keeps_to_the_rules_and_its_layers_stay_its_own():
+def test_a_fused_net_follows_the_rules_and_its_layers_stay_its_own():
     recipe = RECIPES['default']
     for fused in (False, True):
         net = Net(recipe.G(5, 12), rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse if fused else None)

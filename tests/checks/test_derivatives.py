@@ -1,4 +1,4 @@
-"""The check of a function: right passes at every scale, wrong is caught and placed, and kinks are left alone."""
+"""The check of a function: correct derivatives pass at every scale, wrong ones are located, kinks are left alone."""
 
 import re
 from dataclasses import replace
@@ -27,7 +27,7 @@ def check_map(f, backward, x, **options):
     return check(lambda: f(x), lambda u: {'x': backward(u, x)}, {'x': x}, **options)
 
 
-WRONG = {  # y, dx: each passes when u = v or when u = x, since it confuses them; or J with its transpose
+WRONG = {  # y, dx: each confuses u with x or v, or J with its transpose; it would pass if they were equal
     'gated by dy': (lambda x: np.maximum(x, .2 * x), lambda dy, x: dy * np.where(dy > 0, 1, .2)),
     'a square of dy': (lambda x: x * x, lambda dy, x: 2 * dy * dy),
     'the slope at dy': (np.tanh, lambda dy, x: dy * (1 - np.tanh(dy)**2)),
@@ -52,7 +52,7 @@ def test_one_direction_is_enough_for_an_error_everywhere():
 
 
 def test_no_two_draws_are_the_same():
-    """Tangents, cotangents and the caller's own: from NumPy, or from the project's streams at the same seed."""
+    """Tangents and cotangents differ, also from what a caller draws at the same seed from NumPy or from Streams."""
     drawn = []
 
     class Spy(Line):
@@ -74,7 +74,7 @@ def test_no_two_draws_are_the_same():
 
 @given(size=st.floats(-6, 6), m=st.integers(1, 5), n=st.integers(1, 5), seed=st.integers(0, 2**32 - 1),
        mixed=st.booleans())
-def test_right_derivatives_are_right_at_every_scale_and_wrong_ones_wrong(size, m, n, seed, mixed):
+def test_correct_derivatives_pass_at_every_scale_and_wrong_ones_do_not(size, m, n, seed, mixed):
     rng = np.random.default_rng(seed)
     x = 10**size * rng.uniform(0.5, 2, (m, n)) * (10.0**rng.integers(-3, 4, n) if mixed else 1)
     for f, slope in ((np.log, lambda x: 1 / x), (np.sqrt, lambda x: 0.5 / np.sqrt(x)), (np.square, lambda x: 2 * x),
@@ -88,7 +88,7 @@ def test_right_derivatives_are_right_at_every_scale_and_wrong_ones_wrong(size, m
         dx[i] *= 1.01
         return dx
 
-    assert not check_map(np.square, one_entry_wrong, x, seed=seed).ok  # however small that entry is beside the others
+    assert not check_map(np.square, one_entry_wrong, x, seed=seed).ok  # however small that entry is next to the others
 
 
 def attention(x, dy=None):
@@ -125,7 +125,7 @@ def gelu_backward(u, x):
 
 
 @pytest.mark.parametrize('x', [-36, -20, -10, -9, -8.5, -8, -7.5, -7, -6.5, -6, -5.5, -5, -4, -1, 0, 3, 36])
-def test_where_forward_has_few_digits_left_or_none_nobody_is_accused(x):
+def test_no_derivative_is_called_wrong_where_forward_has_few_digits_left_or_none(x):
     """1 + erf(x) cancels: at x = -6 seven digits are left, at -8 one."""
     for seed in range(10):
         row, = check_map(gelu, gelu_backward, np.full((2, 1), x), seed=seed)
@@ -135,7 +135,7 @@ def test_where_forward_has_few_digits_left_or_none_nobody_is_accused(x):
             assert not check_map(gelu, lambda u, x: 1.01 * gelu_backward(u, x), np.full((2, 1), x), seed=seed).ok
 
 
-def test_a_function_that_never_changes_has_no_derivative_to_speak_of():
+def test_the_derivative_of_a_constant_must_be_0():
     for factor, verdict in ((0, 'ok'), (1e-3, 'wrong')):
         assert verdicts(check_map(lambda x: 0 * x + 3, lambda u, x: factor * u, X)) == {'x': verdict}
 
@@ -143,7 +143,7 @@ def test_a_function_that_never_changes_has_no_derivative_to_speak_of():
 @pytest.mark.parametrize('shape', [(1000, 1000), (300, 7)])
 def test_a_million_units_of_which_some_are_near_a_kink_are_judged_by_the_others(shape):
     x = np.random.default_rng(1).standard_normal(shape)
-    x[::3] = 0  # and many right on it
+    x[::3] = 0  # and many exactly on it
 
     def backward(u, x):
         return u * np.where(x > 0, 1, 0.2)
@@ -157,7 +157,7 @@ def test_a_million_units_of_which_some_are_near_a_kink_are_judged_by_the_others(
 
 
 @pytest.mark.parametrize('f, domain', [(np.log, 'positive'), (np.sqrt, 'positive'), (np.arctanh, 'below 1')])
-def test_no_step_counts_that_leaves_the_domain(f, domain):
+def test_steps_that_leave_the_domain_do_not_count(f, domain):
     x = np.array([[1e-9, 1.0], [0.9999, 2e-8]]) if domain == 'below 1' else np.array([[1e-9, 1.0], [3, 2e-8]])
     x = np.minimum(x, 1 - 1e-6) if domain == 'below 1' else x
     slope = {np.log: lambda x: 1 / x, np.sqrt: lambda x: 0.5 / np.sqrt(x), np.arctanh: lambda x: 1 / (1 - x**2)}[f]
@@ -203,7 +203,7 @@ def test_a_forgotten_factor_is_pointed_out(factor, said):
     assert row.verdict == 'wrong' and row.why.startswith('worst: [') and ', 3] expected' in row.why
 
 
-def test_a_derivative_of_another_shape_or_dtype_is_wrong():
+def test_a_derivative_of_a_different_shape_or_dtype_is_wrong():
     row, = check_map(lambda x: 2 * x, lambda u, x: None, X)
     assert row.why == 'expected a derivative of shape (6, 4), got None'
     row, = report = check_map(lambda x: 2 * x, lambda u, x: 2 * u.T, X)
@@ -315,7 +315,7 @@ def test_the_full_jacobian_names_output_and_input():
         check_map(np.sin, lambda u, x: u, np.ones((30, 4)), full=True)
 
 
-def test_the_same_seed_gives_the_same_check_and_another_one_another():
+def test_the_same_seed_gives_the_same_check_and_a_different_seed_does_not():
     reports = [check_map(np.sin, lambda u, x: u * np.cos(x), X, **settings)
                for settings in ({}, {'seed': 0}, {'seed': 1})]
     assert reports[0] == reports[1] and reports[0] != reports[2]
@@ -328,18 +328,18 @@ def test_a_row_does_not_depend_on_the_others():
     assert right[1] == wrong[1] and right[0] != wrong[0]
 
 
-def test_a_point_on_a_kink_is_left_and_judged_beside_it():
+def test_a_point_on_a_kink_is_left_and_judged_next_to_it():
     x = np.zeros((20, 10))
     assert check(lambda: abs(x), lambda u: {'x': u * np.where(x > 0, 1, -1)}, {'x': x}).ok
     assert (x != 0).all() and abs(x).max() < 0.01 and x.min() < 0 < x.max()
     for total in (0.0, 1e-6, 1e6):
         x = np.array([[total, -total, 0.0], [3 * total, 0.0, 0.0]])
-        args = (lambda: abs(x).sum(keepdims=True), {'x': x})  # one output, so no other can judge for it
+        args = (lambda: abs(x).sum(keepdims=True), {'x': x})  # one output: no other can be judged instead
         assert check(args[0], lambda u: {'x': u * np.where(x > 0, 1, -1)}, args[1]).ok
         assert not check(args[0], lambda u: {'x': u * np.where(x > 0, 1, -1.01)}, args[1]).ok
 
 
-def test_beside_a_kink_two_points_are_judged():
+def test_next_to_a_kink_two_points_are_judged():
     """At one of them, an error may make no difference: here, where all entries lie on one side."""
     for seed in range(30):
         x, seen = np.zeros((2, 1)), set()
@@ -482,8 +482,8 @@ def test_the_report_is_a_table_of_its_rows():
     assert str(error.value) == f'\n{report}'
 
 
-def test_a_longer_step_than_the_functions_scale_does_not_decide():
-    """A row of zeros beside one of a million, under a norm whose eps is small: only steps of 1e-9 see its slope."""
+def test_steps_longer_than_the_functions_scale_do_not_decide():
+    """A row of zeros next to a row of millions, and a norm with a small eps: only steps of 1e-9 see its slope."""
     x, eps = np.array([[0.0, 0], [1e6, 2e6]]), 1e-5
 
     def norm():
@@ -500,7 +500,7 @@ def test_a_longer_step_than_the_functions_scale_does_not_decide():
         assert not check(lambda: norm()[0], lambda u: backward(u, 1.01), {'x': x}, seed=seed).ok
 
 
-def test_a_report_shows_as_a_table_also_in_a_notebook():
+def test_a_report_is_a_table_in_a_notebook_too():
     x = np.array([1.0, 2.0])
     report = check(lambda: x**2, lambda u: {'x<0>': 2 * u * x}, {'x<0>': x})
     assert repr(report) == str(report) and 'expected' in repr(report)

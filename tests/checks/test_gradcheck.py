@@ -1,4 +1,4 @@
-"""The check of a layer: right layers pass in both modes, made of others too; what is wrong is named and placed."""
+"""The check of a layer: correct layers pass in both modes, nested ones too; errors are named and located."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def verdicts(report):
     return {row.name: row.verdict for row in report}
 
 
-def test_a_right_layer_passes_and_the_report_shows_both_numbers():
+def test_a_correct_layer_passes_and_the_report_shows_both_numbers():
     report = gradcheck(Dense(4, 3), X)
     assert report.ok and verdicts(report) == dict.fromkeys(
         ['x', '1.Dense.W', '1.Dense.b', 'x, evaluation', '1.Dense.W, evaluation', '1.Dense.b, evaluation'], 'ok')
@@ -215,7 +215,7 @@ def test_a_parameter_that_x_does_not_reach_is_said_to_be_zero():
 
 
 class Probe(Layer):
-    """y = a x, evaluated with what it was given: keeps a, the state and the mode of each forward."""
+    """y = a x; records the parameters, the state, the mode, the dtype and the draw of each forward."""
 
     shapes, state_shapes = {'a': (3,), 'b': (2,)}, {'spread': (3,)}
 
@@ -239,7 +239,7 @@ class Probe(Layer):
 
 
 @pytest.mark.parametrize('dtype', [np.float64, np.float32, int])
-def test_parameters_and_state_are_moved_off_their_starting_values_once_and_apart(dtype):
+def test_parameters_and_state_are_moved_off_their_starting_values_once_and_each_differently(dtype):
     probe = Probe()
     assert gradcheck(probe, np.arange(1, 7).reshape(2, 3).astype(dtype)).ok
     a, b, spread, training, seen_dtype, u = probe.seen[0]
@@ -252,14 +252,14 @@ def test_parameters_and_state_are_moved_off_their_starting_values_once_and_apart
         np.testing.assert_array_equal(same, spread)
         assert (same_u is None) != mode
     drawn = [same_u for *_, mode, _, same_u in double if mode]
-    assert drawn.count(u) >= len(drawn) - 2 and len(set(drawn)) == 2  # but for the rule that takes another step's
+    assert drawn.count(u) >= len(drawn) - 2 and len(set(drawn)) == 2  # one rule draws from another step
     assert {mode for _, _, _, mode, _, _ in probe.seen} == {True, False}
     probe.seen.clear()
     gradcheck(probe, np.ones((2, 3)), training=False)
     assert {mode for _, _, _, mode, _, _ in probe.seen} == {False}
 
 
-def test_the_same_seed_gives_the_same_check_and_another_one_another():
+def test_the_same_seed_gives_the_same_check_and_a_different_seed_does_not():
     reports = [gradcheck(BatchNorm(4), X, **settings) for settings in ({}, {'training': None, 'seed': 0}, {'seed': 1})]
     assert reports[0] == reports[1] and reports[0] != reports[2]
 
@@ -285,7 +285,7 @@ def test_options_reach_the_check():
 
 @pytest.mark.parametrize('slope', [0.3, 0])
 @pytest.mark.parametrize('size', [0, 1e-6, 1e6])
-def test_a_point_on_a_kink_is_left_and_judged_beside_it(slope, size):
+def test_a_point_on_a_kink_is_left_and_judged_next_to_it(slope, size):
     class ForgetsSlope(LeakyReLU):
         def backward(self, dy, *, param_grads, input_grad):
             return dy * (self.cache > 0.5 * size)
@@ -352,7 +352,7 @@ def test_an_embedding_is_checked_at_integers():
     class CountsOnce(Embedding):
         def backward(self, dy, *, param_grads, input_grad):
             self.dE[...] = 0
-            self.dE[self.cache] += dy  # a class that comes twice gets only the last of its rows
+            self.dE[self.cache] += dy  # a class that occurs twice gets only its last row
 
     assert not gradcheck(CountsOnce(5, 3), np.array([0, 2, 2, 1])).ok
     with pytest.raises(ValueError, match='expected x of dtype float64, got int64'):
@@ -361,7 +361,7 @@ def test_an_embedding_is_checked_at_integers():
 
 
 class TanhWithTangent(Tanh):
-    """J v, and the derivative of <dt, J v>, in which the slope's own slope -2 y (1 - y^2) comes up."""
+    """J v, and the derivative of <dt, J v>, which contains the slope of the slope, -2 y (1 - y^2)."""
 
     term = factor = 1
 
@@ -419,7 +419,7 @@ def test_second_derivatives_of_a_layer_that_offers_a_tangent():
     assert verdicts(gradcheck(Transposed(4, 4), X, training=True))['J v'] == 'wrong'
 
 
-def test_a_layer_of_ones_own():
+def test_a_layer_of_your_own():
     class Scale(Layer):
         """y = a * x, one factor a column."""
 
@@ -441,6 +441,6 @@ def test_a_layer_of_ones_own():
 
 
 def test_a_cotangent_of_ones_would_not_see_a_wrong_batch_norm():
-    """Why u is random: with ones, the right dx of a batch norm is 0, and so is any multiple of it."""
+    """Why u is random: with ones, the correct dx of a batch norm is 0, and so is any multiple of it."""
     _, cache, _ = ops.batch_norm(X, np.ones(4), np.zeros(4), eps=1e-3)
     np.testing.assert_allclose(ops.batch_norm_backward(np.ones_like(X), np.ones(4), cache)[0], 0, atol=1e-14)

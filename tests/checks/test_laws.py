@@ -78,7 +78,7 @@ class Softplus(Layer):
 
 
 class NaiveVariance(Layer):
-    """y = x - mean, over the deviation from E[x^2] - E[x]^2 of each row, which cancels."""
+    """y = (x - mean) / deviation for each row; the variance, E[x^2] - E[x]^2, cancels."""
 
     def forward(self, x, *, training, rng):
         mu = x.mean(axis=1, keepdims=True)
@@ -98,7 +98,7 @@ def off_centre(draw):
 
 
 class NoWidth(Layer):
-    """y = a x, with NumPy's own words for a wrong width."""
+    """y = a x; for a wrong width, NumPy raises its own error."""
 
     def __init__(self, n):
         self.shapes = {'a': (n,)}

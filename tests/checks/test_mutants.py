@@ -80,7 +80,7 @@ def uphill(theta, dtheta, velocity, scratch, *, learning_rate, momentum):
     theta += velocity
 
 
-MUTANTS = [  # what is replaced, by what, and the case that has to notice
+MUTANTS = [  # what is replaced, by what, and the case that must notice
     ('batch_norm_backward', without_xhat, BATCH_NORM),
     ('batch_norm_backward', without_mean, BATCH_NORM),
     ('batch_norm_backward', without_gamma, BATCH_NORM),
@@ -159,7 +159,7 @@ def test_a_wrong_slope_of_L_D_is_caught(monkeypatch, mutant):
 
 
 def test_the_old_cache_of_a_D_that_has_moved_is_caught():
-    """G's gradient through the D of before its update: the guard on caches raises."""
+    """The gradient for G would come from D as it was before its update; the guard on caches raises."""
     D = Net([Dense(3, 4), LeakyReLU(0.2), Dense(4, 1)], rng=Streams(0).at('init', 0), name='D', dtype=np.float64)
     logit = D.forward(np.ones((2, 3)))
     D.backward(np.ones_like(logit), keep_cache=True)

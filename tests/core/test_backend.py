@@ -44,7 +44,7 @@ def test_freed_memory_is_kept_for_the_next_step():
     assert kept < 1000 < given_back
 
 
-def test_numbers_of_numpys_become_pythons_and_nothing_else_changes():
+def test_numpys_numbers_become_pythons_and_nothing_else_changes():
     for given, kind in ((np.float32(0.5), float), (np.float64(2), float), (np.int64(3), int), (np.array(0.5), float),
                         (np.bool_(True), bool)):
         assert backend.number(given) == given and type(backend.number(given)) is kind

@@ -110,7 +110,7 @@ def test_8_labels_are_not_used():
 
 
 def test_11_batch_norm_and_leaky_relu_cut_G_off_from_dark_pixels():
-    """Section 5.2: with slope 0.3, a pixel of -0.99 needs a batch norm output of -8.8; of a minibatch of 32 the
+    """Section 5.2: with slope 0.3, a pixel of -0.99 needs a batch norm output of -8.8. In a minibatch of 32, the
     standardised values cannot even reach -5.6, whatever their distribution."""
     needed = np.arctanh(-0.99) / 0.3
     np.testing.assert_allclose(needed, -8.82, atol=0.01)
@@ -147,7 +147,7 @@ def test_18_unscaled_images_lie_beyond_what_tanh_can_draw():
 
 
 def test_18_a_momentum_of_one_half_keeps_two_players_from_circling():
-    """Section 5.2 leaves Adam's beta1 at 0.9. In the game V = x y, whose equilibrium is 0, that drives both out."""
+    """Section 5.2 leaves Adam's beta1 at 0.9. In the game V = x y, that drives both away from the equilibrium, 0."""
     def radius(beta1):
         players = [net(Dense(1, 1, bias=False), name=name) for name in 'xy']
         for player in players:
@@ -161,7 +161,7 @@ def test_18_a_momentum_of_one_half_keeps_two_players_from_circling():
             optimizers[0].step()
         return float(np.hypot(x.theta, y.theta)[0])
 
-    assert radius(0.5) < 0.9 * 2**0.5 < 1.5 * 2**0.5 < radius(0.9)  # from (1, 1): one nears the equilibrium
+    assert radius(0.5) < 0.9 * 2**0.5 < 1.5 * 2**0.5 < radius(0.9)  # both start at (1, 1); one nears 0
 
 
 def test_19_the_log_of_a_sigmoid_fails_where_softplus_does_not():
@@ -175,7 +175,7 @@ def test_19_the_log_of_a_sigmoid_fails_where_softplus_does_not():
 
 def test_20_a_falling_loss_does_not_show_quality():
     """Section 5.4 reads success off the loss curves. The article's own networks have by far the lower L_D, and the
-    worse samples: further from the data in mean and spread of the pixels."""
+    worse samples: their pixels' mean and spread are further from the data's."""
     digits, outcome = data.load('digits'), {}
     for name in ('article', 'default'):
         recipe = RECIPES[name]

@@ -86,7 +86,7 @@ def test_each_player_follows_the_gradient_of_its_own_loss(objective):
 
 @given(st.integers(2, 5), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 4]), seeds,
        st.sampled_from(sorted(losses.OBJECTIVES)))
-def test_L_G_has_the_right_derivative_in_theta_G_through_D(m, n_z, n, width, seed, objective):
+def test_L_G_has_the_correct_derivative_in_theta_G_through_D(m, n_z, n, width, seed, objective):
     streams, rng = Streams(seed), np.random.default_rng(seed)
     G = Net([Dense(n_z, width, bias=False), BatchNorm(width), LeakyReLU(0.2), Dense(width, n), Tanh()],
             rng=streams.at('init', 0, 0), dtype=np.float64)
@@ -169,8 +169,8 @@ def test_dropout_differs_by_iteration_and_by_update():
 
 @pytest.mark.parametrize('update, inputs', [('alternating', 1 + 2 + 1), ('simultaneous', 2 + 1 + 1)])
 def test_no_gradient_that_nobody_reads_is_computed(monkeypatch, update, inputs):
-    """Each network has two Dense layers. In a step of D: both its parameters, one input. In a step of G: D's two
-    inputs, G's parameters and one input."""
+    """Each network has two Dense layers. A step of D needs the parameters' derivatives of both, and dx of one. A step
+    of G needs dx of D's two; and of G's two, the parameters' derivatives of both and dx of one."""
     game, calls = make(update=update), []
     for name in ('dense_backward_input', 'dense_backward_params_'):
         monkeypatch.setattr(ops, name, lambda *a, name=name, real=getattr(ops, name): calls.append(name) or real(*a))

@@ -73,7 +73,7 @@ def test_batch_norm_standardises_in_training_and_averages_its_statistics():
     np.testing.assert_allclose(layer.moving_var, 0.9 + 0.1 * x.var(axis=0))
     for _ in range(300):
         net.forward(x, keep_cache=False)
-    np.testing.assert_allclose(net(x), y, atol=1e-9)  # the moving averages have arrived
+    np.testing.assert_allclose(net(x), y, atol=1e-9)  # the moving averages have converged
 
 
 def test_evaluation_changes_no_statistic():
@@ -126,7 +126,7 @@ def test_slopes_and_rates_out_of_range_raise(make):
 @pytest.mark.parametrize('layer, shape, message', [
     (Dense(100, 256), (64, 128), r'Dense\(100 -> 256\): expected x of shape \(m, 100\), got \(64, 128\)'),
     (Dense(100, 256), (100,), r'got \(100,\)'), (BatchNorm(5), (4, 6), r'BatchNorm\(5\): .* got \(4, 6\)')])
-def test_input_of_another_width_raises_and_names_the_layer(layer, shape, message):
+def test_input_of_a_different_width_raises_and_names_the_layer(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         net_of(layer).forward(np.ones(shape))
 
@@ -155,7 +155,7 @@ def test_dense_starts_within_the_bound_that_it_is_given():
     assert 0.0099 < abs(W).max() <= 0.01
 
 
-def test_noise_is_that_of_its_step_and_none_in_evaluation():
+def test_noise_follows_sigma_of_the_step_and_is_off_in_evaluation():
     net, x = net_of(Noise(lambda t: 0.5 * t)), normal((200, 30))
     y = [net.forward(x, rng=Streams(0).at('dropout', t), keep_cache=False) - x for t in (0, 1, 2)]
     np.testing.assert_allclose([one.std() for one in y], [0, 0.5, 1], atol=0.02)
@@ -191,7 +191,7 @@ def test_a_layer_computes_its_operation():
     lambda number: LeakyReLU(number(0.25)), lambda number: Scale(number(2), number(-1)),
     lambda number: Dropout(number(0.25)), lambda number: Noise(lambda t: number(0.25))])
 def test_numpys_numbers_as_settings_compute_the_same_in_float32(make, number):
-    """Since NumPy 2, a float64 number makes float64 of a float32 array."""
+    """Since NumPy 2, a float64 number turns a float32 array into float64."""
     results, x = [], normal((5, 4), dtype=np.float32)
     for layer in (make(number), make(float)):
         for training in (True, False):
@@ -205,7 +205,7 @@ def test_numpys_numbers_as_settings_compute_the_same_in_float32(make, number):
             np.testing.assert_array_equal(a, b)
 
 
-def test_the_settings_of_a_layer_of_ones_own_become_pythons_numbers_too():
+def test_the_settings_of_your_own_layer_become_pythons_numbers_too():
     class Power(Layer):
         def __init__(self, p, scale):
             self.p, self.scale = p, scale
@@ -218,7 +218,7 @@ def test_the_settings_of_a_layer_of_ones_own_become_pythons_numbers_too():
     assert layer.cache is x
 
 
-def test_a_width_that_is_numpys_shows_as_a_number():
+def test_a_width_that_is_a_numpy_number_shows_as_a_number():
     assert repr(Dense(np.int64(4), np.int64(3))) == 'Dense(4 -> 3)'
     assert net_of(Dense(np.int64(4), np.int64(3)), BatchNorm(np.int64(3))).theta.size == 21
 

@@ -68,7 +68,7 @@ def test_extreme_logits_stay_finite(dtype):
 
 
 @pytest.mark.parametrize('number', [np.float64, np.float32, np.array])
-def test_a_smoothing_that_is_numpys_keeps_float32(number):
+def test_a_smoothing_that_is_a_numpy_number_keeps_float32(number):
     real, fake = np.random.default_rng(0).standard_normal((2, 5, 1)).astype(np.float32)
     assert losses.L_D(real, fake, smoothing=number(0.25)) == losses.L_D(real, fake, smoothing=0.25)
     for ours, theirs in zip(losses.L_D_backward(real, fake, smoothing=number(0.25)),

@@ -66,7 +66,7 @@ def stacks(draw):
 
 
 @given(stacks(), st.booleans())
-def test_any_stack_of_layers_has_the_right_derivatives(stack, training):
+def test_any_stack_of_layers_has_correct_derivatives(stack, training):
     layers, x, seed = stack
     net = Net(layers, rng=Streams(seed).at('init', 0), dtype=np.float64)
     report = gradcheck(net, x, training=training, seed=seed)
@@ -136,7 +136,7 @@ def test_a_backward_that_raises_leaves_the_net_usable():
     assert net.backward(np.ones((5, 2))).shape == X.shape
 
 
-def test_input_of_another_dtype_raises():
+def test_input_of_a_different_dtype_raises():
     with pytest.raises(ValueError, match='G: expected x of dtype float32, got float64'):
         make(np.float32).forward(X)
 

@@ -35,7 +35,7 @@ def test_the_articles_settings():
     assert recipe.learning_rate_G == recipe.learning_rate_D
 
 
-def test_the_papers_networks_are_its_authors():
+def test_the_papers_networks_are_those_of_its_authors():
     """mnist.yaml in the authors' code: 1200 and 1200 units; two times 240 maxout units of 5 pieces."""
     recipe = RECIPES['goodfellow2014']
     G, D = recipe.G(100, 784), recipe.D(784)

@@ -21,7 +21,7 @@ def normal(seed, *shapes):
 
 
 def strided(a):
-    """The same numbers, at strides that are no array's own."""
+    """The same numbers in a view with gaps."""
     wide = np.full([2 * n for n in a.shape], np.nan)
     view = wide[tuple(slice(None, None, 2) for _ in a.shape)]
     view[...] = a
@@ -53,7 +53,7 @@ def test_denses_dx_is_the_same_for_few_rows_and_for_many(m):
     dy, W = normal(m, (m, 70), (30, 70))
     dx = ops.dense_backward_input(dy, W)
     np.testing.assert_allclose(dx, dy @ W.T, rtol=1e-12, atol=1e-12)
-    assert dx.flags.c_contiguous  # element by element, two layouts at once are many times slower
+    assert dx.flags.c_contiguous  # operations on arrays of two layouts are many times slower
 
 
 def test_dense_without_bias_is_a_matrix_product():
@@ -224,7 +224,7 @@ def test_softmax_cross_entropy(m, classes, seed):
                       logits=logits)
 
 
-def test_softmax_bears_extreme_logits():
+def test_softmax_survives_extreme_logits():
     logits = np.array([[1e4, 0, -1e4]])
     np.testing.assert_array_equal(ops.softmax(logits), [[1, 0, 0]])
     np.testing.assert_allclose(ops.softmax_cross_entropy(logits, np.array([2])), 2e4)
@@ -239,7 +239,7 @@ def test_clip_norm_keeps_the_direction_and_shortens_only_what_is_longer(n, seed,
     np.testing.assert_allclose(clipped, dtheta if norm <= limit else dtheta * limit / norm, rtol=1e-12)
 
 
-def test_clip_norm_bears_a_gradient_of_zero():
+def test_clip_norm_survives_a_gradient_of_zero():
     dtheta = np.zeros(3)
     ops.clip_norm_(dtheta, limit=1)
     assert not dtheta.any()
@@ -252,7 +252,7 @@ def test_sgd_momentum_follows_its_recurrence():
         np.testing.assert_allclose([velocity[0], theta[0]], [expected_velocity, expected_theta])
 
 
-def test_operations_ask_for_the_array_module_of_an_array_of_theirs(monkeypatch):
+def test_operations_use_the_array_module_of_their_arguments(monkeypatch):
     asked = []
     monkeypatch.setattr(ops, 'array_module', lambda x: asked.append(type(x)) or np)
     x, = normal(0, (3, 3))
@@ -305,7 +305,7 @@ def test_batch_norm_survives_a_constant_column(m, n, seed, constant):
     y, cache, _ = ops.batch_norm(x, gamma, beta, eps=1e-3)
     np.testing.assert_allclose(y[:, 0], beta[0], atol=1e-9)
     dy, = normal(seed + 1, (m, n))
-    np.testing.assert_allclose(ops.batch_norm_backward(dy, gamma, cache)[0][:, 0],  # only the mean is taken away
+    np.testing.assert_allclose(ops.batch_norm_backward(dy, gamma, cache)[0][:, 0],  # only the mean is subtracted
                                gamma[0] / 1e-3**0.5 * (dy[:, 0] - dy[:, 0].mean()), atol=1e-7)
 
 
@@ -318,7 +318,7 @@ def test_batch_norm_does_not_see_a_shift_or_a_scale_of_its_input(m, n, seed, sca
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 @given(seed=seeds, size=st.integers(1, 300), scale=st.floats(-12, 12), limit=st.sampled_from([1.0, 0.3, 7.0]))
-def test_the_norm_and_clipping_are_to_the_last_bit_what_the_plain_form_gives_where_that_does_not_overflow(
+def test_the_norm_and_clipping_equal_the_plain_form_bit_for_bit_unless_it_overflows(
         dtype, seed, size, scale, limit):
     x = (np.random.default_rng(seed).standard_normal(size) * 10**scale).astype(dtype)
     plain = (x @ x) ** 0.5
@@ -331,7 +331,7 @@ def test_the_norm_and_clipping_are_to_the_last_bit_what_the_plain_form_gives_whe
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 @pytest.mark.parametrize('place', ['largest', 'large', 'one', 'small', 'smallest', 'zero'])
-def test_the_norm_of_any_finite_gradient_is_right_and_clipping_loses_none(dtype, place):
+def test_the_norm_of_any_finite_gradient_is_correct_and_clipping_loses_none(dtype, place):
     info = np.finfo(dtype)
     size = {'largest': info.max, 'large': info.max**0.6, 'one': 1, 'small': info.tiny**0.6,
             'smallest': info.smallest_subnormal, 'zero': 0}[place]

@@ -95,7 +95,7 @@ def test_an_average_holds_the_moving_statistics_too():
     np.testing.assert_allclose(nets[0].state - nets[1].state, 4)  # after 8 and after 16 steps, on average
 
 
-def test_plain_sgd_is_no_momentum():
+def test_sgd_has_no_momentum_by_default():
     net = make()
     start, optimizer = net.theta.copy(), SGDMomentum(net, learning_rate=0.1)
     optimizer.step()
@@ -151,7 +151,7 @@ def test_a_net_without_parameters_can_be_stepped():
         assert net.theta.size == 0 and net.version == 1
 
 
-def test_no_memory_at_all_is_allowed():
+def test_a_momentum_and_betas_of_0_are_allowed():
     assert Adam(make(), learning_rate=1, beta1=0, beta2=0).hyper['beta1'] == 0
     assert SGDMomentum(make(), learning_rate=1, momentum=0).hyper['momentum'] == 0
 
@@ -204,7 +204,7 @@ def test_the_scratch_has_the_dtype_of_the_net(dtype):
 @pytest.mark.parametrize('number', [np.float64, np.float32, np.array, lambda value: (lambda t: np.float64(value))])
 @pytest.mark.parametrize('optimizer, names', [(Adam, ['learning_rate']), (SGDMomentum, ['learning_rate', 'momentum'])])
 def test_numpys_numbers_as_settings_take_the_same_float32_step(number, optimizer, names):
-    """For float32 of 0.25, a number of both dtypes."""
+    """With 0.25, which float32 and float64 hold exactly."""
     ours, theirs = make(np.float32), make(np.float32)
     optimizer(ours, **{name: number(0.25) for name in names}).step()
     optimizer(theirs, **dict.fromkeys(names, 0.25)).step()
@@ -237,7 +237,7 @@ def test_before_the_first_average_the_samples_are_drawn_with_the_net_itself(eta)
 
 @pytest.mark.parametrize('at', [1, 5, 7, 8, 11])
 def test_an_average_that_is_restored_goes_on_to_the_last_bit(at):
-    """Its start is that of a fresh net, as for a run that is resumed; then theta and the average come out of a file."""
+    """Its start is that of a fresh net, as for a run that is resumed; then theta and the average come from a file."""
     whole, averaged, net, resumed = (Net([Dense(30, 30)], rng=Streams(0).at('init', 0)) for _ in range(4))
     average, theta, kept, rng = Average(whole, averaged, eta=1), [], None, np.random.default_rng(0)
     for t in range(20):
@@ -254,8 +254,8 @@ def test_an_average_that_is_restored_goes_on_to_the_last_bit(at):
     np.testing.assert_array_equal(resumed.theta, averaged.theta)
 
 
-def test_the_first_average_is_as_it_always_was():
-    """Bit for bit the moving average of weight 1 from the initial theta, which rounds."""
+def test_the_first_average_rounds_like_a_moving_average():
+    """It equals, bit for bit, a moving average that starts at the initial theta and gives the new one weight 1."""
     net, averaged = (Net([Dense(30, 30)], rng=Streams(0).at('init', 0)) for _ in range(2))
     start, average, rng = net.theta.copy(), Average(net, averaged, eta=1), np.random.default_rng(0)
     for t in range(8):

@@ -60,7 +60,7 @@ def test_draws_can_be_interleaved():
     assert not np.array_equal(first, second)
 
 
-def test_another_seed_stream_step_or_substep_gives_other_and_independent_numbers():
+def test_a_different_seed_stream_step_or_substep_gives_independent_numbers():
     places = [(0, 'noise', 0, 0), (1, 'noise', 0, 0), (0, 'dropout', 0, 0), (0, 'noise', 1, 0), (0, 'noise', 0, 1)]
     draws = np.array([Streams(seed).at(*place).uniform(20_000) for seed, *place in places])
     correlation = np.corrcoef(draws) - np.eye(len(places))

@@ -1,4 +1,4 @@
-"""`minigan selftest` passes where everything is right, and fails where one kernel is wrong; run on the stand-in."""
+"""`minigan selftest` passes if everything is correct, and fails if one kernel is wrong; it runs on the stand-in."""
 
 import re
 
@@ -78,7 +78,7 @@ def test_what_was_drawn_counts_too():
     assert compare.difference((Streams(0).at('noise', 0),), (Streams(0).at('noise', 0),)) == 0
 
 
-def test_an_unknown_number_is_not_ok():
+def test_an_error_of_nan_is_not_ok():
     assert Row('x', 1e-7, 1e-6).ok and Row('x', 0, 0).ok
     assert not Row('x', np.nan, 1e-6).ok and not Row('x', 2e-6, 1e-6).ok
     with pytest.raises(ValueError):

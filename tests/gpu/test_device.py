@@ -20,13 +20,13 @@ from minigan.training.on_gpu import STEPS, compare_training
 from minigan.training.run import resume, train
 
 README = (Path(minigan.__file__).parent / 'gpu' / 'README.md').read_text(encoding='utf-8')
-# large steps would carry rounding far, and a schedule would end with the shorter run
+# large steps would amplify rounding, and a schedule would depend on the length of the run
 GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
 
 
 @pytest.fixture
 def quick_cupy(cupy):
-    """The stand-in for long training: ten times as quick, since no race is looked for."""
+    """The stand-in for long training: ten times as fast, since it does not watch for races."""
     cupy.watched = False
     return cupy
 
@@ -45,7 +45,7 @@ def counts(cupy, one, t):
 
 
 def usual(cupy):
-    """What a step costs, but for the first of an epoch."""
+    """What a step costs, unless it is the first of an epoch."""
     one = game(cupy)
     one.step(0)
     return counts(cupy, one, 1)
@@ -70,7 +70,7 @@ def test_a_step_takes_at_most_60_launches_and_nobody_waits(cupy):
     one = game(cupy)
     first, second = counts(cupy, one, 0), counts(cupy, one, 1)
     assert second == {'launches': 55, 'products': 25}  # and so no wait and no upload
-    assert first == {'launches': 57, 'products': 25}   # the epoch's order of images is drawn here
+    assert first == {'launches': 57, 'products': 25}   # this one draws the epoch's order of images
 
 
 def test_what_fusing_saves(cupy, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_whole_run_is_the_cpus(quick_cupy, tmp_path, monkeypatch):
     names = [sorted(path.relative_to(run).as_posix() for path in run.rglob('*')) for run in runs]
     assert names[0] == names[1]
     ours, theirs = (minigan.load(run).G for run in runs)
-    assert compare.difference(ours.theta, theirs.theta) < 0.02  # slopes as they are: a unit may pass its kink
+    assert compare.difference(ours.theta, theirs.theta) < 0.02  # real slopes: a unit may land beyond its kink
     rows = []
     for run in runs:
         with open(run / 'log.csv', newline='') as file:
@@ -132,7 +132,7 @@ def test_auto_takes_the_device_and_says_so(quick_cupy, tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize('name, shape', [('bits', (3, 7)), ('uniform', 19), ('normal', (5, 5)), ('permutation', 50)])
 def test_random_numbers_of_one_place_come_one_after_the_other(cupy, name, shape):
-    """As on the CPU: the second array is another than the first."""
+    """As on the CPU, the second array differs from the first."""
     draws = [Streams(2**63 + 1, xp=xp, kernels=compiled(xp)).at('noise', 2**40, 3) for xp in (cupy, np)]
     for _ in range(2):
         ours, theirs = (getattr(one, name)(shape) for one in draws)

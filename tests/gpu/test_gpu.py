@@ -1,4 +1,4 @@
-"""What a real GPU is asked when there is one: all of `minigan selftest`, and whether a step waits for the GPU."""
+"""Tests on a real GPU, if there is one: all of `minigan selftest`, and whether a step waits for the GPU."""
 
 import numpy as np
 import pytest

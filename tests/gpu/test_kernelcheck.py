@@ -40,7 +40,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def example(tmp_path):
-    """A function that copies the example, with (text, replacement) pairs, each of which must stand there, and returns
+    """A function that copies the example, with changes (text, replacement) whose texts must occur in it, and returns
     the module's path."""
     def copy(*changes):
         python, cuda = ((SUPPORT / f'softsign.{kind}').read_text() for kind in ('py', 'cu'))
@@ -141,7 +141,7 @@ def test_a_reason_exempts_and_a_reason_for_nothing_is_named(example, quick, caps
 
 
 def without(table, name):
-    """A function that leaves the cases of one name out of what another gives."""
+    """A function like table, whose result lacks the cases of one name."""
     return lambda *arguments: {case: value for case, value in table(*arguments).items()
                                if case.split(',')[0] != name}
 
@@ -198,7 +198,7 @@ def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
 
 
 @needs_compiler
-def test_the_packages_kernels_are_complete_and_right(capsys):
+def test_the_packages_kernels_are_complete_and_correct(capsys):
     assert main(['kernelcheck', '--gpu', 'T4']) == 0
     said = capsys.readouterr().out
     own = kernelset.own()
@@ -212,7 +212,7 @@ def test_the_packages_kernels_are_complete_and_right(capsys):
 
 @needs_compiler
 @needs_nvrtc
-def test_the_example_is_complete_and_right(example, capsys):
+def test_the_example_is_complete_and_correct(example, capsys):
     assert main(['kernelcheck', example()]) == 0
     said = capsys.readouterr().out
     assert said.count(' ok\n') == 3 and f'NVRTC, for {", ".join(ARCHITECTURES)}: 0 problems' in said
@@ -389,7 +389,7 @@ def test_local_memory_must_be_stated_and_a_refusal_is_said(example, monkeypatch,
     assert 'softsign.cu: sm_75: softsign.cu(5): error: identifier "z" is undefined' in capsys.readouterr().out
 
 
-def test_what_cannot_be_done_is_said_and_is_no_failure(example, quick, capsys):
+def test_what_cannot_be_checked_is_said_and_is_no_failure(example, quick, capsys):
     assert main(['kernelcheck', example()]) == 0
     said = capsys.readouterr().out
     assert f'3 comparisons: skipped, {NO_COMPILER}' in said and f'compiling with NVRTC: skipped, {NO_NVRTC}' in said
@@ -399,7 +399,7 @@ def test_what_cannot_be_done_is_said_and_is_no_failure(example, quick, capsys):
 
 
 @pytest.mark.parametrize('arguments, said', [
-    (['nowhere.py'], 'nowhere.py: expected a .py file that describes kernels, got no such file'),
+    (['nowhere.py'], 'nowhere.py: no such file; expected a .py file that describes kernels'),
     (['alone.py'], 'alone.cu: no such file; expected the kernels of alone.py, or SOURCE there'),
     (['two.py'], 'two.py: expected one subclass of Launcher, got 2'),
     (['--kernel', 'softsign'], 'kernel: expected one of bits, uniform, ')])
@@ -478,8 +478,8 @@ def test_registers_are_marked_where_nvrtc_refuses_the_source(example, monkeypatc
 
 
 @pytest.mark.parametrize('gpu, said', [
-    ('L4', '\nfewer blocks than the L4 has multiprocessors, 58, at 64 x 512: cross_entropy 1\n'),
-    ('A100', '\nfewer blocks than the A100 has multiprocessors, 108, at 64 x 512: cross_entropy 1\n')])
+    ('L4', '\nfewer blocks than the 58 multiprocessors of the L4, at 64 x 512: cross_entropy 1\n'),
+    ('A100', '\nfewer blocks than the 108 multiprocessors of the A100, at 64 x 512: cross_entropy 1\n')])
 def test_kernels_with_fewer_blocks_than_multiprocessors_are_named(gpu, said):
     own = kernelset.own()
     text = '\n'.join(kernelcheck.table(own, ['tanh_backward', 'cross_entropy'], {}, gpu)) + '\n'

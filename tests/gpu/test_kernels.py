@@ -1,4 +1,4 @@
-"""kernels.cu without a GPU: NVIDIA's compiler takes it for every architecture; run on a CPU, every kernel equals its
+"""kernels.cu without a GPU: NVIDIA's compiler accepts it for every architecture; on a CPU, every kernel equals its
 specification in four orders of threads and more; planted bugs are caught."""
 
 import functools
@@ -63,7 +63,7 @@ def test_random_numbers_are_those_of_the_cpu(name, size, order, block):
 
 
 def check_all(code):
-    """Every kernel in every order at a few awkward shapes; raises at the first that is not right."""
+    """Every kernel in every order at a few awkward shapes; raises at the first that is not correct."""
     kernels = replace(own(), code=code)
     for row_of, where in comparisons(kernels, list(kernels.arguments(2, 2, 0))):
         assert_ok(row_of(), where=where)
@@ -80,11 +80,11 @@ def without_barrier(number):
 BUGS = {  # what is planted: (text, replacement); the first place where the text stands
     'one element too many': ('if (i < m * n) y[i] = tanhf', 'if (i <= m * n) y[i] = tanhf'),
     'one element too few': ('if (i < m * n) y[i] = tanhf', 'if (i < m * n - 1) y[i] = tanhf'),
-    'the bias of another column': ('tanhf(x[i] + b[i % n])', 'tanhf(x[i] + b[i / n])'),
-    'the right slope at the kink': ('factor = h > 0 ?', 'factor = h >= 0 ?'),
-    'the right slope at the kink, after batch norm': ('h > 0 ? dy', 'h >= 0 ? dy'),
+    'the bias of a different column': ('tanhf(x[i] + b[i % n])', 'tanhf(x[i] + b[i / n])'),
+    'the right-hand slope at the kink': ('factor = h > 0 ?', 'factor = h >= 0 ?'),
+    'the right-hand slope at the kink, after batch norm': ('h > 0 ? dy', 'h >= 0 ? dy'),
     'slope forgotten': ('1.0f : slope;', '1.0f : 1.0f;'),
-    'a unit more is dropped': ('i % 16) >= dropped', 'i % 16) > dropped'),
+    'one unit too many is dropped': ('i % 16) >= dropped', 'i % 16) > dropped'),
     'mask not scaled': ('? scale : 0.0f', '? 1.0f : 0.0f'),
     'the bits of the next block': ('philox(i / 16 + 1, draw', 'philox(i / 16 + 2, draw'),
     'the output in place of its factor': ('s[i] = factor;', 's[i] = h * factor;'),
@@ -96,7 +96,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'the sigmoid of the other sign': ('(x[i] > 0 ? 1 : e) - target', '(x[i] > 0 ? e : 1) - target'),
     'a slope taken for granted': ('1.0f : slope;', '1.0f : 0.2f;'),
     'the step in 32 bits': ('c = substep, d = step', 'c = substep, d = (unsigned)step'),
-    'which array of a step it is, forgotten': ('philox(i / 16 + 1, draw,', 'philox(i / 16 + 1, 0,'),
+    'the number of the draw forgotten': ('philox(i / 16 + 1, draw,', 'philox(i / 16 + 1, 0,'),
     'eps taken for granted': ('sqrtf(var + eps)', 'sqrtf(var + 1e-3f)'),
     'a variance that cancels': ('float d = x[row * n + column] - mu;\n        sum += d * d;',
                                 'float d = x[row * n + column];\n        sum += d * d - mu * mu;'),
@@ -139,7 +139,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'columns beyond the last are written': ('    if (!inside) return;\n', ''),
     'a bias gradient beyond the last column': ('if (db && inside && threadIdx.y == 0)', 'if (db && threadIdx.y == 0)'),
     'a null pointer is written': ('if (db && inside && threadIdx.y == 0)', 'if (inside && threadIdx.y == 0)'),
-    'rows of another lane': ('row += LANES) {\n        float d', 'row += LANES + 1) {\n        float d'),
+    'rows of a different lane': ('row += LANES) {\n        float d', 'row += LANES + 1) {\n        float d'),
     'a race: the sum in one shared place': ('    float sum = 0;\n    for (int lane',
                                             '    __shared__ float sum; sum = 0;\n    for (int lane'),
     'a loop that does not end': ('row += LANES) sum += x', 'row += LANES / 16) sum += x'),
@@ -150,8 +150,8 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'dx without its third term': (' - xhat[i] * (sum_xhat / m)', ''),
     'dgamma and dbeta swapped': ('dgamma[column] = sum_xhat', 'dgamma[column] = sum'),
     'the slope of the wrong side': ('h > 0 ? dy : slope * dy', 'h > 0 ? slope * dy : dy'),
-    'beta forgotten where h is found again': ('dy[i], gamma[column] * xhat[i] + beta[column]',
-                                              'dy[i], gamma[column] * xhat[i]'),
+    'beta forgotten where h is recomputed': ('dy[i], gamma[column] * xhat[i] + beta[column]',
+                                             'dy[i], gamma[column] * xhat[i]'),
 }
 
 
@@ -298,7 +298,7 @@ def test_a_twin_is_taken_for_arrays_on_a_gpu_alone(monkeypatch):
 
 
 @needs_nvrtc
-def test_nvidias_compiler_takes_every_kernel_for_every_architecture_and_spills_nothing():
+def test_nvidias_compiler_accepts_every_kernel_for_every_architecture_and_spills_nothing():
     found, wrong = compiled(own())
     assert list(found) == list(ARCHITECTURES) and not wrong
     assert all(set(one) == set(signatures(CODE)) == set(RESOURCES) for one in found.values())

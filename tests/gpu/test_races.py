@@ -117,7 +117,7 @@ def test_a_race_is_reported_with_its_place_both_lines_and_both_threads(name, ord
         launch(module, grid, block, order, number)
     found = REPORT.fullmatch(str(raised.value))
     assert found and place in found['place'], raised.value
-    lines = {found['line'].split()[0], found['line2'].split()[0]}  # a call may follow, where one is inlined
+    lines = {found['line'].split()[0], found['line2'].split()[0]}  # if a function is inlined, its call follows
     assert lines == {line_of(code, marker, number) for marker in markers.split()}
     assert (found['block'], found['thread']) != (found['block2'], found['thread2'])
     assert (found['block'] == found['block2']) == ('barrier' in found['why'])
@@ -210,7 +210,7 @@ def test_other_mistakes_are_reported_with_their_line(body, message):
 def test_a_place_before_an_array_is_counted_back_from_its_begin(index):
     module = HostModule(source(f'y[t] = x[t + {index}];  // here'))
     with pytest.raises(RuntimeError, match=rf'touched, x\[{index}\] of 33 elements: block 0,0 thread 0,0 reads it'):
-        launch(module, 1, 1, order=1)  # where arrays begin at a page
+        launch(module, 1, 1, order=1)  # in this order, arrays begin at a page
 
 
 def test_after_each_kind_of_failure_the_same_module_runs_again():

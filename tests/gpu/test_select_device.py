@@ -79,6 +79,6 @@ def test_a_gpu_that_computes_is_taken_and_one_that_miscomputes_is_not(monkeypatc
     assert device.select_device('auto')[0] is np
 
 
-def test_another_device_raises():
+def test_an_unknown_device_raises():
     with pytest.raises(ValueError, match="device: expected one of .*, got 'tpu'"):
         device.select_device('tpu')

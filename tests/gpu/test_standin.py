@@ -1,4 +1,4 @@
-"""The stand-in behaves as the real cupy in all that bites, and the code uses nothing that the real one has not."""
+"""The stand-in behaves like the real cupy wherever it matters, and the code uses nothing that the real one lacks."""
 
 import ast
 import importlib.util
@@ -60,7 +60,7 @@ def test_numpys_functions_go_to_cupy(cupy):
     assert type(np.exp(cupy.zeros(3))) is standin.ndarray
 
 
-def test_a_part_of_a_concatenation_costs_a_launch_and_a_cast_to_the_same_none(cupy):
+def test_each_array_of_a_concatenation_costs_a_launch_and_a_cast_to_the_same_dtype_none(cupy):
     x = cupy.zeros(3, np.float32)
     cupy.counts.clear()
     cupy.concatenate([x, x])
@@ -118,5 +118,5 @@ def test_the_table_is_the_real_packages():
             assert set(keywords) <= set((real['functions'][name] or ' '.join(keywords)).split()), name
     for owner, names in ((cupy.cuda, ('Event', 'get_elapsed_time', 'Device')), (cupy.cuda.Device, ('id',)),
                          (cupy.cuda.Event, ('record', 'synchronize')), (cupy.cuda.runtime, ('getDeviceProperties',))):
-        for name in names:  # the stand-in's own, and the benchmarks'
+        for name in names:  # used by the stand-in or by the benchmarks
             assert hasattr(owner, name), name

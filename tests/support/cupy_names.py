@@ -1,4 +1,4 @@
-"""What the real cupy has, for the stand-in:  python tests/support/cupy_names.py  (needs cupy, but no GPU)."""
+"""The names that the real cupy has, for the stand-in:  python tests/support/cupy_names.py  (needs cupy, but no GPU)."""
 
 import inspect
 import json

@@ -1,7 +1,7 @@
 """Stands in for cupy, on a CPU: code may use what the real package has (cupy_names.json) and nothing else.
 
 Like the real one it refuses NumPy arrays, never copies to the host unasked, gives 0-d arrays where NumPy gives numbers,
-and leaves new memory undefined (here: NaN). Raw kernels run in minigan.gpu.emulator. Unlike the real one it counts.
+and leaves new memory undefined (here: NaN). Raw kernels run in minigan.gpu.emulator. It also counts calls.
 """
 
 import json
@@ -85,8 +85,8 @@ class Cupy(types.ModuleType):
     """The module. counts: kernels launched, matrix products among them; waits for the device; copies to it.
     order: of threads, fma, and watched: as in minigan.gpu.emulator.
 
-    A call counts as one launch, where the real package may need more: only concatenate, for which that is known,
-    counts one a part. Views and undefined memory cost none.
+    A call counts as one launch, though the real package may need more. Only concatenate, for which this is known,
+    counts one for each array. Views and undefined memory cost none.
     """
 
     __version__ = NAMES['version']
@@ -170,7 +170,7 @@ class RawModule:
 
 
 class Event:
-    """cupy.cuda.Event: the host's own time, since everything is done when it is asked for."""
+    """cupy.cuda.Event: the host's own time, since every call is done when it returns."""
 
     def record(self):
         """Take the time."""
