@@ -3,13 +3,13 @@
     python bench/bench_changes.py --data mnist --epochs 8    the table of bench/README.md
     python bench/bench_changes.py --epochs 2                 a first look, on the digits
 
-Trains each as `minigan train` does. Its table has a row for each change, and one for real training images:
+It trains each network as `minigan train` does. Its table has a row for each change, and one for real training images:
 
     D(x), D(G(z))   D's mean answers at the end, from the log
     score           of 10,000 samples by our classifier, 1 to 10 (metrics.classifier_score)
     distance        Frechet distance of their features from those of the test images (metrics.frechet)
 
-With --data mnist --epochs 8 it puts the table into bench/README.md, else it prints it only.
+With --data mnist --epochs 8 it puts the table into bench/README.md; otherwise it only prints it.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def row(name, runs):
 
 
 def main():
-    """Parse the arguments, train every recipe, print the table, and put it into bench/README.md if it is that table."""
+    """Parse the arguments, train every recipe, print the table; put the published one into bench/README.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', default='digits')
     parser.add_argument('--epochs', type=positive)

@@ -30,7 +30,7 @@ def judge(layer, x, seed):
             report = gradcheck(layer, x, seed=seed)
         except ValueError as error:
             return False, f'ValueError: {error}'
-        except Exception as error:  # gradcheck's own failure, whatever the layer
+        except Exception as error:  # gradcheck itself has failed
             return None, f'{type(error).__name__}: {error}'
     return bool(report.ok), report
 
@@ -73,9 +73,9 @@ def main():
     """Parse the arguments, judge, print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--layers', type=int, default=1000, help='how many correct layers, and how many wrong ones')
-    parser.add_argument('--seed', type=int, default=0, help='where the random numbers start')
-    parser.add_argument('--family', choices=FAMILIES, help='this family alone')
-    parser.add_argument('--draw', type=int, help='this draw alone, with its reports')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random numbers')
+    parser.add_argument('--family', choices=FAMILIES, help='only this family')
+    parser.add_argument('--draw', type=int, help='only this draw, with its reports')
     options = parser.parse_args()
 
     names = [options.family] if options.family else list(FAMILIES)

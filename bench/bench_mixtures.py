@@ -34,7 +34,7 @@ from minigan.training.run import train
 POINTS, BATCH = 100_000, 100  # of PacGAN's data in the plane
 EPOCH, EPOCHS = POINTS // BATCH, 10  # steps of an epoch, and epochs, in the plane
 INIT_WIDTH = 0.02 * 3**0.5  # of uniform weights whose sigma is that of PacGAN's normal ones, 0.02
-STABILISERS = {  # name -> what it is in the plane, and on MNIST
+STABILISERS = {  # name -> its settings in the plane, and on MNIST
     'none': ({}, {}),
     'clip_norm': ({'clip_norm': 1.0}, {'clip_norm': 1.0}),
     'input_noise': ({'input_noise': 0.1}, {'input_noise': 0.3}),

@@ -7,20 +7,21 @@
     python bench/bench_ops.py --device cuda    every CUDA kernel, in blocks of several sizes
 
 us: the time of a call. speed: GFLOP/s of matrix products, GB/s of all others, counting what must be read and written
-at least once. fraction: of what this machine reaches in the same run, with a matrix product of 1024 x 1024 x 1024 or a
-copy that moves as many bytes. A copy is no upper bound: it writes as much as it reads, and writing is slower, since a
-line of memory is read before it is overwritten. So an operation that reads more than it writes (dropout_backward), or
-that writes where it has just read (sgd_momentum_), can come to more than 100 %.
+at least once. fraction: the speed relative to that of a matrix product of 1024 x 1024 x 1024, or of a copy of as many
+bytes, in the same run. A copy is no upper bound: it writes as much as it reads, and writing is slower, since a line of
+memory is read before it is overwritten. So an operation that reads more than it writes (dropout_backward), or that
+writes where it has just read (sgd_momentum_), can exceed 100 %.
 
-PyTorch, --against: their time for the same / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
+PyTorch, the other (--against): its time / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
 The column is empty where PyTorch has no such call. Before anything is timed, PyTorch's results are compared with
-minigan's, and minigan's with its own in float64. What is random or works in place is not compared here, but in the
-tests. A full run writes bench/results/ops.json and draws ops.png.
+minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here.
+A full run writes bench/results/ops.json and draws ops.png.
 
---device cuda: us by the GPU's clock, from one call to the next; host us: how long the CPU was busy with that call.
-Where both are equal, the time of launching decides, unless the CPU was so far ahead that it had to wait. fraction: of a
-copy that moves as many bytes. plain: the time of CuPy's own functions / the kernel's; for bits, uniform and normal, of
-drawing on the CPU and copying. PyTorch: its time / the kernel's. Each kernel is first compared with its specification.
+--device cuda: us: the time from one call to the next, by the GPU's clock. host us: how long the CPU was busy with the
+call. If both are equal, launching takes the time, unless the CPU was so far ahead that it had to wait. fraction: the
+speed relative to a copy that moves as many bytes. plain: the time of CuPy's own functions / the kernel's; for bits,
+uniform and normal, the time of drawing on the CPU and copying / the kernel's. PyTorch: its time / the kernel's.
+Each kernel is first compared with its specification.
 """
 
 import argparse
@@ -128,7 +129,7 @@ def traffic(name, m):
 
 
 def yardstick(name, m):
-    """What an operation is compared with, a product or a copy, and the work of that."""
+    """The name and the work of what an operation is compared with, a product or a copy."""
     return ('product', 2 * 1024**3) if flops(name, m) else (f'copy {traffic(name, m)}', traffic(name, m))
 
 
@@ -154,7 +155,7 @@ class Minigan:
 
 
 class PyTorch(Minigan):
-    """PyTorch's; about: the names of those that give minigan's results, and how the others differ."""
+    """PyTorch's operations; about: the names of those that give minigan's results, and how the others differ."""
 
     def __init__(self, m, threads, names):
         from references import pytorch_ops
@@ -201,7 +202,7 @@ def measure(m, threads, names, *, against=None, **settings):
 
 
 def judge(name, m, entrants):
-    """What is reported of one operation; entrants: who -> name -> Entrant, with minigan's under ''.
+    """What is reported about one operation; entrants: who -> name -> Entrant, with minigan's under ''.
 
     The ratio of another's time to minigan's is None where the other has no such operation.
     """
@@ -247,7 +248,7 @@ def main():
     parser.add_argument('--batches', type=positive, metavar='M', nargs='+', help='default: 32 256; on a GPU 64 32768')
     parser.add_argument('--threads', type=positive, metavar='N', default=1)
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
-    parser.add_argument('--only', nargs='+', metavar='NAME', choices=names, help=f'which: {", ".join(names)}')
+    parser.add_argument('--only', nargs='+', metavar='NAME', choices=names, help=f'only these: {", ".join(names)}')
     parser.add_argument('--against', metavar='PATH', type=other_minigan,
                         help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()

@@ -6,8 +6,8 @@ On MNIST, with one thread and seeds 3, 4 and 5 (bench/README.md says which seeds
 networks article and default train for 25 epochs, and the most copied dense GAN in PyTorch (references/pytorch_gan.py)
 for as many seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are CPU
 seconds of training alone. Each result goes into bench/results/quality.json at once; --only and --seeds choose what to
-run again. From that file come the table in bench/README.md and a chart of the Frechet distance and the Parzen
-log-likelihood against seconds.
+run again. The table in bench/README.md, and a chart of the Frechet distance and the Parzen log-likelihood against
+seconds, are made from that file.
 """
 
 import argparse
@@ -36,7 +36,7 @@ NETWORKS = {  # name in the table -> how to train it
     'goodfellow2014': {'network': 'goodfellow2014', 'epochs': 250, 'average': 3.0},
     'default': {'network': 'default', 'epochs': 25},
 }
-AVERAGED = 'goodfellow2014, averaged'  # the same run's samples from an average of theta_G, which the paper has not
+AVERAGED = 'goodfellow2014, averaged'  # the same run's samples from an average of theta_G, which the paper does not use
 PEERS = {'PyTorch': {'eps': 0.8}, 'PyTorch, eps 1e-5': {'eps': 1e-5}}
 ROWS = 'article', *PEERS, 'goodfellow2014', AVERAGED, 'default', 'real images', 'k-means'
 MEASURES = {'frechet': ('Frechet', 1), 'score': ('score', 2), 'kl': ('KL', 3), 'precision': ('precision', 2),
@@ -126,7 +126,7 @@ class Peer:
         self.gan = PyTorchGAN(ops.from_unit(data.load(SOURCE).train / np.float32(255)), seed, **PEERS[name])
 
     def train(self, path, seconds):
-        """The same, for a number of seconds. Samples are drawn in evaluation and in training mode; the better count."""
+        """Train for a number of seconds, and save the better of N samples in evaluation and in training mode."""
         watch = Stopwatch()
         for look in range(1, LOOKS + 1):
             while watch.seconds() < seconds * look / LOOKS:

@@ -1,7 +1,7 @@
 """How a step's time and a run's memory grow with the batch, the networks' width and the number of images.
 
     python bench/bench_scaling.py           about a minute, one thread
-    python bench/bench_scaling.py --quick   the ends of each range only
+    python bench/bench_scaling.py --quick   only the ends of each range
 
 Each point is measured in a process of its own: one alternating step of the default networks, with all hidden widths
 multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one expects

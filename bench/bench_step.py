@@ -5,16 +5,16 @@
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
     python bench/bench_step.py --device cuda    on a GPU: minigan, the same without its kernels, and PyTorch
 
-A step counts in full: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
+A step is complete: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
 reference's gradients are first checked against minigan's; a reference that is not installed is reported as missing.
 Then each runs in a process of its own, in turn with the others. The table has medians and quartiles of the paired
-ratios to minigan (above 1: slower than minigan). floor: about the least that a step of NumPy functions can take, which
-is the step's matrix products as ops.py does them, and for Adam a copy of 28 bytes a parameter. A full run also writes
-bench/results/step.json, draws step.png and puts its table into bench/README.md.
+ratios to minigan (above 1: slower than minigan). floor: about the least time that a step of NumPy functions can take:
+its matrix products, as ops.py computes them, and in place of Adam a copy of 28 bytes per parameter. A full run also
+writes bench/results/step.json, draws step.png and puts its table into bench/README.md.
 
---device cuda: the floor is the longest of three times: of the step's bytes in a large copy, of its FLOPs in a large
-product, and of minigan's launches if each takes as long as an empty one from CuPy. The rates are measured in the same
-run.
+--device cuda: the floor is the longest of three times: that of moving the step's bytes at the rate of a large copy, of
+computing its FLOPs at the rate of a large product, and of minigan's launches if each takes as long as that of an empty
+kernel from CuPy. The rates are measured in the same run.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def main():
     parser.add_argument('--threads', type=positive, metavar='N', nargs='+')
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
     parser.add_argument('--only', nargs='+', metavar='NAME', choices=[*REFERENCES, 'none'],
-                        help=f'which references: {", ".join(map(repr, REFERENCES))}, or none')
+                        help=f'only these references: {", ".join(map(repr, REFERENCES))}, or none')
     parser.add_argument('--against', metavar='PATH', type=other_minigan,
                         help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()

@@ -5,8 +5,8 @@
     python bench/bench_train.py --quick        digits, few epochs: under a minute
 
 an epoch / its steps alone: the seconds of training.train, with loading, shuffling, gathering, log, evaluation, pictures
-and checkpoints, divided by those of the same steps alone; the two take turns. import: the time of a Python that imports
-numpy and minigan, less that of one that imports numpy. A run that is not quick writes bench/results/train-DATA.json and
+and checkpoints, divided by those of the same steps alone; the two take turns. import: how much longer Python takes to
+import numpy and minigan than to import numpy. A run that is not quick writes bench/results/train-DATA.json and
 puts the table of both data sets into bench/README.md. bench_quality.py measures how good samples become, and how soon.
 """
 

@@ -58,7 +58,8 @@ PLAIN = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedu
 def game(m, update='alternating', check=False, xp=np):
     """The default networks' game on these images, with plain Adam.
 
-    check: without dropout, and with so large an eps that Adam's first step does not blow rounding up to a sign.
+    check: without dropout, and with a large eps: with a small one, Adam's first step is little more than the sign of
+    the gradient, which rounding can flip.
     """
     recipe, images = RECIPES['default'], dataset()
     if check:

@@ -25,7 +25,7 @@ from minigan.storage.files import atomic_write
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
 README = ROOT / 'bench' / 'README.md'  # has the tables
-REST = 0.1  # seconds to wait after a block on several threads: those of its libraries go on spinning for a while
+REST = 0.1  # seconds to wait after a block on several threads: the threads of its libraries keep spinning for a while
 PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy-cuda12x',
             'cupy-cuda13x')
 
@@ -33,7 +33,8 @@ PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'c
 class Worker:
     """A process with one candidate: what `target`, 'module:function', returns for the arguments.
 
-    threads: of its libraries; it is pinned to as many cores. path: the copy of minigan that it imports.
+    threads: the number that its libraries use; the process is pinned to as many cores. path: the copy of minigan that
+    it imports.
     missing: why the candidate cannot run, or None. about: the candidate's attribute of that name.
     """
 
@@ -152,7 +153,7 @@ def positive(text):
 def other_minigan(path):
     """argparse type: a folder with a copy of minigan."""
     if not (Path(path) / 'minigan' / '__init__.py').exists():
-        raise ArgumentTypeError(f'expected a folder with a minigan in it, got {path}')
+        raise ArgumentTypeError(f'expected a folder that contains minigan/__init__.py, got {path}')
     return path
 
 

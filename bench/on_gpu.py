@@ -82,7 +82,7 @@ def copy(xp, size):
 
 
 def candidates_for(xp, name, m, arguments, theirs):
-    """name -> function: the kernel in blocks of several sizes, each checked; plain CuPy; PyTorch; a copy as large."""
+    """name -> function: the kernel in blocks of several sizes, each checked; plain CuPy; PyTorch; a copy."""
     function, size = name.split(',')[0], m * WIDTH
     found = {'copy': copy(xp, TRAFFIC[function] * size)}
     if function in compare.DRAWS:
@@ -123,7 +123,7 @@ def pytorchs(arguments):
     try:
         import torch
         if not torch.cuda.is_available():
-            return {}, 'PyTorch sees no GPU'
+            return {}, 'PyTorch finds no GPU'
         from references import pytorch_cuda
         return pytorch_cuda.operations(arguments, 'cuda'), ''
     except ImportError as error:

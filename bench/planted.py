@@ -17,7 +17,7 @@ from minigan import Layer, Net, Streams
 from minigan.net import views
 
 REAL = 1e-4      # an error counts if it changes an array of derivatives by this fraction of its norm
-MOVE = 1e-5      # the fraction by which an entry is moved; what that changes must be more than rounding
+MOVE = 1e-5      # the fraction by which an entry is moved; the effect must exceed rounding errors
 INITS = 3        # further seeds of init, next to the one that gradcheck gets
 ATTEMPTS = 20    # draws for one error, before the next error is tried
 

@@ -8,14 +8,14 @@ from contextlib import suppress
 
 if sys.orig_argv[1:3] == ['-m', 'minigan'] or os.path.basename(sys.argv[0]) == 'minigan':
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported: no traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # so that Ctrl-C during imports leaves no traceback
 
 
 def main(arguments=None):
     """Run a command. Returns the exit code: 0, 1 after a failed check, 2 after bad input, 128 + n after signal n."""
     arguments = sys.argv[1:] if arguments is None else arguments
     code, said = _outcome(arguments)
-    if said and sys.stderr:  # None: closed; print would take stdout instead
+    if said and sys.stderr:  # None if closed: print would use stdout instead
         with suppress(OSError):  # nobody may be listening
             print(f'minigan: {_one_line(said)}', file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
@@ -30,7 +30,7 @@ def _outcome(arguments):
             return _run(arguments), None
         finally:
             if sys.stdout:
-                sys.stdout.flush()  # what fails here could not be reported when Python ends
+                sys.stdout.flush()  # or it would fail when Python ends, too late to be reported
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, 'signal', signal.SIGINT), str(stop) or 'interrupted'
     except BrokenPipeError:  # nobody reads on: minigan inspect RUN | head
@@ -64,7 +64,7 @@ def _warn(message, *_, **__):
 
 
 def _let_go(stream):
-    """Send what a stream cannot write to nowhere, or Python would complain about it at its end."""
+    """Discard what a stream cannot write, or Python would complain about it at exit."""
     try:
         if stream:
             stream.flush()
@@ -77,5 +77,5 @@ def _one_line(text):
 
 
 def printable(text):
-    """Text from a stranger's file, without what could command a terminal."""
+    """Text from a stranger's file, with ? for each character that could control a terminal."""
     return ''.join(letter if letter.isprintable() or letter == '\n' else '?' for letter in text)

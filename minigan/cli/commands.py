@@ -1,6 +1,6 @@
-"""The commands: one function each, which calls the room that does the work and prints what came of it.
+"""The commands: one function each, which calls the package that does the work and prints the result.
 
-Imports are late: --help should not wait for them.
+Imports are late, so that --help does not wait for them.
 """
 
 import shlex
@@ -15,7 +15,7 @@ HEAD = f'{"":54} {"got":>9} {"allowed":>9}'
 
 
 def train(resume=None, **options):
-    """Train a new run, or go on with one."""
+    """Train a new run, or continue one."""
     folder = minigan.resume(resume, **options) if resume is not None else minigan.train(**options)
     print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; '
           f'minigan sample {shlex.quote(str(folder))} draws more.')
@@ -45,13 +45,13 @@ def interpolate(run, points, steps, seed, out):
     """Draw a walk through z, as a strip and as an animation."""
     from minigan.pictures import grids
     generator = minigan.load(run)
-    if min(points, steps) > 0:  # else path says what is wrong
+    if min(points, steps) > 0:  # otherwise generator.path says what is wrong
         grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
         grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
     images = generator.path(points, steps, seed=seed).reshape(-1, *generator.shape)
     grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
     grids.save_animation(f'{out}.gif', images)
-    print(f'{out}.png: each row goes from one random z towards the next; {out}.gif: the whole way round')
+    print(f'{out}.png: each row goes from one random z to the next; {out}.gif: all rows in turn')
     return 0
 
 
@@ -91,8 +91,8 @@ def selftest():
     from minigan.gpu.device import select_device
     from minigan.training import on_gpu
     xp, device = select_device('cuda')
-    print(f'{device}: each kernel against its specification in NumPy, the largest difference relative to the largest\n'
-          f'number of its array; then whole steps\n\n{HEAD}')
+    print(f'{device}. Compares each kernel with its specification in NumPy, then whole steps with the CPU.\n'
+          f'got: the largest difference, relative to the largest number of its array\n\n{HEAD}')
     wrong, count = _print_rows(chain(compare.rows(xp), on_gpu.rows(xp)))
     print()
     return _verdict(wrong, f'All {count} are correct.')
@@ -110,8 +110,8 @@ def theory(out, seed):
     from minigan.study import claims
     print(HEAD)
     wrong, count = _print_rows(claims.check(out, seed=seed))
-    print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show it.')
-    return _verdict(wrong, f'All {count} hold.')
+    print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show the results.')
+    return _verdict(wrong, f'All {count} checks hold.')
 
 
 def _print_rows(rows):

@@ -12,11 +12,19 @@ from minigan.training.config import Config, flag
 OWN = "the network's own"  # default
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to the help of each option that has one."""
+
+    def _get_help_string(self, action):
+        has_default = action.default is not None and action.default is not False
+        return super()._get_help_string(action) if has_default else action.help
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments."""
 
     def error(self, message):
-        self.exit(2, f'minigan: error: {message} ({self.prog} --help lists what is possible)\n')
+        self.exit(2, f'minigan: error: {message} ({self.prog} --help shows the usage)\n')
 
 
 def parser():
@@ -35,7 +43,7 @@ def parser():
             (_selftest, commands.selftest, 'check every CUDA kernel, and training, on this GPU'),
             (_kernelcheck, commands.kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')):
         command = added.add_parser(function.__name__, help=description, description=description,
-                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                   formatter_class=Help)
         command.set_defaults(command=function)
         command.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
                              help='show where in the program an error came from')
@@ -55,8 +63,8 @@ def _train(add):
         add(*names, dest=option.name, default=argparse.SUPPRESS,  # so that --resume can tell what was given
             help=f'{metadata["help"]} (default: {_default(option)})', **settings)
     add('--resume', metavar='RUN', default=argparse.SUPPRESS,
-        help="go on with the run in this folder, from its last checkpoint, as if it had never stopped; with more "
-             '--epochs, beyond its end (default: a new run)')
+        help='continue the run in this folder from its last checkpoint, as if it had never stopped; with more '
+             '--epochs, continue beyond its end (default: start a new run)')
 
 
 def _default(option):
@@ -70,22 +78,22 @@ def _default(option):
 
 def _sample(add):
     _run(add)
-    add('--n', type=int, default=64, help='how many')
+    add('--n', type=int, default=64, help='number of images')
     _seed(add, '; the same seed gives the same images')
     add('--training', action='store_true',
-        help="batch norm with each minibatch's own mean and variance, as in training, where every image depends on "
-             'the others; without it, with the averages that training left, where an image depends on its z alone')
+        help="let batch norm use each minibatch's own mean and variance, as in training: every image then depends on "
+             'the others; without this flag, it uses the averages from training, and an image depends on its z alone')
     add('-o', '--out', default='samples.png', metavar='FILE',
-        help='where to put them: a .png with all in a grid, or a .npy array (N, height, width) in [0, 1]; '
-             'what is there is replaced')
+        help='the file to write, which is replaced if it exists: a .png with all images in a grid, or a .npy array '
+             '(N, height, width) in [0, 1]')
 
 
 def _interpolate(add):
     _run(add)
-    add('--points', type=int, default=8, metavar='N', help='random z to pass on the way round')
-    add('--steps', type=int, default=12, metavar='N', help='images from each to the next')
+    add('--points', type=int, default=8, metavar='N', help='number of random z on the closed path')
+    add('--steps', type=int, default=12, metavar='N', help='number of images from one z to the next')
     _seed(add)
-    add('-o', '--out', default='interpolation', metavar='NAME', help='NAME.png and NAME.gif are written')
+    add('-o', '--out', default='interpolation', metavar='NAME', help='write NAME.png and NAME.gif')
 
 
 def _inspect(add):
@@ -94,10 +102,10 @@ def _inspect(add):
 
 def _evaluate(add):
     _run(add)
-    add('--n', type=int, default=10_000, help='how many samples; the published figures are for 10000')
+    add('--n', type=int, default=10_000, help='number of samples; the published figures are for 10000')
     _seed(add)
-    add('--data', metavar='DATA', help='where the images that the run was trained on lie now, if they have moved')
-    add('--json', action='store_true', help='print JSON')
+    add('--data', metavar='DATA', help='where the images that the run was trained on are now, if they have moved')
+    add('--json', action='store_true', help='print JSON instead of a table')
 
 
 def _gradcheck(add):
@@ -106,7 +114,7 @@ def _gradcheck(add):
 
 def _theory(add):
     _seed(add)
-    add('-o', '--out', default='theory', metavar='FOLDER', help='where to put theory.png, ring.png and figure1.gif')
+    add('-o', '--out', default='theory', metavar='FOLDER', help='folder for theory.png, ring.png and figure1.gif')
 
 
 def _selftest(add):
@@ -115,13 +123,15 @@ def _selftest(add):
 
 def _kernelcheck(add):
     add('file', nargs='?', metavar='FILE.py', help="a module that describes kernels of your own (default: minigan's)")
-    add('--kernel', metavar='NAME', help='only this one')
-    add('--gpu', choices=list(GPUS), default='A100', help='whose bandwidth and peak the times are for')
+    add('--kernel', metavar='NAME', help='check only this kernel')
+    add('--gpu', choices=list(GPUS), default='A100',
+        help='GPU to compute the least times for, from its bandwidth and peak performance')
 
 
 def _run(add):
-    add('run', metavar='RUN', help="a run's folder, for its last checkpoint, or a checkpoint file such as RUN/best.npz")
+    add('run', metavar='RUN',
+        help="a run's folder, which stands for its last checkpoint, or a checkpoint file such as RUN/best.npz")
 
 
 def _seed(add, more=''):
-    add('--seed', type=int, default=0, help=f'where the random numbers start{more}')
+    add('--seed', type=int, default=0, help=f'seed of the random numbers{more}')

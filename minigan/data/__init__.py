@@ -34,7 +34,7 @@ def load(source):
 def of_run(about, source=None):
     """The Dataset that a run was trained with.
 
-    about: what its checkpoint says of the run. source: where the images are now; None: where they were in training.
+    about: what its checkpoint says about the run. source: where the images are now; None: where they were in training.
     Raises DataError for different images, and when about does not name the images; OSError.
     """
     try:
@@ -48,9 +48,10 @@ def of_run(about, source=None):
     except (DataError, OSError) as error:
         if source or trained in NAMES:
             raise
-        raise DataError(f'{error}; if the images have moved: --data PATH') from error
+        raise DataError(f'{error}; if the images have moved, pass --data PATH') from error
     if digest(dataset) != sha256:
-        raise DataError(f'{source or trained}: not the images that this run was trained with; for those: --data PATH')
+        raise DataError(f'{source or trained}: not the images that this run was trained with; '
+                        'pass those with --data PATH')
     return dataset
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from minigan.storage import files
 from minigan.streams import Streams
 
-CLASSES = 10_000  # the most that a classifier gets units for
+CLASSES = 10_000  # the most that a classifier is built for
 
 
 class DataError(ValueError):
@@ -39,7 +39,7 @@ def digest(dataset):
 
 
 def split(name, images, labels=None):
-    """The Dataset with 8/10 of the images to train on, 1/10 to validate and 1/10 to test, always shuffled alike."""
+    """The Dataset with 8/10 of the images to train on, 1/10 to validate and 1/10 to test, always in the same order."""
     order = Streams(0).at('data', 0).permutation(len(images))
     cuts = len(images) - 2 * (len(images) // 10), len(images) - len(images) // 10
     labels, why = _class_numbers(name, (images, labels))
@@ -92,7 +92,7 @@ def _dataset(name, splits, labels, unlabelled):
                         f'got {sum(map(len, splits))} of shape {splits[0].shape[1:]}')
     white = max(int(images.max()) for images in splits)
     if 0 < white < 128:
-        warnings.warn(f'{name}: the brightest pixel is {white} of 255; if it stands for white, multiply all of them '
+        warnings.warn(f'{name}: the brightest pixel is {white} of 255; if it stands for white, multiply all pixels '
                       f'by 255 / {white}', stacklevel=4)
     rows = (np.ascontiguousarray(images).reshape(len(images), -1) for images in splits)
     return Dataset(name, splits[0].shape[1:], *rows, tuple(labels) if labels else None, unlabelled)

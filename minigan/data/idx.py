@@ -30,7 +30,7 @@ def read_idx(path, sha256=None):
 
 
 def parse(path, file, sha256=None):
-    """The array in an open IDX file, as read_idx reads it. path: what errors call the file."""
+    """The array in an open IDX file, as read_idx reads it. path: the name of the file in errors."""
     try:
         compressed = file.read(2) == b'\x1f\x8b'
         file.seek(0)
@@ -97,12 +97,12 @@ def _read(folder, prefix, *parts):
 def _find(folder, prefix, parts):
     """The file of a part, or None. parts: its names, such as t10k-images and test-images.
 
-    The file may lie in a folder of its own name. A plain file wins over its .gz; equal files under two names are one.
+    The file may lie in a folder of its own name. A plain file wins over its .gz; files of equal content count as one.
     """
     pattern = re.compile(f'{".*" if prefix is None else re.escape(prefix)}({"|".join(parts)}){FORM}')
     found = {}
     for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == '.gz', path.is_dir(), path.name)):
-        if not pattern.fullmatch(path.name) or path.name.startswith('.'):  # a Mac's ._ companions
+        if not pattern.fullmatch(path.name) or path.name.startswith('.'):  # macOS's ._ companions
             continue
         if path.is_dir():
             path /= path.name
@@ -125,9 +125,9 @@ def _differ(first, path):
 
 
 def _seen(folder):
-    """What there is in place of the training images, for a message."""
+    """What the folder holds in place of the training images, for a message."""
     for pattern in ('*/*train-images*', '*/*/*train-images*'):
         for path in folder.glob(pattern):
-            return f'none; one lies in {path.parent}'
+            return f'none; there is one in {path.parent}'
     names = sorted(path.name for path in folder.iterdir())
     return ', '.join(names[:5]) + ', ...' * (len(names) > 5) or 'an empty folder'

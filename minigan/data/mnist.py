@@ -69,7 +69,7 @@ def _keep(path, content):
         with atomic_write(path) as file:
             file.write(content)
     except OSError as error:
-        raise DataError(f'mnist: could not keep the download ({error}); set $MINIGAN_DATA to a folder') from error
+        raise DataError(f'mnist: could not save the download ({error}); set $MINIGAN_DATA to a folder') from error
 
 
 def _fetch(url):

@@ -1,4 +1,4 @@
-"""A classifier of the labelled images, built from this package's own layers: samples are judged by what it sees."""
+"""A classifier of the labelled images, built from this package's own layers, to measure samples with."""
 
 import warnings
 
@@ -17,7 +17,7 @@ from minigan.streams import Streams
 
 EPOCHS, BATCH, LEARNING_RATE = 10, 128, 2e-3
 AT_ONCE = 1000  # images
-VERSION = 1  # of everything that shapes a classifier: after a change, it is trained anew
+VERSION = 1  # of everything that shapes a classifier: raise it after a change, to train all of them anew
 
 
 class Classifier:
@@ -69,7 +69,7 @@ def untrained(dataset):
 
 
 def train(net, dataset, *, quiet=False):
-    """Adam on the cross-entropy of the training images, at a rate that falls to 0 in a straight line."""
+    """Train with Adam on the cross-entropy of the training images; the learning rate falls linearly to 0."""
     streams, labels = Streams(0), np.asarray(dataset.labels[0])
     order = Order(len(dataset.train), min(BATCH, len(dataset.train)), streams)
     steps = EPOCHS * order.per_epoch

@@ -1,4 +1,4 @@
-"""What a run has learned: every measure in metrics.py, of its samples and, to compare, of real images."""
+"""What a run has learned: every measure in metrics.py, of its samples and, for comparison, of real images."""
 
 import hashlib
 from functools import cached_property
@@ -12,7 +12,7 @@ from minigan.storage.generator import load
 from minigan.streams import Streams
 
 SAMPLES = 10_000  # of the 2014 paper's protocol; several measures depend on the number
-NEEDS = {  # measure by the classifier -> the fewest samples, and test images, of which it can be taken
+NEEDS = {  # measure that uses the classifier -> the fewest samples, and the fewest test images, that it needs
     'frechet': 2, 'score': 1, 'kl': 1,
     **dict.fromkeys(('precision', 'recall', 'density', 'coverage'), metrics.NEIGHBOUR + 1)}
 SAME = 0.5 / 255  # images in [0, 1] at a smaller distance are equal: a different pixel differs by at least 1 / 255
@@ -23,8 +23,8 @@ PUBLISHED = {MNIST_TEST: {'parzen': 225.0, 'parzen_standard_error': 2.0}}  # Goo
 class Judge:
     """Measures images against a dataset.
 
-    classifier: trained on the same dataset; None: what needs one is left out. accuracy: the fraction of the test
-    images that it classifies correctly.
+    classifier: one trained on the same dataset; without it (None), the measures that need one are left out. accuracy:
+    the fraction of the test images that it classifies correctly.
     """
 
     def __init__(self, dataset, classifier):
@@ -78,7 +78,7 @@ class Judge:
         return self(self._train[rows])
 
     def cluster_centres(self, n):
-        """The Parzen log-likelihood of n k-means centres, which are samples of no model and score well."""
+        """The Parzen log-likelihood of n k-means centres, which no model drew and which still score well."""
         return self.parzen(metrics.cluster_centres(self._train, n))
 
     @cached_property
@@ -91,9 +91,9 @@ class Judge:
 
 
 def evaluate(run, *, n=SAMPLES, seed=0, source=None, quiet=False):
-    """The measures of n samples of a run, and of what they are to be compared with, as a dict that JSON can hold.
+    """The measures of n samples of a run, and of the images to compare them with, as a dict for JSON.
 
-    run: a run's folder or a checkpoint file. source: where its data lies now, if it has moved since the training.
+    run: a run's folder or a checkpoint file. source: where its data is now, if it has moved since the training.
     Raises ValueError for fewer than 10 samples, for images other than the run's and for a bad checkpoint.
     """
     if n < 10:

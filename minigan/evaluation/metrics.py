@@ -1,4 +1,4 @@
-"""How near samples are to data: each measure as a function of arrays.
+"""How close samples are to data: each measure as a function of arrays.
 
 samples, reference: (N, n), each row an image in [0, 1] or its features. The docstrings say what each one measures and
 what it misses; `minigan evaluate` prints them all, next to those of real images.
@@ -67,7 +67,7 @@ def moments(x):
 
 
 def frechet_of_moments(mu_s, C_s, mu, C):
-    """The same, from means and covariances."""
+    """frechet, from means and covariances."""
     variances, axes = np.linalg.eigh(C)
     root = (axes * np.sqrt(np.maximum(variances, 0))) @ axes.T
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ C_s @ root), 0)).sum()
@@ -79,7 +79,7 @@ def classifier_score(p):
 
         exp(mean over samples of sum_c p_c log(p_c / q_c)),   q = mean of p
 
-    It is 1 when all samples look alike or like nothing, and the number of classes when all are clear and equally
+    It is 1 when all samples look alike or like no class, and the number of classes when all are clear and equally
     frequent. It does not see variety within a class. In the classes of ImageNet it would be the Inception score.
     Salimans et al. 2016, section 4.
     """
@@ -127,7 +127,7 @@ def precision_recall_density_coverage(samples, reference, *, k=NEIGHBOUR):
 
 
 def _radii(x, k):
-    """Distance of each row to its k-th nearest other row, or what rounding makes of a distance of 0."""
+    """Distance of each row to its k-th nearest other row, but at least the rounding error of a distance of 0."""
     radii = NearestNeighbors(n_neighbors=k, algorithm='brute').fit(x).kneighbors()[0][:, -1]
     return np.maximum(radii, ROUNDING * np.linalg.norm(x, axis=1).max())
 
@@ -135,8 +135,8 @@ def _radii(x, k):
 def median_distance(x, train):
     """Median distance from a row of x to the nearest training image.
 
-    That of samples, divided by that of test images, is about 1 for new images from the data's distribution, 0 for
-    copies of training images, and above 1 for what is unlike all of them. Pixels are compared one by one, so it does
-    not recognise a copy that is shifted.
+    The median of samples, divided by that of test images, is about 1 for new images from the data's distribution, 0
+    for copies of training images, and above 1 for images that are unlike all of them. Pixels are compared one by one,
+    so a shifted copy does not count as a copy.
     """
     return float(np.median(pairwise_distances_argmin_min(x, train)[1]))

@@ -1,4 +1,4 @@
-"""What training says on stderr while it goes on: a progress bar, and a line now and then."""
+"""What training prints on stderr: a progress bar, and a line now and then."""
 
 import sys
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What evaluate returned, as text."""
+"""The result of judge.evaluate, as text."""
 
 TITLES = {  # measure -> its name in print
     'parzen': 'Parzen log-likelihood', 'parzen_standard_error': '   its standard error', 'parzen_sigma': '   its sigma',

@@ -8,15 +8,15 @@ from PIL import Image
 from minigan.storage.files import atomic_write
 
 GAP = 4  # pixels between two images of a grid
-PIXELS = 2**26  # at most, of a picture or of all frames of an animation
+PIXELS = 2**26  # the most in a picture, or in all frames of an animation
 GIF_SIDE = 2**16 - 1  # pixels: the format has two bytes for each side
 
 
 def layout(n, shape, *, columns=None, size=640):
     """(columns, rows, zoom) of a grid of n images of shape (height, width[, 3]).
 
-    The longer side of the grid has about `size` pixels, or more if the images have more: none is made smaller.
-    columns None: as many as make the grid about square. Raises ValueError for n < 1 and for more than PIXELS.
+    The longer side of the grid has about `size` pixels, or more if the images have more: they are never shrunk.
+    columns None: the number that makes the grid about square. Raises ValueError for n < 1 and for more than PIXELS.
     """
     height, width, *_ = shape
     if n < 1:

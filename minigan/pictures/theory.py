@@ -1,4 +1,4 @@
-"""What theory says: D next to D*, the paper's Figure 1, clouds of points."""
+"""Pictures of the theory: D next to D*, the paper's Figure 1, clouds of points."""
 
 import numpy as np
 

@@ -68,7 +68,7 @@ def find(path):
     if not path.is_dir():
         return path
     if not (path / LAST).exists():
-        raise FileNotFoundError(f'{path}: expected a run, a folder with {LAST}, got one without')
+        raise FileNotFoundError(f'{path}: not the folder of a run: it has no {LAST}')
     return path / LAST
 
 

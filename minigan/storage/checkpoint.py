@@ -1,10 +1,10 @@
-"""What a checkpoint holds of a game.
+"""The arrays of a game in a checkpoint.
 
     G.theta, G.state, G.m, G.v, G.t    the generator's parameters, moving averages, and Adam's moments and steps
                                        (G.velocity in place of G.m and G.v where SGDMomentum trains it)
     D.theta ... D.t                    the discriminator's
     average.theta, average.state       the average of the generator, where there is one: samples are drawn with it
-    run.*                              how far the run is (training/run.py): steps done, rows of the log, ...
+    run.*                              the state of the run (training/state.py): steps done, rows of the log, ...
 """
 
 import math
@@ -29,7 +29,7 @@ def snapshot(game):
 
 
 def size(game):
-    """The bytes of the large arrays in a snapshot, which is not made for it."""
+    """The bytes of the large arrays in a snapshot, counted without making one."""
     return sum(array.nbytes for _, net, optimizer in _players(game) for array in _buffers(net, optimizer).values())
 
 

@@ -18,7 +18,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LIMIT = 4 << 30  # bytes of arrays in one file: a small archive can claim any number, and unpack to it
-UNSUPPORTED = {  # what a file system says of a call that it lacks
+UNSUPPORTED = {  # errors of a file system that does not support a call
     errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -185,7 +185,7 @@ def save_array(path, array):
 
 
 def append(path, content):
-    """Add bytes to the end of a file, all or none: what a full disk takes of them is removed again. Raises OSError."""
+    """Add bytes to the end of a file, all or none: if the disk is full, what it took is removed. Raises OSError."""
     with open(path, 'ab', buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         try:

@@ -25,7 +25,7 @@ class Generator:
     G: the net, in float32; the average of the generator if the run kept one.
     n_z: width of z. prior: of z, a name in streams.PRIORS.
     shape: of an image, (height, width) or (height, width, 3).
-    step: iterations of training behind it. about: all else that is known of the run.
+    step: the steps that trained it. about: everything else that the checkpoint says about the run.
     """
 
     def __init__(self, arrays, about):
@@ -49,7 +49,7 @@ class Generator:
             x = self.G.forward(z, training=training, keep_cache=False)
         self.G.state[...] = state  # training mode moves the averages, and drawing must not
         if not np.isfinite(x).all():
-            raise ValueError('expected a generator that draws numbers, got one whose numbers overflow')
+            raise ValueError('expected finite images, got numbers that overflow')
         return (x.reshape(-1, *self.shape) + 1) / 2
 
     def sample(self, n, *, seed=0, training=False):

@@ -21,8 +21,8 @@ from minigan.training.config import Config
 def theorem_1():
     """Rows: V(D*, G) = 2 JS(p_data, p_g) - log 4, and its least value -log 4 where p_g = p_data.
 
-    V is taken by quadrature, which shows that the algebra is correct, and independently by losses.V on samples and the
-    logits of D*, where its mean is off by about its standard error.
+    V is computed twice: by quadrature, which shows that the algebra is correct, and by losses.V on samples and the
+    logits of D*. The second is off by about its standard error.
     """
     for name, (p_data, p_g) in PAIRS.items():
         expected = 2 * jensen_shannon(p_data, p_g) - np.log(4)
@@ -45,7 +45,7 @@ def V_on_samples(p_data, p_g, m):
 
 
 def trained_D(p_data, p_g, *, seed=0, steps=1500, m=512):
-    """A D that has seen many samples of both: x (N,) -> D(x). Three dense layers, Adam at a rate that falls to 0."""
+    """A D trained on many samples of both densities: x (N,) -> D(x). Adam's learning rate falls to 0."""
     streams = Streams(seed)
     D = Net([Dense(1, 64), LeakyReLU(0.2), Dense(64, 64), LeakyReLU(0.2), Dense(64, 1)],
             rng=streams.at('init', 0), name='D')
@@ -96,7 +96,7 @@ def saturation(*, seed=0, steps=600, every=20):
 def saturation_rows(measured):
     """Rows: how far the two norms have fallen when D is nearly sure, as fractions of their largest values."""
     minimax, nonsaturating = (measured[name][-1] / max(measured[name]) for name in ('minimax', 'nonsaturating'))
-    return [Row('mean D(G(z)) when D has learned to reject them', measured['D_G_z'][-1], 0.01),
+    return [Row('mean D(G(z)) when D has learned to reject samples', measured['D_G_z'][-1], 0.01),
             Row('|dL_G / dtheta_G|, minimax: last / largest', minimax, 0.05),
             Row('nonsaturating: largest / last', 1 / nonsaturating, 5.0)]
 

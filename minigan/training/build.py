@@ -12,7 +12,7 @@ from minigan.net import Net
 from minigan.optim import Average, linear_decay
 from minigan.streams import Streams
 
-WARMUP = 0.04  # fraction of a run in which the rates of a linear schedule rise: one epoch of 25
+WARMUP = 0.04  # fraction of a run during which the rates of a linear schedule rise: one epoch in 25
 
 
 def build_game(config, recipe, dataset, xp=np):

@@ -1,4 +1,4 @@
-"""What a run is: every choice that shapes its result, with the words in which `minigan train --help` explains it."""
+"""The choices that shape a run, each with the text by which `minigan train --help` explains it."""
 
 import math
 import operator
@@ -37,13 +37,13 @@ class Config:
     network: str = choice(
         'default', "the pair of networks, with its settings: 'article' as in the article, 'default' with the article's "
         "errors corrected, 'goodfellow2014' as in the paper's code; 'article' and 'goodfellow2014' update both players "
-        'at once (--update simultaneous), where Algorithm 1 updates D first', choices=RECIPES)
+        'at once (--update simultaneous), while Algorithm 1 updates D first', choices=RECIPES)
     data: str = choice(
         'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), a "
-        'folder of IDX files, or a .npz or .npy file with images; with --resume, where the same images lie now',
+        'folder of IDX files, or a .npz or .npy file with images; with --resume, where the same images are now',
         metavar='DATA', resumable=True)
     epochs: int | None = choice(
-        None, 'how often D reads all training images', metavar='N', limits=COUNT, resumable=True,
+        None, 'how many times D reads all training images', metavar='N', limits=COUNT, resumable=True,
         otherwise='enough for about 3000 steps of D, at least 25')
     batch: int | None = choice(None, 'images per step, m in Algorithm 1', metavar='M', limits=COUNT)
     n_z: int | None = choice(None, 'width of the noise z', metavar='N', limits=COUNT)
@@ -51,38 +51,40 @@ class Config:
     learning_rate_G: float | None = choice(None, "step size of G's optimiser", metavar='X', limits=POSITIVE)
     learning_rate_D: float | None = choice(None, "step size of D's optimiser", metavar='X', limits=POSITIVE)
     beta1: float | None = choice(
-        None, 'how much both Adams remember of earlier gradients, from 0 to below 1', metavar='X')
+        None, 'how much weight both Adams give to earlier gradients, from 0 to below 1', metavar='X')
     objective: str | None = choice(
-        None, 'what G descends: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating). On the '
-        'digits, the default network learns with both. With --network article --learning-rate-D 0.001, D wins, and '
-        "minimax leaves G a gradient less than a tenth as long (gradient_norm_G in log.csv)", choices=OBJECTIVES)
+        None, 'what G minimises: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating). On '
+        'the digits, the default network learns with both. With --network article --learning-rate-D 0.001, D wins, and '
+        "minimax makes G's gradient less than a tenth as long as nonsaturating does (gradient_norm_G in log.csv)",
+        choices=OBJECTIVES)
     update: str | None = choice(
-        None, 'D first and then G with new noise, as in Algorithm 1 (alternating), or both at once (simultaneous)',
-        choices=UPDATES)
+        None, 'update D first and then G with new noise, as in Algorithm 1 (alternating), or both at once '
+        '(simultaneous)', choices=UPDATES)
     schedule: str | None = choice(
-        None, 'the learning rates stay (constant), or rise in the first 4 percent of the run and then fall in a '
-        'straight line to 0 at its end (linear)', choices=SCHEDULES)
+        None, 'the learning rates stay the same (constant), or rise in the first 4 percent of the run and then fall '
+        'linearly to 0 at its end (linear)', choices=SCHEDULES)
     average: float | None = choice(
-        None, 'draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0: with '
-        'theta_G itself', metavar='X', limits=NOT_NEGATIVE)
+        None, 'draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0 draws them '
+        'with theta_G itself', metavar='X', limits=NOT_NEGATIVE)
     label_smoothing: float | None = choice(
-        None, "D's target for data is 1 - X, one-sided label smoothing", metavar='X', limits={'>=': 0, '<': 1})
+        None, "one-sided label smoothing: D's target for data is 1 - X", metavar='X', limits={'>=': 0, '<': 1})
     input_noise: float | None = choice(
-        None, 'standard deviation of noise that is added to what D reads, pixels being in [-1, 1]; it falls to 0 at '
-        'the end of the run', metavar='X', limits=NOT_NEGATIVE)
+        None, "standard deviation of the noise that is added to D's inputs, whose pixels are in [-1, 1]; it falls to 0 "
+        'at the end of the run', metavar='X', limits=NOT_NEGATIVE)
     clip_norm: float | None = choice(
-        None, 'cut the gradient of a net to this norm where it is longer; 0 turns it off', metavar='X',
+        None, 'scale the gradient of a network down to this norm if it is longer; 0 turns this off', metavar='X',
         limits=NOT_NEGATIVE)
-    seed: int = choice(0, 'where the random numbers start; the same seed gives the same result', metavar='N')
+    seed: int = choice(0, 'seed of the random numbers; the same seed gives the same result', metavar='N')
     device: str = choice(
-        'cpu', "where to compute: NumPy on the CPU ('cpu'), CuPy on a GPU ('cuda'), or on a GPU if it works ('auto')",
+        'cpu', "compute with NumPy on the CPU ('cpu'), with CuPy on a GPU ('cuda'), or on a GPU if it works "
+        "('auto')",
         choices=DEVICES, resumable=True)
     samples_every: int | None = choice(
         None, 'epochs between two pictures of samples; the first and the last epoch always have one', metavar='N',
         limits=COUNT, otherwise='a tenth of the epochs')
     save_every: float = choice(
-        30.0, 'seconds between two checkpoints; 0: after each step', metavar='SECONDS', limits={'>=': 0, '<': math.inf},
-        resumable=True)
+        30.0, 'seconds between two checkpoints; 0 saves after each step', metavar='SECONDS',
+        limits={'>=': 0, '<': math.inf}, resumable=True)
     tensorboard: bool = choice(False, 'log for TensorBoard too', resumable=True)
     out: str | None = choice(
         None, 'where to put the run', metavar='FOLDER', short='-o', otherwise='a new folder runs/DATA-NETWORK')
@@ -90,13 +92,13 @@ class Config:
     def __post_init__(self):
         for option in fields(self):
             value = getattr(self, option.name)
-            if isinstance(value, np.generic):  # settings come as NumPy scalars out of every search
+            if isinstance(value, np.generic):  # searches for settings often pass NumPy scalars
                 value = value.item()
                 object.__setattr__(self, option.name, value)
             _check(option, value)
 
     def resolve(self, recipe, dataset):
-        """The same with every None but out replaced.
+        """The config with every None replaced, except in out.
 
         Raises ValueError for choices that do not fit the network or the number of images.
         """
@@ -111,7 +113,8 @@ class Config:
             if layer.mixes_rows and config.batch < 2:
                 raise ValueError(f'batch: expected at least 2 images, which {layer} in G needs, got {config.batch}')
         if config.k > n // config.batch:
-            raise ValueError(f'k: expected at most {n // config.batch}, the minibatches of an epoch, got {config.k}')
+            raise ValueError(f'k: expected at most {n // config.batch}, the number of minibatches in an epoch, '
+                             f'got {config.k}')
         config = config._filled(epochs=max(25, math.ceil(3000 / (n // config.batch))))
         return config._filled(samples_every=max(1, config.epochs // 10))
 

@@ -26,8 +26,8 @@ IMAGES = 64  # in a picture of samples
 class RunFolder:
     """Writes what a run leaves behind: checkpoints, log, pictures.
 
-    path: the folder, which exists. saved_step: the step of the last checkpoint in it. saved_at: when it was written, by
-    time.perf_counter. best: the checkpoint (arrays, about) of the best epoch, while it waits to be written.
+    path: an existing folder. saved_step: the step of the last checkpoint in it. saved_at: when it was written, by
+    time.perf_counter. best: the checkpoint (arrays, about) of the best epoch until it is written, else None.
     """
 
     def __init__(self, path, *, saved_step=0):
@@ -45,12 +45,12 @@ class RunFolder:
             path.unlink()
         with atomic_write(self.path / CONFIG, 'w') as file:
             file.write(json.dumps(self._about(run), indent=2) + '\n')
-        write_csv(self.path / LOG, run.monitor.rows)  # a run that was killed may have logged what it did not save
+        write_csv(self.path / LOG, run.monitor.rows)  # a killed run may have logged epochs that it did not save
         real = run.dataset.train[:IMAGES]
         self._picture('real', ops.gather_images(real, run.game.streams.xp.arange(len(real)), np.float32), run)
 
     def add_epoch(self, run, board):
-        """Add the last row of the run's log to log.csv and TensorBoard, draw samples if it is time, keep the best."""
+        """Add the last row of the run's log to log.csv and TensorBoard, draw samples if due, keep the best epoch."""
         rows, config = run.monitor.rows, run.config
         row = rows[-1]
         append_csv(self.path / LOG, row)
@@ -73,20 +73,20 @@ class RunFolder:
         return time.perf_counter() - self.saved_at >= run.config.save_every
 
     def save(self, run):
-        """Write where the run stands, and the best epoch if it is new. Raises NotFinite and writes nothing, OSError."""
+        """Write the run's state, and the best epoch if it is new. Raises OSError, and NotFinite before it writes."""
         arrays = run.arrays()
         self.save_best()
         archive.save(self.path / archive.LAST, arrays, self._about(run))
         self.saved_at, self.saved_step = time.perf_counter(), run.t
 
     def save_best(self):
-        """Write the best epoch if it waits to be written."""
+        """Write the best epoch unless it is written already."""
         if self.best:
             archive.save(self.path / archive.BEST, *self.best)
             self.best = None
 
     def draw_losses(self, run):
-        """Write the curves of the log, once there is one."""
+        """Draw the curves of the log if it has a row."""
         from minigan.pictures import curves  # matplotlib is slow to import
         if run.monitor.rows:
             curves.loss_curves(self.path / LOSSES, run.monitor.rows, run.config.objective)
@@ -99,7 +99,7 @@ class RunFolder:
         return grid
 
     def _about(self, run):
-        """What JSON can say about a run, for config.json and checkpoints."""
+        """The facts about a run in config.json and in checkpoints, as a dict for JSON."""
         config, dataset, game = asdict(run.config), run.dataset, run.game
         del config['out']  # the folder may move
         config['data'] = portable(config['data'])
@@ -113,7 +113,7 @@ class RunFolder:
 
 
 def create(config, name):
-    """A new folder: config.out, which must be new or empty; without one, the first free of runs/NAME[-2, -3, ...].
+    """Make the run's folder: config.out, which must be new or empty, else the first free of runs/NAME[-2, -3, ...].
 
     Raises ValueError for an out that is neither, OSError when the folder cannot be made.
     """
@@ -128,12 +128,12 @@ def create(config, name):
         try:
             folder.mkdir()
             return folder
-        except FileExistsError:  # another run's, perhaps begun in this moment
+        except FileExistsError:  # of another run, which may have begun just now
             pass
 
 
 def _made(folder):
-    """The folder, which is made if it is not there. Raises OSError."""
+    """Make the folder if it is missing, and return it. Raises OSError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return folder

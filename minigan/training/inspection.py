@@ -1,4 +1,4 @@
-"""What a checkpoint holds, for a reader: its config, the end of its log, every parameter's size and norm."""
+"""A readable summary of a checkpoint: its config, the end of its log, every parameter's size and norm."""
 
 import math
 
@@ -11,7 +11,7 @@ from minigan.training.warnings import warnings
 
 SHOWN = ('epoch', 'step', 'train_V', 'validation_V', 'train_D_x', 'validation_D_x', 'train_D_G_z', 'gradient_norm_G',
          'gradient_norm_D', 'distance', 'spread')  # columns of the log
-ROWS = 5  # the last ones of the log
+ROWS = 5  # of the end of the log
 
 
 def describe(path):

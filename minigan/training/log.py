@@ -1,4 +1,4 @@
-"""The log of a run: a table with a row an epoch, in a CSV file and as an array in checkpoints."""
+"""The log of a run: a table with one row per epoch, in a CSV file and as an array in checkpoints."""
 
 import csv
 import io
@@ -18,18 +18,18 @@ def as_array(rows):
 
 
 def as_rows(array):
-    """The log from as_array's form."""
+    """The inverse of as_array."""
     return [{**dict(zip(COLUMNS, row)), 'epoch': int(row[0]), 'step': int(row[1])} for row in array.tolist()]
 
 
 def write_csv(path, rows):
-    """Write a file of all rows, dicts with COLUMNS. Raises OSError."""
+    """Write a file of all rows, which are dicts with the keys COLUMNS. Raises OSError."""
     with atomic_write(path) as file:
         file.write(_lines([dict(zip(COLUMNS, COLUMNS)), *rows]))
 
 
 def append_csv(path, row):
-    """Add a row in one write, so that a reader finds whole rows at any moment. Raises OSError."""
+    """Add a row in one write, so that a reader never finds half a row. Raises OSError."""
     append(path, _lines([row]))
 
 

@@ -1,4 +1,4 @@
-"""What a row of the log measures: V on both splits, D's answers, gradients, and how near samples are to the data."""
+"""What a row of the log measures: V on both splits, D's answers, gradients, and how close samples are to the data."""
 
 import time
 
@@ -13,14 +13,14 @@ from minigan.training.log import SPLIT
 from minigan.training.overflow import NotFinite
 
 COMPONENTS = 64  # principal components in which samples are compared with data
-IMAGES = 2000  # of each split that are measured, at most
+IMAGES = 2000  # the most that are measured of each split
 
 
 class Monitor:
     """Measures a game, and keeps the rows of its log.
 
     rows: one dict an epoch. looks, norms: how often the gradients of G and D were looked at in this epoch, and the
-    sums of their norms. best_epoch: the one whose samples were nearest to the data, 0 before the first.
+    sums of their norms. best_epoch: the epoch whose samples were closest to the data, 0 before the first.
     started: the clock's time at step 0, not counting the time between a stop and its resumption.
     """
 
@@ -50,11 +50,11 @@ class Monitor:
         return row
 
     def seconds(self):
-        """Of the run, so far."""
+        """The seconds that the run has taken so far."""
         return time.perf_counter() - self.started
 
     def restore(self, rows, looks, norms, seconds):
-        """Stand where a checkpoint stood."""
+        """Restore what a checkpoint holds."""
         for row in rows:
             self._append(row)
         self.looks, self.norms, self.started = looks, norms, time.perf_counter() - seconds
@@ -65,7 +65,7 @@ class Monitor:
             self.best_epoch = len(self.rows)
 
     def _measure(self, generator):
-        """The game's value on both splits, in evaluation mode, and what the samples are like.
+        """The losses on both splits, in evaluation mode, and the distance and spread of the samples.
 
         Both splits are measured on the same number of images, so that they differ only by what D has memorised.
         """
@@ -84,7 +84,7 @@ class Monitor:
 class PixelStatistics:
     """The mean and the spread of images, to compare samples with: cheap enough for every epoch.
 
-    images: (N, n) float, N >= 2. Principal components by scikit-learn, 64 at most.
+    images: (N, n) float, N >= 2. scikit-learn computes their principal components, 64 at most.
     """
 
     def __init__(self, images):
@@ -96,14 +96,14 @@ class PixelStatistics:
     def distance(self, samples):
         """Frechet distance between images and samples (N, n) in the coordinates of the components.
 
-        It sees what is blurred, missing or too frequent only as far as mean and covariance of pixels do: good enough
-        to choose an epoch, not to compare models.
+        It notices blurred, missing or too frequent images only if they change the mean or covariance of the pixels.
+        That is good enough to choose an epoch, but not to compare models.
         """
         variance = self.components.explained_variance_.astype(float)
         return frechet_of_moments(*moments(self.components.transform(samples)), 0, np.diag(variance))
 
     def spread(self, samples):
-        """Total variance of the samples over that of the images: 1 when they differ as much, 0 when all are alike."""
+        """Total variance of the samples over that of the images: 1 if both vary as much, 0 if all samples are alike."""
         return float(samples.var(axis=0).sum() / self.variance)
 
 

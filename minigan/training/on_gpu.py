@@ -19,8 +19,8 @@ DRIFT = 1e-3  # how far apart two float32 runs may be after that many steps
 def compare_training(xp, steps, **choices):
     """A Row for the same steps on the CPU and with xp: parameters, moments and moving averages afterwards.
 
-    choices: of Config. Adam gets gentle rates: with large ones, such as the default's, rounding errors grow large
-    within a hundred steps.
+    choices: fields of Config. Adam gets small learning rates: with larger ones, such as the default's, rounding errors
+    grow large within a hundred steps.
     """
     recipe = RECIPES[choices.get('network', 'default')]
     gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5} if recipe.takes_beta1 else {}

@@ -9,14 +9,14 @@ from minigan.storage import archive, checkpoint
 
 
 class NotFinite(ArithmeticError):
-    """A number that is infinite or undefined; says where it appeared first."""
+    """A number is infinite or undefined. The message says where it appeared first."""
 
 
 def find_not_finite(game, steps):
     """Repeat the steps and raise NotFinite at the first tensor with a number that is not finite, if there is one.
 
-    A step is a function of the parameters, the moments and its number. Repeated, it is the same again, so training
-    need not check anything, and this checks everything.
+    A step is a function of the parameters, the moments and its number, so a repeated step gives the same numbers.
+    That is why training need not check every tensor: this function does when a number has overflowed.
     """
     for t in steps:
         with ExitStack() as stack, np.errstate(over='ignore', invalid='ignore'):
@@ -27,7 +27,7 @@ def find_not_finite(game, steps):
 
 
 def explained(error, game, checkpoint_file, t, say):
-    """A NotFinite for the one that was raised at step t: the steps since the checkpoint are repeated and watched."""
+    """A NotFinite that says where the error of step t began, found by repeating the steps since the checkpoint."""
     arrays, _ = archive.load(checkpoint_file)
     checkpoint.restore(game, arrays)
     saved = game.optimizer_G.t
@@ -37,7 +37,7 @@ def explained(error, game, checkpoint_file, t, say):
         found = f'steps {saved} to {t - 1}: {error}'
     except NotFinite as place:
         found = place
-    return NotFinite(f'{found}. {checkpoint_file} holds step {saved}. Smaller learning rates keep numbers small')
+    return NotFinite(f'{found}. {checkpoint_file} holds step {saved}. Try smaller learning rates')
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def _check_slots(net, optimizer, where):
 
 
 def _require_finite(where):
-    """The check that raises NotFinite for an array with a number that is not; None passes."""
+    """A check that raises NotFinite for an array with a number that is not finite. It accepts None."""
     def check(array):
         bad = 0 if array is None else int((~array_module(array).isfinite(array)).sum())
         if bad:

@@ -23,7 +23,7 @@ def train(config, *, quiet=False):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
     The folder holds last.npz and best.npz (checkpoints; best: the epoch nearest to the data, see monitor.py),
-    config.json, log.csv (a row an epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and
+    config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and
     losses.png. The same config gives the same parameters, pictures and log, except for the seconds.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written, NotFinite when
     numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
@@ -36,10 +36,10 @@ def train(config, *, quiet=False):
 
 
 def resume(folder, *, quiet=False, **changes):
-    """Go on with the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
+    """Continue the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
 
-    changes: of the config; epochs, data (where the same images lie now), device, save_every and tensorboard may change.
-    Raises what train raises, and ValueError for another change, a checkpoint that is damaged, or different images.
+    changes: new values in the config, allowed for epochs, data (where the same images are now), device, save_every and
+    tensorboard. Raises what train raises, and ValueError for other changes, a damaged checkpoint or different images.
     """
     _require_resumable(changes)
     folder, progress = Path(folder), Progress(quiet)
@@ -81,7 +81,7 @@ def play(run, folder, progress):
 
 
 def _require_resumable(changes):
-    """Raise ValueError for choices that the run has settled."""
+    """Raise ValueError for choices that must not change when a run is resumed."""
     fixed = [flag(option.name) for option in fields(Config) if option.name in changes.keys() - set(RESUMABLE)]
     if fixed:
         raise ValueError(f'--resume: {", ".join(fixed)} {"is" if len(fixed) == 1 else "are"} fixed by the run; '
@@ -89,15 +89,15 @@ def _require_resumable(changes):
 
 
 def _warn_of_a_new_end(config, epochs, progress):
-    """Say what a different number of epochs than the config's changes before its end."""
+    """Warn if a new number of epochs makes the learning rates or the input noise jump."""
     if epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
         what = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
-        progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} it jumps to '
-                     f'a different value now, so the result will not be that of {epochs} epochs from the start')
+        progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} its value '
+                     f'jumps now, and the result will differ from that of a run planned for {epochs} epochs')
 
 
 def _require_device(config, changes):
-    """Raise ValueError, with the way out, when the run's device is not here and not changed."""
+    """Raise ValueError, which says how to go on, when the device for the rest of the run is missing."""
     try:
         select_device(changes.get('device', config.device))
     except ValueError as error:
@@ -105,7 +105,7 @@ def _require_device(config, changes):
 
 
 def _to_the_end(run, folder, progress):
-    """play, and what comes before and after it. Returns the folder; an error says which step is safe."""
+    """Prepare the folder, play, and draw the losses. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
         if run.config.device != 'cpu':
@@ -114,10 +114,10 @@ def _to_the_end(run, folder, progress):
         received = play(run, folder, progress)
         folder.draw_losses(run)
     except NotFinite as error:
-        folder.save_best()  # it is from before
+        folder.save_best()  # its numbers are still finite
         raise explained(error, run.game, folder.path / archive.LAST, run.t, progress.say) from None
     except OSError as error:
-        raise OSError(f'{error}. Step {folder.saved_step} is safe: {advice}') from error
+        raise OSError(f'{error}. Step {folder.saved_step} is saved; to go on: {advice}') from error
     if received:
         raise Stopped(received[0], advice)
     return folder.path

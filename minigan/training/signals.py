@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a run finishes its step and saves; other commands clear away what is half written."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run finishes its step and saves; other commands delete half-written files."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if 
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has come. signal: its number."""
+    """A signal has arrived. signal: its number."""
 
     def __init__(self, number):
         super().__init__(f'stopped by {signal.Signals(number).name}')
@@ -25,7 +25,7 @@ class Stopped(Interrupted):
 
 @contextmanager
 def signals_received():
-    """A list that receives the signals in place of the program's end. A second one of a kind has its usual effect."""
+    """Within, a signal is added to the list and does not end the program. The same one again has its usual effect."""
     received = []
 
     def receive(number, former):
@@ -38,7 +38,7 @@ def signals_received():
 
 @contextmanager
 def signals_raised():
-    """Within, a signal raises Interrupted: what is half written is cleared away before the program ends."""
+    """Within, a signal raises Interrupted, so that half-written files are deleted before the program ends."""
     def interrupt(number, former):
         raise Interrupted(number)
 
@@ -48,7 +48,7 @@ def signals_raised():
 
 @contextmanager
 def _handling(handle):
-    """Within, handle(number, former handler) is called for each signal, in the main thread; no other may ask for them.
+    """Within, each signal calls handle(number, former handler), if this is the main thread: no other may set handlers.
 
     Signals that are ignored stay ignored, as nohup asks.
     """

@@ -1,4 +1,4 @@
-"""Where a run stands: its game, its average, its log; into the arrays of a checkpoint and back."""
+"""The state of a run: its game, average and log, which become the arrays of a checkpoint and are restored from them."""
 
 from dataclasses import replace
 
@@ -20,11 +20,11 @@ T, LOG, LOOKS, NORMS, SECONDS = (f'run.{name}' for name in ('t', 'log', 'looks',
 
 
 class Run:
-    """A game, what it is measured with, and how far it is.
+    """A game, the monitor that measures it, and how many steps are done.
 
-    t: steps done. config: resolved. dataset: on the device, but for the test images. sha256: of the images.
+    t: steps done. config: resolved. dataset: on the device, except for the test images. sha256: of the images.
     device: in words. generator: the net that samples are drawn with.
-    Raises ValueError for a choice out of range, for bad data, and for a run that no checkpoint could hold.
+    Raises ValueError for a choice out of range, for bad data, and for a run that is too large for a checkpoint.
     """
 
     def __init__(self, config, dataset):
@@ -78,11 +78,11 @@ class Run:
         return arrays
 
     def restore(self, arrays):
-        """Stand where a checkpoint stood. Raises ValueError when it does not fit the config."""
+        """Restore what a checkpoint holds. Raises ValueError when it does not fit the config."""
         t = int(archive.require(arrays, T, (), np.int64))
         log = archive.require(arrays, LOG, (t // self.steps_per_epoch, len(COLUMNS)), np.float64)
         if t > self.last:
-            raise ValueError(f'epochs: expected at least the {-(-t // self.steps_per_epoch)} begun, '
+            raise ValueError(f'epochs: expected at least {-(-t // self.steps_per_epoch)}, which the run has begun, '
                              f'got {self.config.epochs}')
         averaged = {name: archive.require(arrays, name, array.shape, array.dtype)
                     for name, array in self._averaged().items()}
@@ -98,7 +98,7 @@ class Run:
         self.monitor.restore(as_rows(log), int(looks), np.array(norms), float(seconds))
 
     def _averaged(self):
-        """name in a checkpoint -> array, of the average."""
+        """name in a checkpoint -> array of the average."""
         if not self.average:
             return {}
         return {f'average.{name}': getattr(self.average.averaged, name) for name in ('theta', 'state')}

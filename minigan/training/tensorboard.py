@@ -1,4 +1,4 @@
-"""The log and the pictures of a run as TensorBoard reads them: records of its own messages, in a file."""
+"""The log and the pictures of a run in a file that TensorBoard reads."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from minigan.training.log import COLUMNS
 
 
 class TensorBoard:
-    """Scalars and pictures, step by step. TensorBoard drops what older files in the folder hold for later steps.
+    """Writes scalars and pictures, step by step. TensorBoard drops what older files in the folder hold for later steps.
 
     The package's own EventFileWriter would write in a thread, whose errors nobody could catch.
     Raises ValueError when the package cannot be imported, OSError when the folder cannot be written.
@@ -25,11 +25,11 @@ class TensorBoard:
         self._add(step + 1, session_log=self._proto.event_pb2.SessionLog(status=start))
 
     def scalars(self, row):
-        """A row of the log."""
+        """Write a row of the log."""
         self._summary(row['step'], [{'tag': name, 'simple_value': row[name]} for name in COLUMNS[2:]])
 
     def picture(self, grid, step):
-        """A PIL image."""
+        """Write a PIL image."""
         file = io.BytesIO()
         grid.save(file, 'PNG')
         image = {'width': grid.width, 'height': grid.height, 'colorspace': len(grid.getbands()),
@@ -52,7 +52,7 @@ def import_tensorboard():
         from tensorboard.compat import proto
         from tensorboard.compat.proto import event_pb2, summary_pb2  # noqa: F401: makes them attributes of proto
         from tensorboard.summary.writer.record_writer import RecordWriter
-    except Exception as error:  # one that does not fit its protobuf or NumPy raises TypeError, AttributeError, ...
+    except Exception as error:  # a version that does not fit protobuf or NumPy raises TypeError, AttributeError, ...
         if find_spec('tensorboard') is None:
             raise ValueError("tensorboard: the package is not installed; pip install -e '.[tensorboard]'") from error
         raise ValueError('tensorboard: the package is installed but cannot be imported '

@@ -1,4 +1,4 @@
-"""What goes wrong with a run while its numbers stay finite: a D that has won, samples that collapse; with remedies."""
+"""Signs that a run goes wrong though its numbers stay finite, such as a D that has won, and remedies."""
 
 from typing import Callable, NamedTuple
 
@@ -6,8 +6,8 @@ from typing import Callable, NamedTuple
 class Symptom(NamedTuple):
     """What to look for in the log, and what to do about it.
 
-    shows(row, largest norm of G's gradient so far): whether a row has it. text: for the user. lasts: (fewest, most)
-    steps that it must last, which is half of the run in between.
+    shows(row, largest norm of G's gradient so far): whether a row has it. text: for the user. lasts: (fewest, most):
+    it must last for half of the run, but for at least `fewest` and at most `most` steps.
     """
 
     shows: Callable
@@ -24,17 +24,17 @@ SYMPTOMS = {
     "G's gradient has vanished": Symptom(
         lambda row, largest_norm: row['gradient_norm_G'] < 1e-3 * largest_norm,
         'its norm was below a thousandth of its largest (at step {step}: {gradient_norm_G:.1e}), and G hardly moves. '
-        '--objective nonsaturating has a gradient where D is sure of a fake. If G has that objective already, its own '
-        'units are saturated: take a smaller --learning-rate-G.'),
+        '--objective nonsaturating keeps a gradient where D is sure of a fake. If G already has that objective, its '
+        'own units are saturated: take a smaller --learning-rate-G.'),
     'the samples have collapsed': Symptom(
         lambda row, largest_norm: row['spread'] < 0.4,
         'their total variance was less than 0.4 of that of the data (at step {step}: {spread:.2g}): many z give nearly '
-        'the same image. Take a smaller --learning-rate-G, or a --learning-rate-D that is closer to it; best.npz may '
-        'be from before.', lasts=(1000, 1000)),  # an untrained G draws much the same for every z, too
+        'the same image. Take a smaller --learning-rate-G, or a --learning-rate-D that is closer to it. best.npz may '
+        'be from before the collapse.', lasts=(1000, 1000)),  # an untrained G draws much the same for every z, too
     'the losses have exploded': Symptom(
         lambda row, largest_norm: max(abs(row['train_L_D']), abs(row['train_L_G'])) > 100,
-        'L_D is {train_L_D:.1e} and L_G is {train_L_G:.1e} at step {step}: 100 would be a probability of e^-100. Take '
-        'a smaller --learning-rate-D and a smaller --learning-rate-G.', lasts=(0, 0)),
+        'L_D is {train_L_D:.1e} and L_G is {train_L_G:.1e} at step {step}: a loss of 100 stands for a probability '
+        'of e^-100. Take a smaller --learning-rate-D and a smaller --learning-rate-G.', lasts=(0, 0)),
 }
 
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Same:
-    """A reference that is minigan, but for a factor on one gradient of one player."""
+    """A reference that is minigan, except for a factor on one gradient of one player."""
 
     def __init__(self, begin, player=None, factor=1.0):
         self.begin, self.player, self.factor = begin, player, factor
@@ -187,9 +187,9 @@ def test_against_times_the_minigan_of_the_other_folder(tmp_path):
 
 @pytest.mark.parametrize('script, arguments, says', [
     (bench_ops, ['--only', 'cosine'], "invalid choice: 'cosine'"),
-    (bench_ops, ['--against', 'nowhere'], 'expected a folder with a minigan in it, got nowhere'),
+    (bench_ops, ['--against', 'nowhere'], 'expected a folder that contains minigan/__init__.py, got nowhere'),
     (bench_ops, ['--device', 'cuda', '--only', 'tanh'], '--threads, --only and --against are for the CPU'),
-    (bench_step, ['--against', 'nowhere'], 'expected a folder with a minigan in it, got nowhere'),
+    (bench_step, ['--against', 'nowhere'], 'expected a folder that contains minigan/__init__.py, got nowhere'),
     (bench_changes, ['--epochs', '0'], "expected an integer of at least 1, got '0'")])
 def test_a_wrong_argument_is_refused_in_one_line(script, arguments, says, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [script.__name__, *arguments])
@@ -227,7 +227,7 @@ def test_a_changed_recipe_is_known_only_while_it_trains(fails, monkeypatch):
 
 @pytest.mark.parametrize('arguments, written', [(['--data', 'mnist', '--epochs', '8'], True),
                                                 (['--data', 'mnist', '--epochs', '2'], False), ([], False)])
-def test_only_the_table_of_the_readme_is_put_into_it(arguments, written, monkeypatch, capsys, tmp_path):
+def test_only_the_published_settings_change_the_table_in_the_readme(arguments, written, monkeypatch, capsys, tmp_path):
     tables, images = [], SimpleNamespace(train=np.zeros((3, 4), np.uint8))
     monkeypatch.setattr(bench_changes.data, 'load', lambda source: images)
     monkeypatch.setattr(bench_changes.classifier, 'load', lambda dataset: None)
@@ -262,7 +262,7 @@ def test_the_readmes_table_is_what_was_measured(module, results):
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
 
 
-def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_keep_to_a_line(monkeypatch, tmp_path):
+def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_stay_on_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(harness, 'RESULTS', tmp_path)
     harness.add_results('some', {'a 0': {'curve': [[1.5, 2], [3, 4]], 'modes': 3}})
     harness.add_results('some', {'b 0': {'modes': 5}})
@@ -274,7 +274,7 @@ def test_results_are_added_to_those_of_another_process_and_lists_of_numbers_keep
 
 
 class Ticks:
-    """A processor's clock that goes on by 1 s with each look at it."""
+    """A clock of CPU time that advances by 1 s each time it is read."""
 
     def __init__(self):
         self.now = 0.0
@@ -319,8 +319,8 @@ def test_the_peer_has_its_authors_layers_and_losses_and_learns():
 
 
 @pytest.mark.parametrize('better', [False, True])
-def test_of_a_peers_samples_the_better_mode_counts(better, monkeypatch, tmp_path):
-    """Its Frechet distance is a stand-in here: the distance from 1. No seconds, so nothing is trained."""
+def test_the_better_mode_of_a_peers_samples_is_kept(better, monkeypatch, tmp_path):
+    """The Frechet distance is replaced by the distance from 1. For 0 seconds, nothing is trained."""
     gan = type('GAN', (), {'samples': lambda self, n, training=False: np.full((n, 4), 1 if training == better else 3)})
     monkeypatch.setattr(bench_quality, 'judge_of', type('Judge', (), {'parzen': lambda self, images: {'parzen': 5}}))
     monkeypatch.setattr(bench_quality.Stopwatch, 'frechet', lambda self, images: abs(images.mean() - 1))
@@ -429,7 +429,7 @@ def test_the_floor_on_a_gpu_is_the_largest_of_its_terms(cupy):
     least, terms = on_gpu.floor(32, limit)
     assert terms['launches x launch'] == pytest.approx(55e-6) and least == max(terms.values())
     G, D = 100 * 256 + 256 * 512 + 512 * 784, 784 * 512 + 512 * 256 + 256
-    first = 100 * 256, 784 * 512  # nobody reads the derivative of z; in D's own step nobody that of x
+    first = 100 * 256, 784 * 512  # nobody reads the derivative of z, nor that of x in D's own step
     flops = 2 * 32 * (2 * G + G + (G - first[0]) + 3 * D + 2 * D + 2 * (D - first[1]) + D)
     assert terms['FLOPs / peak'] == pytest.approx(flops / 1e12)
     assert terms['bytes / bandwidth'] > 28 * (G + D) / 1e9

@@ -35,7 +35,7 @@ def by_complex_steps(forward, a, chosen, u):
 
 
 def excess(layer, twin, x, seed):
-    """By how much backward misses complex steps on a twin of the layer, beyond 1e-8 and what rounding y costs."""
+    """How far backward is from complex steps on a twin of the layer, beyond 1e-8 and the rounding error of y."""
     net, other = bound(layer, np.float64), bound(twin, np.complex128)
     z, rng, found = x.astype(complex), np.random.default_rng(seed), []
     y = run(net, x)
@@ -59,8 +59,8 @@ def test_the_layer_is_correct(name):
         assert excess(layer, twin, x, draw) <= 0, draw
 
 
-def test_complex_steps_tell_a_wrong_layer():
-    for name in set(FAMILIES) - {'leaky_relu_of_300_columns'}:  # there they try few of the entries
+def test_complex_steps_detect_a_wrong_layer():
+    for name in set(FAMILIES) - {'leaky_relu_of_300_columns'}:  # its complex steps try few of the entries
         for what, methods in FAMILIES[name].errors.items():
             for draw in range(40):
                 (layer, x), (twin, _) = planted(correct(name, draw, 2), methods), correct(name, draw, 2)
@@ -77,7 +77,7 @@ def test_mixes_rows_says_whether_rows_reach_each_other(name):
     assert np.array_equal(run(net, x)[1:], run(net, moved)[1:]) != layer.mixes_rows
 
 
-def test_a_draw_can_be_had_again():
+def test_a_draw_can_be_repeated():
     for name in ('batch_norm', 'attention', 'dropout'):
         (_, x, what), (_, again, the_same) = wrong(name, 5, 0), wrong(name, 5, 0)
         assert np.array_equal(x, again) and what == the_same

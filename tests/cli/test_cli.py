@@ -33,7 +33,9 @@ def test_version_and_help():
                  '--save-every', '--tensorboard', '--resume'):
         description = text[text.rindex(f' {name} '):]
         assert 'default:' in description[:500], f'{name} does not say its default'
-    assert 'None' not in text and 'SUPPRESS' not in text
+    for command in ('', 'train', 'sample', 'evaluate', 'kernelcheck'):
+        text = run(*command.split(), '--help').stdout
+        assert not any(word in text for word in ('None', 'SUPPRESS', 'False')), command
 
 
 def test_train_leaves_a_run_and_says_where(tmp_path):
@@ -82,7 +84,7 @@ def test_unknown_words_give_one_line_and_exit_code_2(arguments, said, capsys):
     ('-o occupied/precious.txt/run', 'Not a directory'), ('--device cuda', "device 'cuda': "),
     ('--save-every -1', 'save_every: expected'),
     ('--resume nowhere', 'nowhere: no such folder'),
-    ('--resume empty', 'empty: expected a run, a folder with last.npz, got one without'),
+    ('--resume empty', 'empty: not the folder of a run: it has no last.npz'),
     ('--resume occupied --batch 3 --seed 1', '--resume: --batch, --seed are fixed by the run; only --data, --epochs,')])
 def test_bad_choices_give_one_line_and_exit_code_2_and_write_nothing(flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -131,7 +133,7 @@ def test_a_suffix_in_capitals_is_the_same(name, trained, tmp_path):
     assert len(np.load(tmp_path / name) if name == 'A.NPY' else Image.open(tmp_path / name).size) == 2
 
 
-def test_samples_can_be_learned_from_again(trained, tmp_path, monkeypatch):
+def test_samples_can_be_trained_on(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(['sample', str(trained), '--n', '100', '-o', 'a.npy']) == 0
     assert main(['train', '--data', 'a.npy', '--epochs', '1', '-o', 'again']) == 0
@@ -175,7 +177,7 @@ def test_what_cannot_be_drawn_gives_one_line_and_leaves_nothing(arguments, said,
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
-def test_nobody_needs_to_listen(tmp_path):
+def test_a_run_needs_no_reader_of_its_output(tmp_path):
     for i, redirect in enumerate(('2>&-', '2>&1 | head -c 1', '>&- 2>&-')):
         command = f'"{sys.executable}" -m minigan train --epochs 1 --batch 300 -o run{i} {redirect}'
         subprocess.run(['bash', '-c', command], capture_output=True, cwd=tmp_path)
@@ -200,7 +202,7 @@ def test_what_a_stranger_wrote_does_not_command_the_terminal(trained, tmp_path, 
     assert '?]0;owned?' in output and '\x1b' not in output + error and len(error) < 2100
 
 
-def test_memory_that_is_not_there_gives_one_line(trained, monkeypatch, capsys):
+def test_too_little_memory_gives_one_line(trained, monkeypatch, capsys):
     monkeypatch.setattr(minigan, 'load', lambda run: (_ for _ in ()).throw(MemoryError()))
     assert main(['sample', str(trained)]) == 2 and capsys.readouterr().err == 'minigan: error: not enough memory\n'
 
@@ -265,7 +267,7 @@ def test_importing_minigan_leaves_other_programs_their_signals():
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
 @pytest.mark.parametrize('command', ['inspect RUN', 'sample RUN -o a.npy', '--help', 'train --help', '--version'])
-def test_output_that_fails_at_the_end_is_told(command, trained, tmp_path):
+def test_output_that_cannot_be_written_is_reported(command, trained, tmp_path):
     command = f'"{sys.executable}" -m minigan {command.replace("RUN", str(trained))}'
     environment = {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
     result = subprocess.run(['bash', '-c', f'{command} >/dev/full'], capture_output=True, text=True, cwd=tmp_path,

@@ -20,7 +20,7 @@ def test_a_warning_is_one_line(dark, capsys):
         assert main(command.split()) == 0
         lines = [line for line in capsys.readouterr().err.splitlines() if 'warning' in line]
         assert lines == ['minigan: warning: dark: the brightest pixel is 1 of 255; if it stands for white, multiply '
-                         'all of them by 255 / 1']
+                         'all pixels by 255 / 1']
 
 
 def test_without_standard_error_a_warning_goes_nowhere(dark):

@@ -45,7 +45,7 @@ BAD_ARRAYS = {
 }
 
 
-def test_bytes_come_from_floats_and_truth_values_without_many_times_their_memory(tmp_path):
+def test_booleans_become_bytes_without_many_times_their_memory(tmp_path):
     np.save(tmp_path / 'a.npy', np.ones((2500, 40, 40), bool))
     tracemalloc.start()
     dataset = data.load(str(tmp_path / 'a.npy'))
@@ -100,13 +100,13 @@ def test_the_labels_of_x_are_y(tmp_path):
     (np.arange(20.0), 'expected a whole number for each label, got shape (20,) and dtype float64'),
     (np.arange(20) - 1, 'expected labels from 0 to 9999, got -1 to 18'),
     (np.array(['cat'] * 20), 'expected a whole number for each label, got shape (20,) and dtype <U3')])
-def test_labels_that_are_no_class_numbers_are_left_and_explained(tmp_path, y, why):
+def test_labels_that_are_not_class_numbers_are_ignored_with_a_reason(tmp_path, y, why):
     np.savez(tmp_path / 'a.npz', x=images(20), y=y)
     dataset = data.load(tmp_path / 'a.npz')
     assert dataset.labels is None and dataset.unlabelled == why
 
 
-def test_truth_values_are_class_numbers(tmp_path):
+def test_booleans_are_class_numbers(tmp_path):
     np.savez(tmp_path / 'a.npz', x=images(20), y=np.arange(20) > 9)
     assert {*np.concatenate(data.load(tmp_path / 'a.npz').labels)} == {0, 1}
 

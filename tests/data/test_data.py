@@ -77,7 +77,7 @@ def test_the_images_of_a_run_are_found_again(tmp_path):
     of_a = about(str(tmp_path / 'a'), data.load(tmp_path / 'a'))
     np.testing.assert_array_equal(data.of_run(of_a).train, data.load(tmp_path / 'a').train)
     (tmp_path / 'a').rename(tmp_path / 'b')
-    with pytest.raises(DataError, match='a., which does not exist; if the images have moved: --data PATH'):
+    with pytest.raises(DataError, match='a., which does not exist; if the images have moved, pass --data PATH'):
         data.of_run(of_a)
     np.testing.assert_array_equal(data.of_run(of_a, tmp_path / 'b').train, data.load(tmp_path / 'b').train)
     with pytest.raises(DataError, match='digits: not the images that this run was trained with'):

@@ -97,8 +97,8 @@ def test_folders_that_do_not_fit_together_are_refused(tmp_path):
         data.load(str(tmp_path))
 
 
-def test_a_folder_that_holds_the_file_of_its_name_stands_for_it(tmp_path):
-    """As Kaggle packs MNIST, with a copy of the file beside it or without."""
+def test_a_folder_stands_for_the_file_of_its_name_that_it_holds(tmp_path):
+    """Kaggle packs MNIST like this, with or without a copy of the file next to the folder."""
     for part, array in (('train-images', images(60)), ('t10k-images', images(20))):
         folder = tmp_path / f'{part}-idx3-ubyte'
         folder.mkdir()
@@ -124,11 +124,11 @@ def test_hidden_companions_and_equal_copies_are_no_second_file(tmp_path):
 @pytest.mark.parametrize('place', ['raw', 'MNIST/raw'])
 def test_files_in_a_folder_below_are_pointed_out(tmp_path, place):
     write_folder(tmp_path / place)
-    with pytest.raises(DataError, match=f'got none; one lies in {tmp_path / place}$'):
+    with pytest.raises(DataError, match=f'got none; there is one in {tmp_path / place}$'):
         data.load(str(tmp_path))
 
 
-def test_a_folder_without_idx_files_is_told_what_it_holds(tmp_path):
+def test_a_folder_without_idx_files_is_refused_with_a_list_of_its_files(tmp_path):
     with pytest.raises(DataError, match='got an empty folder'):
         data.load(str(tmp_path))
     for i in range(6):

@@ -48,7 +48,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.answers, self.asked, self.stop = {'first': send, 'second': send}, [], threading.Event()
 
     def handle_error(self, request, client_address):
-        """A client that leaves is no news."""
+        """A client that disconnects is not worth a traceback."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -98,7 +98,7 @@ def test_mnist_is_downloaded_once_checked_and_kept(tmp_path, server):
     assert sorted(path.name for path in (tmp_path / 'mnist').iterdir()) == sorted(server.files)
 
 
-FAULTS = {  # what a mirror answers, and what is said of it
+FAULTS = {  # what a mirror answers, and what the error says about it
     'not found': (lambda handler, content: send(handler, b'<html>404</html>', 404), 'HTTP Error 404'),
     'out of order': (lambda handler, content: send(handler, b'', 503), 'HTTP Error 503'),
     'an error page': (lambda handler, content: send(handler, b'<html>try later</html>'), 'got magic'),
@@ -122,7 +122,7 @@ FAULTS = {  # what a mirror answers, and what is said of it
 
 
 @pytest.mark.parametrize('fault', FAULTS)
-def test_a_faulty_mirror_is_left_for_the_next(tmp_path, server, fault):
+def test_after_a_faulty_mirror_the_next_one_is_tried(tmp_path, server, fault):
     answer, reason = FAULTS[fault]
     server.answers['first'] = answer
     assert len(data.load('mnist').train) == 50 and {path.split('/')[1] for path in server.asked} == {'first', 'second'}
@@ -136,7 +136,7 @@ def test_a_faulty_mirror_is_left_for_the_next(tmp_path, server, fault):
         assert part in str(caught.value)
 
 
-def test_a_mirror_may_send_us_on_to_another_address_over_https(server):
+def test_a_mirror_may_redirect_to_a_different_https_address(server):
     server.answers['first'] = lambda handler, content: send(
         handler, b'', 302, Location=handler.server.address + handler.path.replace('first', 'second'))
     assert len(data.load('mnist').train) == 50 and len(server.asked) == 8
@@ -191,5 +191,5 @@ def test_a_download_that_cannot_be_kept_says_where_it_could_be(tmp_path, server,
         (tmp_path / 'mnist').write_text('')
     else:
         monkeypatch.setattr(files, 'open', lambda path, mode: open('/dev/full', 'wb'), raising=False)
-    with pytest.raises(DataError, match=r'mnist: could not keep the download \(.*set \$MINIGAN_DATA'):
+    with pytest.raises(DataError, match=r'mnist: could not save the download \(.*set \$MINIGAN_DATA'):
         data.load('mnist')

@@ -1,4 +1,4 @@
-"""minigan evaluate: real images score as they should, samples worse, and what cannot be measured says so."""
+"""minigan evaluate: real images score as they should, samples score worse, and left-out measures say why."""
 
 import hashlib
 import json
@@ -157,15 +157,15 @@ def test_where_test_images_are_training_images_memorisation_is_left_out(distinct
     assert 'memorisation' not in judge(DIGITS.test[:50] / np.float32(255))
 
 
-def test_one_grey_level_of_one_pixel_is_no_rounding():
-    """The smallest distance that two different images can have is still measured."""
+def test_one_grey_level_of_one_pixel_is_more_than_rounding():
+    """The smallest distance between two different images is not taken for a rounding error."""
     near = np.maximum(DIGITS.train[:100], 1)
     near[:, 0] -= 1
     judge = Judge(replace(DIGITS, train=near + np.eye(1, 64, dtype=np.uint8), test=near, labels=None), None)
     assert judge(near / np.float32(255))['memorisation'] == pytest.approx(1, rel=0.1)
 
 
-def test_few_labelled_images_are_evaluated_without_a_word_of_a_librarys(tmp_path):
+def test_few_labelled_images_are_evaluated_without_warnings_from_libraries(tmp_path):
     """Twelve images: ten to train on, one to validate and one to test with."""
     for name, array in (('images-idx3', DIGITS.train[:12].reshape(-1, 8, 8)), ('labels-idx1', np.arange(12) % 3)):
         header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, '>u4').tobytes()

@@ -20,7 +20,7 @@ B = gaussian(400, 0.3, RNG.standard_normal((5, 5)))
 
 
 def by_the_formula(a, b):
-    """By the formula as it is written, with a general square root of a matrix."""
+    """The formula as it is written, with a general square root of a matrix."""
     S, T = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     return ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(S + T - 2 * sqrtm(S @ T).real)
 
@@ -36,7 +36,7 @@ def test_frechet_of_one_dimension_is_known():
     assert metrics.frechet_of_moments(3.0, np.array([[4.0]]), np.array([1.0]), np.array([[9.0]])) == pytest.approx(5)
 
 
-def test_frechet_bears_features_that_never_vary():
+def test_frechet_accepts_features_that_never_vary():
     x = np.hstack([A, np.ones((len(A), 3))])
     assert metrics.frechet(x, np.hstack([B, np.ones((len(B), 3))])) == pytest.approx(metrics.frechet(A, B))
 
@@ -85,7 +85,7 @@ def test_the_divergence_of_the_classes_is_that_of_their_histogram():
     kl, histogram = metrics.class_divergence(p, fractions)
     assert kl == pytest.approx(0)
     np.testing.assert_allclose(histogram, fractions)
-    kl, histogram = metrics.class_divergence(np.array([[0, 1, 0], [0, 1, 0]]), fractions)  # what never comes counts 0
+    kl, histogram = metrics.class_divergence(np.array([[0, 1, 0], [0, 1, 0]]), fractions)  # class 2 adds 0
     assert kl == pytest.approx(np.log(4))
     np.testing.assert_allclose(histogram, [0, 1, 0])
 

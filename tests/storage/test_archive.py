@@ -29,7 +29,7 @@ def test_what_was_saved_comes_back(saved):
 
 
 def test_the_format_is_the_one_of_every_version_so_far(saved, tmp_path):
-    """NumPy alone reads it, and what NumPy alone writes in it is read."""
+    """NumPy alone can read a checkpoint, and a checkpoint that NumPy alone wrote is loaded."""
     with np.load(saved) as content:
         arrays = dict(content)
     assert list(arrays) == [*ARRAYS, 'about', 'sha256']
@@ -72,7 +72,7 @@ def same(content, arrays):
 
 
 def assert_whole_or_refused(path, arrays, about):
-    """Whether it was refused, in one line that names the file."""
+    """Return whether it was refused, which must happen in one line that names the file."""
     try:
         got = archive.load(path)
     except ValueError as error:
@@ -109,7 +109,7 @@ def test_a_flipped_bit_is_refused_or_harmless(saved):
 
 
 def write(path, **changes):
-    """The checkpoint with other arrays, and a digest that is right."""
+    """The checkpoint with other arrays, and a correct digest."""
     with np.load(path) as content:
         arrays = {**content, **changes}
     arrays = {name: array for name, array in arrays.items() if array is not None and name != 'sha256'}
@@ -153,7 +153,7 @@ def test_arrays_without_a_digest_are_refused(tmp_path):
 def test_a_folder_means_its_last_checkpoint(saved, tmp_path):
     assert archive.find(tmp_path) == saved == archive.find(saved)
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='empty: expected a run, a folder with last.npz, got one without'):
+    with pytest.raises(FileNotFoundError, match='empty: not the folder of a run: it has no last.npz'):
         archive.load(tmp_path / 'empty')
     with pytest.raises(FileNotFoundError):
         archive.load(tmp_path / 'nowhere.npz')

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all; reading a stranger's gives arrays or one line of error, in bounded memory."""
+"""A file is written whole or not at all; any file gives arrays or one line of error, in bounded memory."""
 
 import errno
 import io
@@ -85,7 +85,7 @@ def test_a_folder_that_may_be_written_but_not_read_is_written_to(tmp_path, monke
 
 @pytest.mark.skipif(files.fcntl is None, reason='no locks on Windows')
 @pytest.mark.parametrize('number', [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF])
-def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch, number):
+def test_a_folder_on_a_file_system_without_locks_can_be_used(tmp_path, monkeypatch, number):
     monkeypatch.setattr(files.fcntl, 'flock', fails(number))
     with files.locked(tmp_path):
         pass
@@ -106,7 +106,7 @@ class TestLinks:
         assert (tmp_path / 'theirs').read_text() == 'precious' and len(files.read_array(tmp_path / 'a.npy')) == 3
 
     @pytest.mark.parametrize('target', ['theirs', 'nowhere'])
-    def test_a_link_is_no_folder_of_ours(self, tmp_path, target):
+    def test_a_link_is_not_taken_for_one_of_our_folders(self, tmp_path, target):
         (tmp_path / 'theirs').mkdir()
         (tmp_path / 'samples').symlink_to(target)
         with pytest.raises(ValueError, match=f'samples: expected a folder, got a link to {target}'):

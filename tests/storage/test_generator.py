@@ -1,4 +1,4 @@
-"""A trained generator is a function of (checkpoint, seed): the same images, however many, in evaluation mode."""
+"""A trained generator is a function of (checkpoint, seed): in evaluation mode, images do not depend on their number."""
 
 import tracemalloc
 
@@ -23,7 +23,7 @@ def test_samples_are_images_of_the_data_s_shape_and_range(run):
     assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.1
 
 
-def test_the_same_seed_gives_the_same_images_and_more_begin_with_fewer(run):
+def test_the_same_seed_gives_the_same_images_and_a_larger_n_appends_more(run):
     G = minigan.load(run)
     many = G.sample(2100, seed=3)
     assert many.shape == (2100, 8, 8)
@@ -47,7 +47,7 @@ def test_in_evaluation_an_image_depends_on_its_own_z_alone_and_in_training_on_th
     assert not np.allclose(G.sample(20), G.sample(20, training=True), atol=0.05)
 
 
-def test_drawing_teaches_it_nothing(run):
+def test_drawing_does_not_change_the_generator(run):
     G = minigan.load(run)
     before = G.G.state.copy()
     G.sample(10, training=True)
@@ -57,7 +57,7 @@ def test_drawing_teaches_it_nothing(run):
 def test_numbers_that_overflow_are_refused(run):
     G = minigan.load(run)
     G.G.theta *= np.float32(1e30)
-    with pytest.raises(ValueError, match='expected a generator that draws numbers, got one whose numbers overflow'):
+    with pytest.raises(ValueError, match='expected finite images, got numbers that overflow'):
         G.sample(3)
 
 
@@ -72,7 +72,7 @@ def test_a_path_leads_through_the_points_and_back_in_small_steps(run):
     around = np.concatenate([images.reshape(60, -1), images[0, :1].reshape(1, -1)])
     steps = np.linalg.norm(np.diff(around, axis=0), axis=1)
     apart = np.linalg.norm(images[0, 0] - images[1, 0])
-    assert steps.max() < apart / 4  # it never jumps, at the end of a row neither
+    assert steps.max() < apart / 4  # it never jumps, not even at the end of a row
     np.testing.assert_allclose(images[:, 0], G(minigan.Streams(1).at('sample', 3).normal((3, 100))), atol=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_the_great_circle_keeps_the_distance_from_zero_and_turns_evenly():
 @pytest.mark.parametrize('ask, message', [
     (lambda G: G.sample(0), 'n: expected at least 1 image, got 0'), (lambda G: G.path(1, 5), 'points: .* got 1'),
     (lambda G: G.path(5, 1), 'steps: .* got 1'), (lambda G: G.sample(3, seed=-1), 'seed: expected')])
-def test_impossible_wishes_are_refused(run, ask, message):
+def test_impossible_numbers_of_images_and_seeds_are_refused(run, ask, message):
     with pytest.raises(ValueError, match=message):
         ask(minigan.load(run))
 

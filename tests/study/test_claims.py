@@ -27,7 +27,7 @@ def test_the_command_prints_them_and_names_what_fails(run, tmp_path, monkeypatch
     monkeypatch.setattr(claims, 'check', lambda out, seed: iter(run[0]))
     assert main(['theory', '-o', str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert all(str(row) in text for row in run[0]) and 'All 31 hold.' in text
+    assert all(str(row) in text for row in run[0]) and 'All 31 checks hold.' in text
     monkeypatch.setattr(claims, 'check', lambda out, seed: iter([*run[0], Row('wrong', 2.0, 1.0)]))
     assert main(['theory', '-o', str(tmp_path)]) == 1
     assert 'WRONG: wrong' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A choice has one type and one range, whoever makes it."""
+"""A choice has one type and one range, on the command line and in Python."""
 
 import math
 from dataclasses import fields

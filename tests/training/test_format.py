@@ -1,4 +1,4 @@
-"""Checkpoints that were written once stay readable: format 1, in literal names, types and keys."""
+"""Old checkpoints stay readable: the names, types and keys of format 1 are spelled out here."""
 
 import json
 

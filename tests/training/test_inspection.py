@@ -1,4 +1,4 @@
-"""`minigan inspect` shows what a checkpoint holds, and its numbers are right."""
+"""`minigan inspect` shows what a checkpoint holds, and its numbers are correct."""
 
 import numpy as np
 import pytest

@@ -58,8 +58,8 @@ def test_after_each_epoch_the_file_is_whole(monkeypatch):
 
 
 @pytest.mark.skipif(resource is None, reason='limits as POSIX has them')
-def test_a_row_that_the_disk_takes_in_part_is_taken_back(tmp_path):
-    """The limit on a file's size stands for a disk that is full in the middle of a row."""
+def test_a_row_that_is_only_partly_written_is_removed(tmp_path):
+    """A limit on the file's size stands in for a disk that fills up in the middle of a row."""
     log.write_csv(tmp_path / 'log.csv', rows(2))
     before = (tmp_path / 'log.csv').read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -76,8 +76,8 @@ def test_a_row_that_the_disk_takes_in_part_is_taken_back(tmp_path):
     assert (tmp_path / 'log.csv').read_bytes() == whole
 
 
-def test_the_end_of_an_epoch_writes_its_row_alone(monkeypatch):
-    """Else a run would take time with the square of its epochs."""
+def test_the_end_of_an_epoch_writes_only_its_own_row(monkeypatch):
+    """Otherwise the time of a run would grow with the square of its epochs."""
     written = []
     monkeypatch.setattr(log, 'append', lambda path, content: written.append(content.count(b'\n')))
     monkeypatch.setattr('minigan.training.folder.write_csv', lambda path, rows: written.append(-len(rows)))
@@ -110,7 +110,7 @@ def test_tensorboard_reads_what_the_table_says_and_the_pictures():
     np.testing.assert_array_equal(Image.open(io.BytesIO(images[-1].encoded_image_string)), picture)
 
 
-def test_steps_that_a_resumed_run_repeats_are_not_there_twice(monkeypatch):
+def test_steps_that_a_resumed_run_repeats_are_not_logged_twice(monkeypatch):
     pytest.importorskip('tensorboard', reason="pip install -e '.[test]'")
     train(Config(epochs=2, batch=300, tensorboard=True, out='run'), quiet=True)
     before = open('run/last.npz', 'rb').read()
@@ -121,7 +121,7 @@ def test_steps_that_a_resumed_run_repeats_are_not_there_twice(monkeypatch):
     assert [event.step for event in read_tensorboard().Scalars('train_V')] == [4, 8, 12]
 
 
-def test_without_tensorboard_nothing_is_begun(monkeypatch):
+def test_without_the_tensorboard_package_nothing_is_written(monkeypatch):
     for name in [name for name in sys.modules if name.split('.')[0] == 'tensorboard']:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'tensorboard', None)
@@ -155,4 +155,4 @@ def test_a_disk_that_is_full_for_tensorboard_names_its_file_and_the_safe_step(mo
     assert main(['train', '--resume', 'run', '--epochs', '2', '--tensorboard']) == 2
     said = capfd.readouterr().err
     assert 'run/tensorboard/events' in said and 'Traceback' not in said
-    assert said.endswith('Step 4 is safe: minigan train --resume run\n')
+    assert said.endswith('Step 4 is saved; to go on: minigan train --resume run\n')

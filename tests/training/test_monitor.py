@@ -1,4 +1,4 @@
-"""What is measured every epoch is what it is called."""
+"""Each number in the log measures what its name says."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_with_all_components_the_distance_is_that_of_the_whole_gaussians():
     assert PixelStatistics(A).distance(B) == pytest.approx(metrics.frechet(A, B), rel=1e-4)
 
 
-def test_it_is_zero_for_the_images_themselves_and_grows_with_a_shift_and_a_scale():
+def test_the_distance_is_zero_for_the_images_themselves_and_grows_with_a_shift_and_a_scale():
     statistics = PixelStatistics(A)
     assert statistics.distance(A) < 1e-3
     assert statistics.distance(A + np.float32(0.5)) == pytest.approx(5 * 0.25, rel=1e-3)
@@ -29,7 +29,7 @@ def test_it_is_zero_for_the_images_themselves_and_grows_with_a_shift_and_a_scale
         np.trace(np.cov(A, rowvar=False)), rel=1e-3)
 
 
-def test_of_many_pixels_the_leading_components_are_taken():
+def test_images_of_many_pixels_are_compared_in_their_leading_components():
     images = gaussian(200, 0.0, np.diag(np.linspace(1, 0, 100) ** 4))
     statistics = PixelStatistics(images)
     assert statistics.components.n_components_ == 64

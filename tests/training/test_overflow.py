@@ -50,7 +50,7 @@ def test_a_number_that_is_not_finite_is_found_in_the_step_and_tensor_where_it_ap
     assert arrays['run.t'] == 0
 
 
-def test_a_checkpoint_is_never_written_with_them(monkeypatch):
+def test_a_checkpoint_never_holds_numbers_that_are_not_finite(monkeypatch):
     poison(monkeypatch, 13, HARM['a weight of G'][0])
     with pytest.raises(NotFinite, match='step 13: G, output of layer 4.* run/last.npz holds step 13. '):
         train(Config(epochs=1, save_every=0.0, out='run'), quiet=True)
@@ -65,7 +65,7 @@ def test_the_best_epoch_so_far_is_kept(monkeypatch):
     assert archive.load('run/best.npz')[0]['run.t'] == 44
 
 
-def test_a_derivative_is_named(monkeypatch):
+def test_a_derivative_that_overflows_is_named(monkeypatch):
     from minigan.layers import LeakyReLU
     backward = LeakyReLU.backward
     monkeypatch.setattr(LeakyReLU, 'backward', lambda self, dy, **options: backward(self, dy, **options) * np.inf)
@@ -73,13 +73,13 @@ def test_a_derivative_is_named(monkeypatch):
         train(Config(epochs=1, out='run'), quiet=True)
 
 
-def test_a_rate_that_is_far_too_large_is_told_so(capsys):
+def test_a_learning_rate_that_is_far_too_large_gives_one_line_with_a_remedy(capsys):
     from minigan.cli import main
     assert main(['train', '--learning-rate-D', '1e20', '--epochs', '1', '-o', 'run']) == 1
     error = capsys.readouterr().err
     assert 'numbers overflow; repeating steps 0 to 0 to see where' in error
     assert error.splitlines()[-1].startswith('minigan: error: step 0: D, output of layer')
-    assert 'Smaller learning rates' in error and 'Warning' not in error
+    assert 'Try smaller learning rates' in error and 'Warning' not in error
 
 
 def test_watching_leaves_the_layers_as_they_were():

@@ -1,4 +1,4 @@
-"""A run that was stopped, killed or refused by the disk goes on as if nothing had happened, to the last bit."""
+"""A run that was stopped, killed or short of disk space goes on as if nothing had happened, to the last bit."""
 
 import contextlib
 import csv
@@ -32,7 +32,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def small(**choices):
-    # 11 steps an epoch, and as much learning rate in the first half of a run as in a run of half the length
+    # 11 steps per epoch; with a constant rate, the first half of a run equals a run of half the length
     return Config(**{'epochs': 4, 'batch': 128, 'schedule': 'constant', 'seed': 5, 'out': 'run', **choices})
 
 
@@ -72,7 +72,7 @@ def stop_after(monkeypatch, *steps):
 
 @pytest.mark.parametrize('choices', [{}, {'network': 'article'}, {'k': 2, 'objective': 'minimax'},
                                      {'network': 'goodfellow2014'}, {'average': 0}])
-def test_half_and_half_is_the_whole(choices):
+def test_two_halves_of_a_run_equal_the_whole(choices):
     train(small(out='whole', **choices), quiet=True)
     train(small(epochs=2, samples_every=1, **choices), quiet=True)
     resume('run', epochs=4, quiet=True)
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     train(small(), quiet=True)
     before = {path: path.read_bytes() for path in Path('run').rglob('*') if path.is_file()}
     for changes, message in (({'data': 'other.npy'}, 'other.npy: not the images that this run was trained with'),
-                             ({'epochs': 3}, 'epochs: expected at least the 4 begun, got 3'),
+                             ({'epochs': 3}, 'epochs: expected at least 4, which the run has begun, got 3'),
                              ({'device': 'tpu'}, 'device: expected'), ({'save_every': -1.0}, 'save_every: expected')):
         with pytest.raises(ValueError, match=message):
             resume('run', quiet=True, **changes)
@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
     with pytest.raises(ValueError, match='nowhere: no such folder'):
         resume('nowhere', quiet=True)
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='empty: expected a run, a folder with last.npz'):
+    with pytest.raises(FileNotFoundError, match='empty: not the folder of a run: it has no last.npz'):
         resume('empty', quiet=True)
 
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_that_tells_lies_is_refused(changes, message):
 
 
 @pytest.mark.parametrize('changes', [{'seed': 5}, {'learning_rate_G': 0.5, 'objective': 'minimax'}, {'out': 'there'}])
-def test_what_the_run_has_settled_may_not_change(changes):
+def test_choices_that_the_run_has_fixed_may_not_change(changes):
     train(small(epochs=1), quiet=True)
     before = content('run')
     flags = ', '.join(f'--{name.replace("_", "-")}' for name in changes)
@@ -183,7 +183,7 @@ def test_what_the_run_has_settled_may_not_change(changes):
 
 @pytest.mark.parametrize('choices, what', [({'schedule': 'linear'}, '--schedule linear'),
                                            ({'input_noise': 0.1}, '--input-noise'), ({}, None)])
-def test_what_ends_with_the_run_is_said_when_it_ends_later(capsys, choices, what):
+def test_a_schedule_or_noise_that_ends_with_the_run_warns_when_the_run_ends_later(capsys, choices, what):
     train(small(epochs=1, **choices), quiet=True)
     for epochs, told in ((1, False), (2, bool(what)), (2, False)):
         resume('run', epochs=epochs)
@@ -192,11 +192,11 @@ def test_what_ends_with_the_run_is_said_when_it_ends_later(capsys, choices, what
         assert told or 'warning' not in said
 
 
-def test_data_and_a_device_that_are_not_here_any_more_come_with_the_way_out(monkeypatch):
+def test_missing_data_or_a_missing_device_is_refused_with_a_remedy(monkeypatch):
     np.save('images.npy', np.random.default_rng(0).integers(0, 256, (256, 5, 5), dtype=np.uint8))
     train(small(data='images.npy', epochs=1), quiet=True)
     os.rename('images.npy', 'moved.npy')
-    with pytest.raises(ValueError, match='images.npy.* does not exist; if the images have moved: --data PATH'):
+    with pytest.raises(ValueError, match='images.npy.* does not exist; if the images have moved, pass --data PATH'):
         resume('run', quiet=True)
     arrays, about = archive.load('run')
     archive.save('run/last.npz', arrays, {**about, 'config': {**about['config'], 'device': 'cuda'}})
@@ -262,7 +262,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
     train(small(out='whole'), quiet=True)
     spawn = multiprocessing.get_context('forkserver')
     spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.curves', __name__])
-    for _ in range(2):  # the first one also waits for the imports of all
+    for _ in range(2):  # the first one also waits for the imports
         shutil.rmtree('run', ignore_errors=True)
         started = time.monotonic()
         one = spawn.Process(target=run_quietly)
@@ -325,7 +325,7 @@ def test_a_signal_ends_the_run_after_its_step_and_says_how_to_go_on(number, code
     assert content('run') == content('whole')
 
 
-def test_a_second_signal_ends_at_once_and_no_other_thread_asks_for_signals():
+def test_a_second_signal_ends_the_run_at_once_and_other_threads_handle_no_signals():
     with pytest.raises(KeyboardInterrupt):
         with signals_received() as received:
             signal.raise_signal(signal.SIGINT)
@@ -365,7 +365,7 @@ def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monke
     assert main(['train', '--resume', 'run', '--epochs', '4', '--save-every', '0']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert 'No space left on device' in error and name in error
-    assert error.endswith(f'Step {archive.load("run")[0]["run.t"]} is safe: minigan train --resume run')
+    assert error.endswith(f'Step {archive.load("run")[0]["run.t"]} is saved; to go on: minigan train --resume run')
     monkeypatch.delattr(files, 'open')
     if name == 'last.npz':
         assert content('run') == before
@@ -374,7 +374,7 @@ def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monke
 
 
 def mount(folder, size):
-    """A command's beginning that gives it a small disk of its own at the folder; None where that is not allowed."""
+    """What to put before a command so that a small disk is mounted at the folder; None where that is not allowed."""
     begin = ['unshare', '--mount', *(['--map-root-user'] if os.getuid() else []), 'sh', '-c',
              f'mount -t tmpfs -o size={size} tmpfs "{folder}" && exec "$@"', 'sh']
     allowed = shutil.which('unshare') and subprocess.run([*begin, 'true'], capture_output=True).returncode == 0
@@ -384,7 +384,7 @@ def mount(folder, size):
 @pytest.mark.skipif(os.name != 'posix', reason='needs a tmpfs')
 def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
     (tmp_path / 'disk').mkdir()
-    begin = mount(tmp_path / 'disk', '12m')  # a checkpoint has 4.3 MB; the last, the best and one being written, 12.9
+    begin = mount(tmp_path / 'disk', '12m')  # three checkpoints (last, best, one being written) take 12.9
     if begin is None:
         pytest.skip('not allowed to mount a tmpfs; the tests with /dev/full stand in')
     program = f'{sys.executable} -m minigan train --epochs 4 --batch 128 --schedule constant --seed 5 ' \
@@ -392,7 +392,7 @@ def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
     result = subprocess.run([*begin, 'sh', '-c', program], capture_output=True, text=True)
     assert 'code 2\n' in result.stdout
     assert 'No space left on device' in result.stderr and 'Traceback' not in result.stderr
-    assert 'is safe: minigan train --resume disk/run' in result.stderr
+    assert 'is saved; to go on: minigan train --resume disk/run' in result.stderr
     assert 'unfinished' not in result.stdout
     train(small(out='whole'), quiet=True)
     resume('saved', quiet=True)
@@ -417,7 +417,7 @@ print(json.dumps(seen))
 
 @pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='reads /proc')
 def test_a_long_run_needs_no_more_memory_and_no_more_files():
-    """1,000 steps, with a picture an epoch and a checkpoint a second; thorough: 20,000. `-s` shows the numbers."""
+    """1,000 steps, with a picture per epoch and a checkpoint per second; thorough: 20,000. `-s` shows the numbers."""
     epochs = 23 if KILLS < 50 else 455
     result = subprocess.run([sys.executable, '-c', MEASURE, str(epochs)], capture_output=True, text=True, check=True)
     seen = np.array(json.loads(result.stdout))

@@ -1,4 +1,4 @@
-"""Runs that go wrong are told so, with a remedy; runs that go well are not."""
+"""A run that goes wrong gets a warning with a remedy; a run that goes well gets none."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def warned(capsys, **choices):
     return [line for line in capsys.readouterr().err.replace('\r', '\n').splitlines() if 'warning' in line]
 
 
-def test_the_articles_configuration_is_told_that_D_has_won(capsys):
+def test_the_articles_configuration_is_warned_that_D_has_won(capsys):
     first, *others = warned(capsys, network='article', epochs=30)
     assert not others
     assert first.startswith('minigan: warning: D has won: for 660 steps D(x) > 0.85 and D(G(z)) < 0.05 (at step ')
@@ -24,17 +24,17 @@ def test_the_articles_configuration_is_told_that_D_has_won(capsys):
 
 
 @pytest.mark.parametrize('epochs', [2, 30])
-def test_the_default_is_told_nothing(capsys, epochs):
+def test_the_default_gets_no_warning(capsys, epochs):
     assert warned(capsys, epochs=epochs) == []
 
 
-def test_a_short_run_with_absurd_learning_rates_is_told_so(capsys):
+def test_a_short_run_with_absurd_learning_rates_gets_a_warning(capsys):
     warning, *_ = warned(capsys, learning_rate_G=100.0, learning_rate_D=100.0, epochs=2)
     assert warning.startswith('minigan: warning: the losses have exploded: L_D is ')
 
 
-def test_a_G_that_learns_far_too_fast_collapses_and_is_told_so(capsys):
-    """So fast that it is the same with every seed and however BLAS rounds: within an epoch, G says one thing only."""
+def test_a_G_that_learns_far_too_fast_collapses_with_every_warning(capsys):
+    """It learns so fast that neither the seed nor the rounding of BLAS matters: within an epoch, G draws one image."""
     lines = warned(capsys, learning_rate_G=1000.0, learning_rate_D=10.0, epochs=25)
     for name in ('D has won: for ', "G's gradient has vanished: for ", 'the samples have collapsed: for ',
                  'the losses have exploded: L_D is '):
@@ -54,7 +54,7 @@ STATES = [({'train_D_x': 0.99, 'train_D_G_z': 0.01}, 'D has won'),
 
 
 @pytest.mark.parametrize('state, name', STATES)
-def test_a_state_must_last(state, name):
+def test_a_symptom_must_last(state, name):
     assert warnings(rows({}, *[state] * 10), LONG) == []
     assert warnings(rows({}, *[state] * 10, {}, *[state] * 10), LONG) == []
     warning, = warnings(rows({}, *[state] * 11), LONG)
@@ -64,7 +64,7 @@ def test_a_state_must_last(state, name):
 
 
 @pytest.mark.parametrize('state, name', STATES[:2])
-def test_in_a_short_run_a_state_must_last_for_half_of_it_and_100_steps(state, name):
+def test_in_a_short_run_a_symptom_must_last_for_half_of_it_and_100_steps(state, name):
     assert len(warnings(rows({}, *[state] * 6, steps=50), 500)) == 1
     assert warnings(rows({}, *[state] * 5, steps=50), 500) == []
     assert warnings(rows({}, *[state] * 4, steps=30), 150) == []
@@ -76,16 +76,16 @@ def test_samples_that_are_alike_at_the_beginning_of_a_short_run_are_no_collapse(
 
 
 @pytest.mark.parametrize('losses', [{'train_L_G': 6e11}, {'train_L_D': 101.0}, {'train_L_G': -300.0}])
-def test_losses_beyond_any_sensible_size_are_told_at_once(losses):
+def test_losses_beyond_any_sensible_size_give_a_warning_at_once(losses):
     warning, = warnings(rows(losses), LONG)
     assert warning.startswith('the losses have exploded: ') and 'smaller --learning-rate' in warning
     assert warnings(rows({'train_L_G': 30.0, 'train_L_D': 30.0}), LONG) == []
 
 
-def test_what_was_told_before_a_run_stopped_is_not_told_again():
+def test_a_warning_from_before_a_run_stopped_is_not_repeated():
     first, second = rows({}, *[STATES[0][0]] * 11), rows({}, *[STATES[0][0]] * 12)[-1]
     assert Watch(LONG, first).read(second) == [] and len(Watch(LONG, first[:-1]).read(first[-1])) == 1
 
 
-def test_nothing_is_said_of_nothing():
+def test_an_empty_log_gives_no_warning():
     assert warnings([], 0) == []

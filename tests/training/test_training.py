@@ -1,4 +1,4 @@
-"""A run leaves what it promises, the same bytes for the same config, and nothing at all after a wrong choice."""
+"""A run writes the files it promises, the same bytes for the same config, and nothing after a wrong choice."""
 
 import csv
 import json
@@ -259,7 +259,7 @@ def test_a_checkpoint_that_could_not_be_read_back_is_refused_before_training(mon
 
 @pytest.mark.parametrize('path', ['runs', 'out'])
 @pytest.mark.parametrize('what', ['link', 'file'])
-def test_what_is_no_folder_where_a_run_should_be_is_refused(tmp_path, path, what):
+def test_a_file_or_a_broken_link_in_place_of_the_runs_folder_is_refused(tmp_path, path, what):
     if what == 'link':
         (tmp_path / path).symlink_to('nowhere/at/all')
     else:
