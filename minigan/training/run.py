@@ -117,7 +117,7 @@ def _to_the_end(run, folder, progress):
         folder.save_best()  # its numbers are still finite
         raise explained(error, run.game, folder.path / archive.LAST, run.t, progress.say) from None
     except OSError as error:
-        raise OSError(f'{error}. Step {folder.saved_step} is saved; to go on: {advice}') from error
+        raise OSError(f'{error}. Step {folder.saved_step} is safe; to go on: {advice}') from error
     if received:
         raise Stopped(received[0], advice)
     return folder.path

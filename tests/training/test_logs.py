@@ -155,4 +155,4 @@ def test_a_disk_that_is_full_for_tensorboard_names_its_file_and_the_safe_step(mo
     assert main(['train', '--resume', 'run', '--epochs', '2', '--tensorboard']) == 2
     said = capfd.readouterr().err
     assert 'run/tensorboard/events' in said and 'Traceback' not in said
-    assert said.endswith('Step 4 is saved; to go on: minigan train --resume run\n')
+    assert said.endswith('Step 4 is safe; to go on: minigan train --resume run\n')

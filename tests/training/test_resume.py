@@ -365,7 +365,7 @@ def test_a_disk_that_is_full_ends_the_run_and_the_checkpoint_stays(capsys, monke
     assert main(['train', '--resume', 'run', '--epochs', '4', '--save-every', '0']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert 'No space left on device' in error and name in error
-    assert error.endswith(f'Step {archive.load("run")[0]["run.t"]} is saved; to go on: minigan train --resume run')
+    assert error.endswith(f'Step {archive.load("run")[0]["run.t"]} is safe; to go on: minigan train --resume run')
     monkeypatch.delattr(files, 'open')
     if name == 'last.npz':
         assert content('run') == before
@@ -392,7 +392,7 @@ def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
     result = subprocess.run([*begin, 'sh', '-c', program], capture_output=True, text=True)
     assert 'code 2\n' in result.stdout
     assert 'No space left on device' in result.stderr and 'Traceback' not in result.stderr
-    assert 'is saved; to go on: minigan train --resume disk/run' in result.stderr
+    assert 'is safe; to go on: minigan train --resume disk/run' in result.stderr
     assert 'unfinished' not in result.stdout
     train(small(out='whole'), quiet=True)
     resume('saved', quiet=True)
