@@ -193,7 +193,7 @@ def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
     monkeypatch.setattr(ops, 'softsign', backend.twin(lambda x: x), raising=False)  # a kernel of an author's
     assert main(['kernelcheck', '--kernel', 'normal']) == 1
     assert problems(capsys.readouterr().out) == [
-        'normal: no specification: expected a function normal(out, *place) in ops.py, with @twin',
+        'normal: no specification: expected a function normal(out, *key) in ops.py or fusion.py, with @twin',
         "normal: no arguments: expected an entry 'normal' in compare.arguments"]
 
 

@@ -272,8 +272,8 @@ def test_nothing_is_launched_for_an_empty_array(monkeypatch):
 
 
 @pytest.mark.parametrize('parameter', ['double rate', 'float* x /* n */', 'float* __restrict__ x', 'int n /* n */'])
-def test_a_parameter_that_cannot_be_read_is_named(parameter):
-    with pytest.raises(ValueError, match=f'f: expected a parameter such as .* got "{re.escape(parameter)}"'):
+def test_an_argument_that_cannot_be_read_is_named(parameter):
+    with pytest.raises(ValueError, match=f'f: expected an argument such as .* got "{re.escape(parameter)}"'):
         signatures(f'extern "C" __global__ void f({parameter}, int n) {{')
 
 
