@@ -63,9 +63,11 @@ def load(path):
 
 
 def find(path):
-    """The checkpoint that a path means. Raises FileNotFoundError for a folder without one."""
+    """The checkpoint that a path means. Raises FileNotFoundError when there is none."""
     path = Path(path)
     if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: no such file or folder')
         return path
     if not (path / LAST).exists():
         raise FileNotFoundError(f'{path}: not the folder of a run: it has no {LAST}')

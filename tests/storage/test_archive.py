@@ -153,6 +153,8 @@ def test_arrays_without_a_digest_are_refused(tmp_path):
 def test_a_folder_means_its_last_checkpoint(saved, tmp_path):
     assert archive.find(tmp_path) == saved == archive.find(saved)
     (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='^missing: no such file or folder$'):
+        archive.find('missing')
     with pytest.raises(FileNotFoundError, match='empty: not the folder of a run: it has no last.npz'):
         archive.load(tmp_path / 'empty')
     with pytest.raises(FileNotFoundError):
