@@ -22,9 +22,9 @@ def V(real, fake):
 def L_D(real, fake, *, smoothing=0.0):
     """The discriminator's loss.
 
-        L_D = -V
+        L_D = -E_x[(1 - s) log D(x) + s log(1 - D(x))] - E_z[log(1 - D(G(z)))],   s = smoothing
 
-    With one-sided label smoothing the target of D(x) is 1 - smoothing, so that D need not become ever more certain.
+    That is -V for s = 0. With one-sided label smoothing, s > 0, D need not become ever more certain of data.
     Salimans et al. 2016, section 3.4.
     """
     return cross_entropy(real, target=1 - number(smoothing)) + cross_entropy(fake, target=0)

@@ -68,10 +68,10 @@ class Net:
             if id(layer) in places:
                 raise ValueError(f'{self.name}: {layer} stands at {places[id(layer)]} and at {place}, but has one '
                                  'cache: make two layers')
-            owner = layer.owner and layer.owner()  # None too when that net is gone
+            owner = getattr(layer.owner and layer.owner(), 'name', None)  # its name: a traceback would keep the net
             if owner is not None:
-                raise ValueError(f'{self.name}: {layer} at {place} already stands in the net {owner.name!r}, but has '
-                                 'one cache: make a new layer')
+                raise ValueError(f'{self.name}: {layer} at {place} already stands in the net {owner!r}, but has one '
+                                 'cache: make a new layer')
             places[id(layer)] = place
 
     def _claim(self):
@@ -109,15 +109,15 @@ class Net:
         if x.dtype != self.dtype and not (self.takes_integers and x.dtype.kind in 'iu'):
             raise ValueError(f'{self.name}: expected x of dtype {self.dtype}, got {x.dtype}')
         if self._cached is not None:
-            raise RuntimeError(f'{self.name}: a second forward would overwrite the cache that waits for backward; call '
-                               f'{self.name}.drop_cache(). To try the net, call {self.name}(x), which keeps no cache')
+            raise RuntimeError(f'{self.name}: an earlier forward waits for its backward, and this one would overwrite '
+                               f'its cache; call {self.name}.drop_cache() first. {self.name}(x) leaves no cache')
         self._chain = self.layers_in_training if training else self.layers
         for layer in self._chain:
             x = layer.forward(x, training=training, rng=rng)
             if not keep_cache:
                 layer.drop_cache()  # now, so that thousands of samples need the memory of two layers, not of all
         if keep_cache:
-            self._cached = self.version
+            self._cached, self._shape, self._dtype = self.version, x.shape, x.dtype  # those of y
         return x
 
     def __call__(self, x):
@@ -127,11 +127,13 @@ class Net:
     def backward(self, dy, *, param_grads=True, input_grad=True, keep_cache=False):
         """Return dx from dy, and assign dtheta unless param_grads is False. Uses up the cache unless keep_cache.
 
-        Raises RuntimeError without a cache, or when theta has changed since the forward pass.
+        Raises RuntimeError without a cache or when theta has changed since it was made, ValueError for a dy unlike y.
         """
         if self._cached is None:
             raise RuntimeError(f'{self.name}: backward needs a forward before it: each backward uses up the cache of '
                                f'{self.name}.forward(x), and {self.name}(x) keeps none')
+        if (dy.shape, dy.dtype) != (self._shape, self._dtype):
+            raise ValueError(f'{self.name}: expected dy as y, {self._shape} {self._dtype}, got {dy.shape} {dy.dtype}')
         if self._cached != self.version:
             raise RuntimeError(f'{self.name}: the parameters have changed since the forward pass; call '
                                f'{self.name}.drop_cache() and forward again')

@@ -180,7 +180,16 @@ def difference(got, expected, what):
     return f'{what}{list(map(int, i))}: expected {expected[i]:.6g}, got {got[i]:.6g}'
 
 
-RULES = {'state': evaluation_changes_no_state, 'mixes_rows': rows_are_independent,
+def parameters_are_in_shapes(trial):
+    """An array W whose derivative dW the layer makes itself is a parameter that no optimiser would move."""
+    for place, layer in trial.layers.items():
+        arrays = {name for name, value in vars(layer).items() if isinstance(value, np.ndarray)}
+        for name in sorted(arrays - layer.shapes.keys()):
+            if f'd{name}' in arrays:
+                return f'{place}: expected shapes to name {name}, as the layer has d{name}, got {dict(layer.shapes)}'
+
+
+RULES = {'shapes': parameters_are_in_shapes, 'state': evaluation_changes_no_state, 'mixes_rows': rows_are_independent,
          'param_grads=False': dx_is_the_same_without_param_grads,
          'input_grad=False': dtheta_is_the_same_without_input_grad,
          'cache': cache_holds_all_that_backward_needs, 'dtype': y_and_dx_keep_the_dtype}

@@ -119,7 +119,22 @@ class Float64Derivative(Square):
         return 2 * self.cache * dy * np.ones(1)
 
 
+class ForgetsShapes(Layer):
+    def __init__(self, n):
+        self.W = np.eye(n)
+
+    def forward(self, x, *, training, rng):
+        self.cache = x
+        return x @ self.W.astype(x.dtype)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        if param_grads:
+            self.dW = 17 * self.cache.T @ dy
+        return dy @ self.W.T.astype(dy.dtype)
+
+
 BROKEN = [  # layer, rule, what is said
+    (ForgetsShapes(4), 'shapes', '1.ForgetsShapes: expected shapes to name W, as the layer has dW, got {}'),
     (MovesInEvaluation(4), 'state, evaluation', 'evaluation changes 1.MovesInEvaluation.moving_mean[0]: expected'),
     (CentresRows(), 'mixes_rows', 'expected True, got False: row 0 of x changes y[1, 0]: expected'),
     (SaysThatItMixes(), 'mixes_rows', 'expected False, got True: no row of y depends on another row of x'),

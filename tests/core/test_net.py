@@ -103,7 +103,7 @@ def test_two_forwards_before_a_backward_raise():
     net = make()
     net.forward(X)
     for again in (net.forward, net):
-        with pytest.raises(RuntimeError, match=r'G: a second forward .*call G.drop_cache\(\)\. .*G\(x\), which keeps'):
+        with pytest.raises(RuntimeError, match=r'G: an earlier forward waits .* call G.drop_cache\(\) first'):
             again(X)
     net.drop_cache()
     net(X)
@@ -127,13 +127,35 @@ def test_a_forward_that_keeps_nothing_leaves_nothing():
         net.backward(np.ones((5, 2)))
 
 
-def test_a_backward_that_raises_leaves_the_net_usable():
+def test_a_backward_that_raises_leaves_the_net_usable(monkeypatch):
     net = make()
     net.forward(X)
-    with pytest.raises(ValueError):
-        net.backward(np.ones((5, 7)))
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Dense, 'backward', lambda *_, **__: 1 / 0)
+        net.backward(np.ones((5, 2)))
     net.forward(X)
     assert net.backward(np.ones((5, 2))).shape == X.shape
+
+
+def test_a_dy_unlike_y_is_refused_and_the_cache_waits_for_a_correct_one():
+    net = make()
+    net.forward(X)
+    for dy in (np.ones((5, 7)), np.ones((1, 2)), np.ones((5, 2), np.float32)):
+        with pytest.raises(ValueError, match=rf'G: expected dy as y, \(5, 2\) float64, got .* {dy.dtype}'):
+            net.backward(dy)
+    assert net.backward(np.ones((5, 2))).shape == X.shape
+
+
+def test_a_layer_is_free_as_soon_as_its_net_is_gone_even_after_an_error():
+    layer = Dense(4, 3)
+    net, kept = Net([layer], rng=Streams(0).at('init', 0)), None
+    try:
+        Net([layer], rng=Streams(0).at('init', 0))
+    except ValueError as error:
+        kept = error  # as a REPL keeps the last one, with its frames
+    del net
+    Net([layer], rng=Streams(0).at('init', 0))
+    assert 'already stands' in str(kept)
 
 
 def test_input_of_a_different_dtype_raises():
