@@ -28,6 +28,7 @@ def load(path):
 def train(*, quiet=False, **choices):
     """Train a GAN and return the run's folder: minigan.train(network='default', epochs=1); see training/config.py."""
     from minigan import training
+    training.require_known(choices)
     return training.train(training.Config(**choices), quiet=quiet)
 
 
@@ -35,3 +36,10 @@ def resume(folder, *, quiet=False, **changes):
     """Continue the run in a folder and return the folder; see training/run.py."""
     from minigan import training
     return training.resume(folder, quiet=quiet, **changes)
+
+
+def __getattr__(name):
+    if name == 'laws':  # needs Hypothesis
+        from minigan.checks import laws
+        return laws
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

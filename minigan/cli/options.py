@@ -23,6 +23,13 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        """Refuse unknown arguments here, where self.prog names the command that they were given to."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f'unrecognized arguments: {" ".join(unknown)}')
+        return found, unknown
+
     def error(self, message):
         self.exit(2, f'minigan: error: {message} ({self.prog} --help shows the usage)\n')
 

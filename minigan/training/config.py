@@ -137,11 +137,19 @@ def _check(option, value):
     if choices and value not in choices:
         raise ValueError(f'{option.name}: expected one of {", ".join(choices)}, got {value!r}')
     if not all(COMPARE[sign](value, limit) for sign, limit in limits.items()):
-        expected = ' and '.join(f'{sign} {limit:g}' for sign, limit in limits.items())
+        expected = ' and '.join(f'{sign} {limit:,}' for sign, limit in limits.items())
         raise ValueError(f'{option.name}: expected a number {expected}, got {value}')
 
 
 RESUMABLE = [option.name for option in fields(Config) if option.metadata.get('resumable')]
+
+
+def require_known(names):
+    """Raise TypeError unless every name is that of a choice."""
+    known = [option.name for option in fields(Config)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise TypeError(f'{", ".join(unknown)}: no such choice; expected some of {", ".join(known)}')
 
 
 def flag(name):

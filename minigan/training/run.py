@@ -11,7 +11,7 @@ from minigan.evaluation.progress import Progress
 from minigan.gpu.device import select_device
 from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
-from minigan.training.config import RESUMABLE, Config, flag
+from minigan.training.config import RESUMABLE, Config, flag, require_known
 from minigan.training.folder import RunFolder, create
 from minigan.training.overflow import NotFinite, explained
 from minigan.training.signals import Stopped, signals_received
@@ -56,6 +56,8 @@ def resume(folder, *, quiet=False, **changes):
         with archive.errors_name(folder):
             run.restore(arrays)
         _warn_of_a_new_end(config, run.config.epochs, progress)
+        if run.t == run.last:
+            progress.say(f'this run has all of its {run.config.epochs} epochs; --epochs N trains more')
         return _to_the_end(run, RunFolder(folder, saved_step=run.t), progress)
 
 
@@ -81,7 +83,8 @@ def play(run, folder, progress):
 
 
 def _require_resumable(changes):
-    """Raise ValueError for choices that must not change when a run is resumed."""
+    """Raise ValueError for choices that must not change when a run is resumed, TypeError for names of no choice."""
+    require_known(changes)
     fixed = [flag(option.name) for option in fields(Config) if option.name in changes.keys() - set(RESUMABLE)]
     if fixed:
         raise ValueError(f'--resume: {", ".join(fixed)} {"is" if len(fixed) == 1 else "are"} fixed by the run; '

@@ -47,7 +47,7 @@ def test_train_leaves_a_run_and_says_where(tmp_path):
 def test_bad_input_gives_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['train', '--batch', '0']) == 2
-    assert capsys.readouterr().err == 'minigan: error: batch: expected a number >= 1 and <= 1e+09, got 0\n'
+    assert capsys.readouterr().err == 'minigan: error: batch: expected a number >= 1 and <= 1,000,000,000, got 0\n'
     with pytest.raises(ValueError, match='batch: expected'):
         main(['train', '--batch', '0', '--debug'])
 
@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_made_gives_one_line_and_exit_code_2(tmp_path, m
     (['train', '--network', 'vgg'], "invalid choice: 'vgg'"),
     (['train', '--epochs', 'many'], "invalid int value: 'many'"),
     (['train', '--epochs', '1e3'], "invalid int value: '1e3'"), (['sample'], 'required: RUN (minigan sample --help'),
-    (['train', '--dance'], 'unrecognized arguments: --dance')])
+    (['train', '--dance', '2'], 'unrecognized arguments: --dance 2 (minigan train --help')])
 def test_unknown_words_give_one_line_and_exit_code_2(arguments, said, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

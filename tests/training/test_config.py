@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+import minigan
 from minigan import RECIPES, data
 from minigan.training import Config
 
@@ -26,7 +27,8 @@ def test_a_numpy_scalar_is_taken_as_a_number_of_python(choices):
     ({'seed': True}, 'seed: expected int, got True'), ({'beta1': np.bool_(True)}, 'beta1: expected float, got True'),
     ({'learning_rate_G': np.array([1.0])}, 'learning_rate_G: expected float'), ({'out': 7}, 'out: expected str, got 7'),
     ({'learning_rate_G': math.nan}, 'learning_rate_G: expected a number > 0 and < 1e.38, got nan'),
-    ({'k': 0}, 'k: expected a number >= 1 and <= 1e.09, got 0'), ({'label_smoothing': 1.0}, '>= 0 and < 1, got 1.0'),
+    ({'k': 0}, 'k: expected a number >= 1 and <= 1,000,000,000, got 0'),
+    ({'label_smoothing': 1.0}, '>= 0 and < 1, got 1.0'),
     ({'update': 'both'}, "update: expected one of alternating, simultaneous, got 'both'"),
     ({'network': ['default']}, "network: expected str, got"), ({'schedule': 'cosine'}, 'schedule: expected one of'),
     ({'device': 'tpu'}, "device: expected one of cpu, cuda, auto, got 'tpu'")])
@@ -47,3 +49,9 @@ def test_a_resolved_config_leaves_nothing_open_but_the_folder(network):
     config = Config(network=network).resolve(RECIPES[network], data.load('digits'))
     open_choices = {option.name for option in fields(config) if getattr(config, option.name) is None}
     assert open_choices <= {'out', 'beta1'} and config.resolve(RECIPES[network], data.load('digits')) == config
+
+
+def test_an_unknown_choice_is_named_with_those_that_there_are():
+    for call in (lambda: minigan.train(epoch=1), lambda: minigan.resume('nowhere', epoch=1)):
+        with pytest.raises(TypeError, match='^epoch: no such choice; expected some of network, data, epochs, '):
+            call()

@@ -426,3 +426,9 @@ def test_a_long_run_needs_no_more_memory_and_no_more_files():
     print(f'\nstep {first[0]:.0f}: {first[1]:.1f} MB, {first[2]:.0f} files; step {last[0]:.0f}: {last[1]:.1f} MB, '
           f'{last[2]:.0f} files')
     assert last[1] < first[1] + 8 and last[2] == first[2]
+
+
+def test_a_run_that_is_over_says_how_to_train_more(capsys):
+    train(small(out='run'), quiet=True)
+    resume('run')
+    assert 'this run has all of its' in capsys.readouterr().err

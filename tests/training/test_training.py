@@ -133,7 +133,8 @@ def test_without_out_each_run_gets_a_folder_of_its_own():
 @pytest.mark.parametrize('choices, message', [
     ({'network': 'vgg'}, "network: expected one of article, default, goodfellow2014, got 'vgg'"),
     ({'data': 'nowhere'}, "got 'nowhere', which does not exist"),
-    ({'epochs': 0}, r'epochs: expected a number >= 1 and <= 1e\+09, got 0'), ({'epochs': 10**400}, 'epochs: expected'),
+    ({'epochs': 0}, 'epochs: expected a number >= 1 and <= 1,000,000,000, got 0'),
+    ({'epochs': 10**400}, 'epochs: expected'),
     ({'samples_every': 0}, 'samples_every: .* got 0'),
     ({'batch': 0}, 'batch: expected a number >= 1 .* got 0'),
     ({'batch': 1440}, 'batch: expected between 1 and 1439, .* got 1440'),
