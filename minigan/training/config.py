@@ -74,7 +74,9 @@ class Config:
     clip_norm: float | None = choice(
         None, 'scale the gradient of a network down to this norm if it is longer; 0 turns this off', metavar='X',
         limits=NOT_NEGATIVE)
-    seed: int = choice(0, 'seed of the random numbers; the same seed gives the same result', metavar='N')
+    seed: int = choice(
+        0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
+        'of BLAS threads', metavar='N')
     device: str = choice(
         'cpu', "compute with NumPy on the CPU ('cpu'), with CuPy on a GPU ('cuda'), or on a GPU if it works "
         "('auto')",
