@@ -90,7 +90,10 @@ def selftest():
     from minigan.gpu import compare
     from minigan.gpu.device import select_device
     from minigan.training import on_gpu
-    xp, device = select_device('cuda')
+    try:
+        xp, device = select_device('cuda')
+    except ValueError as error:
+        raise ValueError(f'{error}; minigan kernelcheck checks the kernels without a GPU') from error
     print(f'{device}. Compares each kernel with its specification in NumPy, then whole steps with the CPU.\n'
           f'got: the largest difference, relative to the largest number of its array\n\n{HEAD}')
     wrong, count = _print_rows(chain(compare.rows(xp), on_gpu.rows(xp)))

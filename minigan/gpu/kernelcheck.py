@@ -69,9 +69,13 @@ def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     return len(problems)
 
 
+def _problems(count):
+    return f'{count} problem' if count == 1 else f'{count} problems'
+
+
 def _summary(count):
     if count:
-        return f'\nWRONG: {count} problem{"s" * (count > 1)}, named above.'
+        return f'\nWRONG: {_problems(count)}, named above.'
     skipped = [reason for reason, there in ((NO_COMPILER, COMPILER), (NO_NVRTC, nvrtc.library())) if not there]
     unless = f' as far as it was checked ({"; ".join(skipped)})' if skipped else ''
     return f'\nComplete and correct{unless}.'
@@ -106,7 +110,7 @@ def _weigh(kernels, measured, lines, names, say):
     if not measured and not lines:
         say(f'\ncompiling with NVRTC: skipped, {NO_NVRTC}')
     else:
-        say(f'\nNVRTC, for {", ".join(ARCHITECTURES)}: {len(lines)} problems')
+        say(f'\nNVRTC, for {", ".join(ARCHITECTURES)}: {_problems(len(lines))}')
     for line in lines:
         say(line)
     return lines

@@ -16,7 +16,9 @@ from minigan.training import on_gpu
 def test_without_a_gpu_it_says_why_and_exits_with_2(monkeypatch, capsys):
     monkeypatch.setitem(__import__('sys').modules, 'cupy', None)
     assert main(['selftest']) == 2
-    assert capsys.readouterr().err.startswith("minigan: error: device 'cuda': ")
+    said = capsys.readouterr().err
+    assert said.startswith("minigan: error: device 'cuda': ")
+    assert said.endswith('; minigan kernelcheck checks the kernels without a GPU\n')
 
 
 def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
