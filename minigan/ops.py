@@ -329,7 +329,7 @@ def norm(x):
     largest = xp.maximum(x.max(), -x.min()) if x.size else xp.zeros((), x.dtype)
     s = xp.ldexp(xp.ones((), x.dtype), -(2 * xp.frexp(largest)[1] // 3))
     y = s * x
-    return (y @ y) ** 0.5, s
+    return ((y @ y) ** 0.5).astype(x.dtype, copy=False), s  # NumPy 1 makes float64 of a float32 scalar's power
 
 
 def clip_norm_(dtheta, *, limit):
