@@ -153,12 +153,12 @@ def _first_wrong_dtype(chain, trial):
     for place, layer in chain:
         x = layer.forward(x, training=trial.training, rng=trial.rng())
         if x.dtype != np.float32:
-            return f'{place}: expected y of dtype float32, as x, got {x.dtype}; is a constant in forward float64?'
+            return f'{place}: expected y of dtype float32 for a float32 x, got {x.dtype}; is a constant float64?'
     dy = trial.dy.astype(np.float32)
     for place, layer in reversed(chain):
         dy = layer.backward(dy, param_grads=True, input_grad=True)
         if dy is not None and dy.dtype != np.float32:
-            return f'{place}: expected dx of dtype float32, as dy, got {dy.dtype}'
+            return f'{place}: expected dx of dtype float32 for a float32 dy, got {dy.dtype}'
 
 
 def _differ(got, expected, trial, what):

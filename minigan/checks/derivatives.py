@@ -152,7 +152,7 @@ def _check_untouched(function, arrays, before):
     for name, a in arrays.items():
         if not np.array_equal(a, before[name]):
             i = tuple(np.argwhere(a != before[name])[0])
-            raise ValueError(f'{function} changes {name} in place: {place(i)} was {before[name][i]:.6g}, is {a[i]:.6g}')
+            raise ValueError(f'{function} changes {name} in place: {place(i)} was {before[name][i]!s}, is {a[i]!s}')
 
 
 def _random_trials(forward, inputs, y, directions, tangents, cotangents):

@@ -149,8 +149,8 @@ BROKEN = [  # layer, rule, what is said
      'backward reads what another forward has left outside self.cache: the derivative of 1.P'),
     (MaskOutside(0.5), 'cache', 'backward reads what another forward has left outside self.cache: dx['),
     (UsesItsCacheUp(), 'cache', 'backward changes the cache, so a second one differs: dx[0, 0]'),
-    (Float64Constant(), 'dtype', '1.Float64Constant: expected y of dtype float32, as x, got float64'),
-    (Float64Derivative(), 'dtype', '1.Float64Derivative: expected dx of dtype float32, as dy, got float64'),
+    (Float64Constant(), 'dtype', '1.Float64Constant: expected y of dtype float32 for a float32 x, got float64'),
+    (Float64Derivative(), 'dtype', '1.Float64Derivative: expected dx of dtype float32 for a float32 dy, got float64'),
 ]
 
 
