@@ -12,7 +12,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 MOST_PROCESSES = 8
-SLOWEST = 'bench', 'study', 'gpu', 'training', 'tests', 'checks'  # folders; they start first
+SLOWEST = 'bench', 'study', 'gpu', 'training', 'project', 'checks'  # folders; they start first
 
 settings.register_profile('default', max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile('thorough', max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,7 +10,7 @@ def sources(package):
     return sorted(package.rglob('*.py'))
 
 
-PACKAGE = Path(__file__).parents[1] / 'minigan'
+PACKAGE = Path(__file__).parents[2] / 'minigan'
 SOURCES = sources(PACKAGE)
 FORBIDDEN = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'joblib', 'cloudpickle', 'eval', 'exec', 'runpy',
              '__import__', 'import_module', 'spec_from_file_location', 'system', 'popen', 'subprocess', 'shell',

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import test_security
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILD = 'import setuptools; setuptools.setup()'
 
 
@@ -31,7 +31,7 @@ def tree(tmp_path):
     """A copy of what is built, with a folder of one more module, one more kernel and one more page."""
     copy = tmp_path / 'tree'
     shutil.copytree(ROOT / 'minigan', copy / 'minigan', ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE', 'MANIFEST.in'):
+    for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, copy)
     added = copy / 'minigan' / 'added' / 'below'
     added.mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 from minigan import Game
 from minigan.cli.options import parser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SKIPPED = {'build', 'mutants', 'runs'}  # and what begins with a dot
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUBS = {  # in place of what takes minutes
     'python3': 'mkdir -p "$3/bin"; touch "$3/bin/activate"',  # -m venv FOLDER
     'minigan': 'mkdir -p runs/digits-default; echo picture > runs/digits-default/losses.png',
