@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.layers import Factor
 
 from minigan import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Net, Sequential, Streams, Tanh, gradcheck, ops
 from minigan.checks.cases import Embedding, Residual
@@ -420,24 +421,7 @@ def test_second_derivatives_of_a_layer_that_offers_a_tangent():
 
 
 def test_a_layer_of_your_own():
-    class Scale(Layer):
-        """y = a * x, one factor a column."""
-
-        def __init__(self, n):
-            self.shapes = {'a': (n,)}
-
-        def init(self, rng):
-            self.a[...] = 1
-
-        def forward(self, x, *, training, rng):
-            self.cache = x
-            return self.a * x
-
-        def backward(self, dy, *, param_grads, input_grad):
-            self.da[...] = (dy * self.cache).sum(axis=0)
-            return dy * self.a
-
-    gradcheck(Scale(4), X).assert_ok()
+    gradcheck(Factor(4), X).assert_ok()
 
 
 def test_a_cotangent_of_ones_would_not_see_a_wrong_batch_norm():

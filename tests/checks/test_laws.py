@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from support.layers import Factor
 
 import minigan
 from minigan import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid, Tanh, ops
@@ -97,31 +98,13 @@ def off_centre(draw):
     return 1000 + np.random.default_rng(draw(laws.seeds)).standard_normal((3, 4))
 
 
-class NoWidth(Layer):
-    """y = a x; for a wrong width, NumPy raises its own error."""
-
-    def __init__(self, n):
-        self.shapes = {'a': (n,)}
-
-    def init(self, rng):
-        self.a[...] = 1
-
-    def forward(self, x, *, training, rng):
-        self.cache = x
-        return self.a * x
-
-    def backward(self, dy, *, param_grads, input_grad):
-        self.da[...] = (dy * self.cache).sum(axis=0)
-        return dy * self.a
-
-
 BROKEN = [  # what to make, what is said, the smallest width and number of rows that show it
     (lambda n: WrongSlope(0.2), {}, 'wrong', (1, 1)),
     (lambda n: WrongForThreeColumns(), {}, 'wrong', (1, 3)),
     (lambda n: StartsAnywhere(n, 2), {}, r'Dense\(1 -> 2\): y differs for the same seed', (1, 1)),
     (lambda n: Softplus(), {}, r'Softplus\(\): y in float32 is off by inf from float64', (1, 1)),
     (lambda n: NaiveVariance(), {'x': off_centre()}, r'NaiveVariance\(\): y in float32 is off by', (3, 4)),
-    (NoWidth, {}, r'NoWidth: expected a ValueError that names it and the width of x \(2, 2\), .*got: could', (2, 1)),
+    (Factor, {}, r'Factor: expected a ValueError that names it and the width of x \(2, 2\), .*got: could', (2, 1)),
 ]
 
 

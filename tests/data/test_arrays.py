@@ -142,7 +142,9 @@ def test_other_images_are_not_warned_about(tmp_path, array):
     np.save(tmp_path / 'a.npy', array)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        data.load(tmp_path / 'a.npy')
+        dataset = data.load(tmp_path / 'a.npy')
+    read = np.concatenate([dataset.train, dataset.validation, dataset.test])
+    assert len(read) == 20 and read.max() > 100
 
 
 @pytest.mark.parametrize('arrays', [{'images': images(20), 'labels': np.arange(20)},

@@ -141,4 +141,8 @@ class Full(io.StringIO):
 def test_it_is_trained_where_stderr_is_closed_or_full(stderr, monkeypatch):
     monkeypatch.setattr(sys, 'stderr', stderr)
     monkeypatch.setattr(classifier, 'EPOCHS', 1)
-    classifier.train(classifier.untrained(DIGITS), DIGITS)
+    trained, expected = classifier.untrained(DIGITS), classifier.untrained(DIGITS)
+    classifier.train(trained, DIGITS)
+    classifier.train(expected, DIGITS, quiet=True)
+    np.testing.assert_array_equal(trained.theta, expected.theta)
+    assert not np.array_equal(trained.theta, classifier.untrained(DIGITS).theta)

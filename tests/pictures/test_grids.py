@@ -88,9 +88,13 @@ def test_frames_are_enlarged_as_far_as_both_sides_and_all_frames_together_allow(
     assert grids.frame_zoom(100_000, (8, 8)) ** 2 * 100_000 * 64 <= grids.PIXELS
 
 
-def test_images_are_drawn_without_matplotlib():
+def test_images_are_drawn_without_matplotlib(tmp_path):
     program = """if True:
         import sys
         sys.modules['matplotlib'] = None
-        from minigan.pictures import grids"""
-    subprocess.run([sys.executable, '-c', program], check=True)
+        import numpy as np
+        from minigan.pictures import grids
+        grids.save('a.png', grids.grid(np.zeros((4, 8, 8))))
+        grids.save_animation('a.gif', np.zeros((2, 8, 8)))"""
+    subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True)
+    assert {path.name for path in tmp_path.iterdir()} == {'a.png', 'a.gif'}
