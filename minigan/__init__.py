@@ -1,7 +1,5 @@
 """The original generative adversarial network, written by hand, every derivative checked."""
 
-from importlib import import_module
-
 import minigan.cli  # noqa: F401: first, so that Ctrl-C ends the command quietly even while NumPy is being imported
 from minigan import losses, ops
 from minigan.checks.derivatives import check
@@ -42,5 +40,6 @@ def resume(folder, *, quiet=False, **changes):
 
 def __getattr__(name):
     if name == 'laws':  # needs Hypothesis
-        return import_module('minigan.laws')
+        import minigan.laws
+        return minigan.laws
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
