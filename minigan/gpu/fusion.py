@@ -5,8 +5,8 @@ follow: in training, a group computes what its layers compute one after the othe
 """
 
 from minigan import ops
-from minigan.backend import array_module, twin
-from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Tanh
+from minigan.backend import array_module, number, twin
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Noise, Tanh
 
 
 def fuse(layers):
@@ -95,6 +95,12 @@ def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, sl
     return dx
 
 
+@twin
+def add_noise(x, rng, *, sigma):
+    """y = x + sigma * eps,   eps ~ N(0, 1)"""
+    return x + sigma * rng.normal(x.shape, x.dtype)
+
+
 class DenseLeakyReLU(Layer):
     """Dense, LeakyReLU and perhaps Dropout."""
 
@@ -160,8 +166,23 @@ class BatchNormLeakyReLU(Layer):
         return dx if input_grad else None
 
 
+class NoisyInput(Layer):
+    """Noise."""
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def forward(self, x, *, training, rng):
+        self.noise.check_rng(rng)
+        return add_noise(x, rng, sigma=number(self.noise.sigma(rng.step)))
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return dy if input_grad else None
+
+
 GROUPS = {(Dense, LeakyReLU, Dropout): DenseLeakyReLU, (Dense, LeakyReLU): DenseLeakyReLU, (Dense, Tanh): DenseTanh,
-          (BatchNorm, LeakyReLU): BatchNormLeakyReLU, (BatchNorm,): BatchNormLeakyReLU}  # the longest first
+          (BatchNorm, LeakyReLU): BatchNormLeakyReLU, (BatchNorm,): BatchNormLeakyReLU,
+          (Noise,): NoisyInput}  # the longest first
 
 
 def _kind(layer):
