@@ -7,7 +7,8 @@ lies in the GPU's memory, and the graph's first kernel, advance_, moves it on:
     now        the settings of this step's updates, such as their learning rates, and sigma of the input noise
     rows       the rows of this step's k minibatches
 
-The last two come from tables, which the host fills now and then: the settings of LENGTH steps, the orders of two epochs.
+The last two come from tables, which the host fills now and then: the settings of LENGTH steps, the orders of two
+epochs.
 """
 
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,7 +35,8 @@ WIDTH = 2  # numbers of an update
 def advance_(elapsed, now, rows, settings, orders, *, m, per_epoch, first):
     """One more step has elapsed: t = first + elapsed (modulo 2^64).
 
-        now = settings[t mod length],   rows of minibatch j = orders[e mod 2][i m : (i + 1) m],   e, i = divmod(j, per_epoch)
+        now = settings[t mod length]
+        rows of minibatch j = orders[epoch mod 2][i m : (i + 1) m],   epoch, i = divmod(j, per_epoch)
 
     for the k minibatches j = k t, ..., k t + k - 1. elapsed: (1,) uint64, now: (width,), rows: (k m,), settings:
     (length, width), orders: (2, n) the rows of an even and of an odd epoch.
@@ -51,7 +53,7 @@ class Captured:
     """A captured function. result: what it returned; each launch computes the arrays in it anew."""
 
     def __init__(self, graph, result, pool):
-        self.result, self._graph, self._pool = result, graph, pool  # as long as they live, nobody else gets their memory
+        self.result, self._graph, self._pool = result, graph, pool  # while the pool lives, nobody else gets its memory
 
     def launch(self):
         """Replay it on the current stream, after all that was launched there."""
@@ -79,7 +81,7 @@ def capture(xp, function):
 class StepGraph:
     """A game on a GPU whose steps are replayed. Its other attributes must stay as they are.
 
-    remark: None, or one line that says why steps are launched kernel by kernel.
+    remark: one line that says why steps are launched kernel by kernel, or None; whoever shows it may set it to None.
     """
 
     def __init__(self, game):
@@ -88,7 +90,7 @@ class StepGraph:
     def step(self, t):
         """What game.step(t) does and returns; the arrays that it returns are overwritten by the next step."""
         self._steps += 1
-        if self._captured is None and self._steps > WARM_UP and not self.remark:
+        if self._steps == WARM_UP + 1:
             self._capture(t)
         if self._captured is None:
             return self.game.step(t)

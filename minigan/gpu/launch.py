@@ -14,8 +14,8 @@ import numpy as np
 
 from minigan.backend import array_module
 
-TYPES = {'float': np.float32, 'double': np.float64, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
-         'u8': np.uint8}
+TYPES = {'float': np.float32, 'double': np.float64, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64,
+         'u16': np.uint16, 'u8': np.uint8}
 NULL = np.uintp(0)
 uint64 = lru_cache(1024)(np.uint64)
 BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the largest size of each dimension on a GPU
