@@ -45,9 +45,11 @@ def arguments(m, n, seed, xp=np):
         logit[::5] *= 40  # beyond the range of exp; never all of them: a GPU flushes tiny numbers to 0
         logit[2::7] = 0
     rate = int(large_key(seed).bits((m, n)).flat[0]) / 2**16  # unit 0 lies on the limit, and stays
+    groups = np.concatenate([x, dy, np.where(rng.random((m, n)) < 0.3, x, s)], axis=1)  # some units are equal
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
     eps = float(rng.choice([1e-3, 0.1]))
-    elapsed, rows_of_epoch = (seed % 5 - 3) % 2**64, rng.permutation(4 * m + n)  # before the capture it wraps around
+    elapsed, table = (seed % 5 - 3) % 2**64, rng.standard_normal((7, 5), np.float32)  # below 0, elapsed wraps around
+    orders = rng.permuted(np.tile(np.arange(4 * m + n), (2, 1)), axis=1)
     adam = {'t': int(rng.integers(1, 50)), 'learning_rate': 0.1, 'beta1': beta1, 'beta2': beta2, 'eps': 1e-3}
     moving = {'eps': eps, 'momentum': momentum, 'slope': slope}
     return {
@@ -66,9 +68,13 @@ def arguments(m, n, seed, xp=np):
         'clip_norm_': ((dtheta,), {'limit': 0.5}),
         'clip_norm_, short': ((dtheta,), {'limit': 1e4}),
         'clip_norm_, huge': ((dtheta * np.float32(1e30),), {'limit': 2.0}),
+        'scale_dropout': ((x, large_key(seed, xp)), {'a': 0.5, 'b': slope, 'rate': rate}),
+        'maxout_dropout': ((groups, large_key(seed, xp)), {'pieces': 3, 'rate': rate}),
+        'maxout_dropout_backward': ((dy, groups, np.abs(s)), {'pieces': 3}),
+        'sigmoid_scale': ((x * np.float32(60) ** (y > 1),), {'a': 2, 'b': -slope}),
+        'sigmoid_scale_backward': ((dy, ops.sigmoid(y)), {'a': 2}),
         'add_noise': ((x, large_key(seed, xp)), {'sigma': 0.3}),
-        'advance_': ((np.array([elapsed], np.uint64), np.zeros(5, np.float32), np.zeros(3 * m, np.int64),
-                      rng.standard_normal((7, 5), np.float32), np.stack([rows_of_epoch, rows_of_epoch[::-1]])),
+        'advance_': ((np.array([elapsed], np.uint64), beta[:1].repeat(5), np.zeros(3 * m, np.int64), table, orders),
                      {'m': m, 'per_epoch': 4, 'first': 2**40 + seed}),
         'bias_leaky_relu_dropout': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': rate}),
         'bias_leaky_relu_dropout, none dropped': ((x, b, None), {'slope': slope, 'rate': 0}),
@@ -92,7 +98,8 @@ def large_key(seed, xp=np):
 def specifications():
     """name -> each operation that has a kernel, in ops.py, fusion.py and graph.py."""
     return {name: function for module in (ops, fusion, graph)
-            for name, function in inspect.getmembers(module, inspect.isfunction) if hasattr(function, '__wrapped__')}
+            for name, function in inspect.getmembers(module, inspect.isfunction)
+            if hasattr(function, '__wrapped__') and name[0] != '_'}
 
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):

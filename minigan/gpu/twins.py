@@ -97,6 +97,39 @@ class Kernels(Launcher):
             self.launch('square_sums', parts.shape, (self.threads,), dtheta, parts, dtheta.size, parts.size)
             self.launch('clip_norm_', (blocks,), (self.threads,), dtheta, parts, dtheta.size, parts.size, limit)
 
+    def scale_dropout(self, x, rng, *, a, b, rate):
+        """See fusion; draws the bits itself."""
+        y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
+        self.by_element('scale_dropout', x.size, x, y, s, x.size, a, b, dropped, 2**16 / (2**16 - dropped),
+                        *rng.next_key(), self.elapsed)
+        return y, s
+
+    def maxout_dropout(self, x, rng, *, pieces, rate):
+        """See fusion; draws the bits itself."""
+        shape, dropped = (len(x), x.shape[1] // pieces), int(rate * 2**16)
+        y, mask = (self.empty(x, shape, x.dtype) for _ in range(2))
+        self.by_element('maxout_dropout', y.size, x, y, mask, *shape, pieces, dropped, 2**16 / (2**16 - dropped),
+                        *rng.next_key(), self.elapsed)
+        return y, mask
+
+    def maxout_dropout_backward(self, dy, x, mask, *, pieces):
+        """See fusion."""
+        dx = self.empty_like(x)
+        self.by_element('maxout_dropout_backward', dy.size, dy, x, mask, dx, *dy.shape, pieces)
+        return dx
+
+    def sigmoid_scale(self, x, *, a, b):
+        """See fusion."""
+        y, p = self.empty_like(x), self.empty_like(x)
+        self.by_element('sigmoid_scale', x.size, x, y, p, x.size, a, b)
+        return y, p
+
+    def sigmoid_scale_backward(self, dy, p, *, a):
+        """See fusion."""
+        dx = self.empty_like(dy)
+        self.by_element('sigmoid_scale_backward', dy.size, dy, p, dx, dy.size, a)
+        return dx
+
     def add_noise(self, x, rng, *, sigma):
         """See fusion; draws the noise itself."""
         y = self.empty_like(x)
