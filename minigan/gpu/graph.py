@@ -96,9 +96,7 @@ class StepGraph:
             return self.game.step(t)
         self._clock.set(t)
         self._captured.launch()
-        for optimizer, updates in self._clock.players:
-            optimizer.t += updates
-            optimizer.net.version += updates
+        self._clock.count()
         return self._captured.result
 
     def _capture(self, t):
@@ -154,11 +152,21 @@ class Clock:
         if state != self._next or t // LENGTH != self._block:
             self._block = t // LENGTH
             self._fill(self.settings[t % LENGTH:], [self.settings_after(t, i) for i in range(LENGTH - t % LENGTH)])
-        for j in (t * self.game.k, (t + 1) * self.game.k - 1):
-            epoch = j // self.minibatch.per_epoch
+        for epoch in self.epochs_of(t):
             if self.epochs[epoch % 2] != epoch:
                 self.orders[epoch % 2], self.epochs[epoch % 2] = self.minibatch.order(epoch), epoch
         self._next = t + 1, *(optimizer.t + updates for optimizer, updates in self.players)
+
+    def epochs_of(self, t):
+        """The epochs of step t's first and last minibatch: k minibatches lie in two epochs at most."""
+        first = t * self.game.k
+        return [j // self.minibatch.per_epoch for j in (first, first + self.game.k - 1)]
+
+    def count(self):
+        """Count a step's updates, as the optimisers do when they launch them."""
+        for optimizer, updates in self.players:
+            optimizer.t += updates
+            optimizer.net.version += updates
 
     def _fill(self, array, numbers):
         array[...] = self.game.streams.xp.asarray(np.array(numbers, array.dtype))
