@@ -388,7 +388,7 @@ struct Moments { float mean, deviations; };
 
 // Of the rows from first to last. Two passes: in one, over x and x^2, a large mean would cancel.
 __device__ Moments moments(const float* x, int first, int last, int n, int column) {
-    bool inside = column < n;
+    bool inside = column < n;  // no return: every thread must reach the barriers
     float sum = 0;
     for (int row = first + threadIdx.y; inside && row < last; row += LANES) sum += x[row * n + column];
     float mean = column_sum(sum) / (last - first);

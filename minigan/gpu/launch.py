@@ -156,7 +156,7 @@ class Launcher:
             self.launch(name, (-(-count // block),), (block,), *arguments)
 
     def by_column(self, name, n, *arguments, chunks=1):
-        """Launch a block of COLUMNS x LANES threads for every COLUMNS of n columns, and for each chunk of their rows."""
+        """Launch a block of COLUMNS x LANES threads for every COLUMNS of n columns and each chunk of their rows."""
         if not all(self.tile):
             raise ValueError(f'{name}: expected "#define COLUMNS" and "#define LANES" with numbers in the source')
         if n:

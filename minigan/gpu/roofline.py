@@ -21,8 +21,8 @@ RESOURCES = {
     'scale_dropout': (40, 0), 'maxout_dropout': (48, 0), 'maxout_dropout_backward': (56, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
     'square_sums': (32, 2048), 'clip_norm_': (48, 2048), 'add_noise': (56, 0, 32), 'advance_': (56, 0),
-    'batch_norm_moments': (40, 1024), 'batch_norm_leaky_relu_': (56, 1024),
-    'batch_norm_leaky_relu_sums': (48, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
+    'batch_norm_moments': (32, 1024), 'batch_norm_leaky_relu_': (56, 1024),
+    'batch_norm_leaky_relu_sums': (40, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
 }
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
