@@ -258,8 +258,8 @@ extern "C" __global__ void sgd_momentum_(float* __restrict__ theta /* size */,
 #define THREADS 256
 
 // ops.cross_entropy, where softplus(x) = max(x, 0) + log(1 + exp(-|x|)), and the last term is the same for -x.
-// 4 in, one number out. Replaced: sixteen passes and a mean. One block is slow for tens of thousands of elements;
-// training has one for each row of a minibatch.
+// 4 in, one number out. Replaced: sixteen passes and a mean. One block should be slow for tens of thousands of
+// elements; a step has one for each row of a minibatch.
 extern "C" __global__ void cross_entropy(const float* __restrict__ x /* size */, float* __restrict__ mean /* 1 */,
         int size, float target) {
     __shared__ float part[THREADS];
@@ -332,8 +332,8 @@ extern "C" __global__ void advance_(u64* __restrict__ elapsed /* 1 */, float* __
 //
 // Batch norm cuts many rows into chunks, and block (x, y) has the y-th chunk of its columns. A first kernel sums each
 // chunk, a second adds up the sums of all chunks, in every block anew and in the same order, and goes on with its own
-// chunk. A minibatch of one chunk needs no first kernel: a launch takes longer than it would save. Replaced: one block
-// for all rows, which leaves a GPU idle at the 10,000 rows and 32 columns of a convolution.
+// chunk. A minibatch of one chunk needs no first kernel: it should cost more than it saves. Replaced: one block for all
+// rows, which leaves nearly all of a GPU idle at the 10,000 rows and 32 columns of a convolution.
 
 #define COLUMNS 32
 #define LANES 8
@@ -386,7 +386,7 @@ extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m
 // Of a column: its mean, and the sum of its squared deviations from that mean.
 struct Moments { float mean, deviations; };
 
-// Of the rows from first to last. Two passes: in one, over x and x^2, a large mean would cancel.
+// Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel.
 __device__ Moments moments(const float* x, int first, int last, int n, int column) {
     bool inside = column < n;  // no return: every thread must reach the barriers
     float sum = 0;
@@ -462,7 +462,7 @@ __device__ float leaky_backward(float dy, float h, float slope) {
 // Of a column: the sums of dh and of dh xhat.
 struct Sums { float dh, dh_xhat; };
 
-// Of the rows from first to last. h is recomputed from xhat.
+// Of the rows from first to last - 1. h is recomputed from xhat.
 __device__ Sums sums(const float* dy, const float* gamma, const float* beta, const float* xhat, int first, int last,
         int n, int column, float slope) {
     Sums sum = {0, 0};
