@@ -13,7 +13,8 @@ from minigan.gpu import fusion, graph
 from minigan.gpu.twins import compiled
 from minigan.streams import STREAMS, Rng, Streams
 
-SHAPES = (3, 1), (9, 33), (32, 64), (90, 784)  # with 2 rows, batch norm's dx is all cancellation; 90 x 784 > 2**16
+# With 2 rows, batch norm's dx is all cancellation; 90 x 784 > 2**16; 600 rows are more chunks than a block has lanes.
+SHAPES = (3, 1), (9, 33), (32, 64), (90, 784), (600, 5)
 SIZES = 1, 17, 3000, 70_000
 DROPOUT = STREAMS.index('dropout')
 KEY = (2**33 + 5, 2**34 + 7, 2**35 + 11, 2**63 + 13, DROPOUT)  # draw, substep, step, seed, stream; see Rng.next_key
@@ -51,6 +52,7 @@ def arguments(m, n, seed, xp=np):
     elapsed, table = (seed % 5 - 3) % 2**64, rng.standard_normal((7, 5), np.float32)  # below 0, elapsed wraps around
     orders = rng.permuted(np.tile(np.arange(4 * m + n), (2, 1)), axis=1)
     adam = {'t': int(rng.integers(1, 50)), 'learning_rate': 0.1, 'beta1': beta1, 'beta2': beta2, 'eps': 1e-3}
+    rows_of_chunk = int(rng.integers(1, m + 1))
     moving = {'eps': eps, 'momentum': momentum, 'slope': slope}
     return {
         'tanh_backward': ((dy, np.tanh(y)), {}),
@@ -84,7 +86,9 @@ def arguments(m, n, seed, xp=np):
         'bias_tanh': ((40 * x, b), {}),
         'bias_tanh_backward_': ((dy, np.tanh(y), db), {}),
         'bias_tanh_backward_, no db': ((dy, np.tanh(y), None), {}),
+        'batch_norm_moments': ((off_centre,), {'rows': rows_of_chunk}),
         'batch_norm_leaky_relu_': ((off_centre, gamma, beta, mean, mean**2), moving),
+        'batch_norm_leaky_relu_sums': ((dy, gamma, beta, cache[0]), {'slope': slope, 'rows': rows_of_chunk}),
         'batch_norm_leaky_relu_backward_': ((dy, gamma, beta, cache, dgamma, dbeta), {'slope': slope}),
         'batch_norm_leaky_relu_backward_, no dgamma': ((dy, gamma, beta, cache, None, None), {'slope': slope}),
     }

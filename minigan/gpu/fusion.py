@@ -83,6 +83,18 @@ def batch_norm_leaky_relu_(x, gamma, beta, moving_mean, moving_var, *, eps, mome
 
 
 @twin
+def batch_norm_moments(x, *, rows):
+    """The mean of each column, and the sum of its squared deviations from it, for each chunk of `rows` rows.
+
+    The last chunk has the rows that are left. x: (m, n). Returns both (chunks, n). A kernel merges them to the
+    statistics of all rows (Chan, Golub & LeVeque 1979).
+    """
+    xp, chunks = array_module(x), _chunks(x, rows)
+    means = xp.stack([chunk.mean(axis=0) for chunk in chunks])
+    return means, xp.stack([((chunk - mean)**2).sum(axis=0) for chunk, mean in zip(chunks, means)])
+
+
+@twin
 def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, slope):
     """Derivative of batch_norm_leaky_relu_; dgamma and dbeta are assigned, unless they are None.
 
@@ -93,6 +105,18 @@ def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, sl
     if dgamma is not None:
         dgamma[...], dbeta[...] = dparams
     return dx
+
+
+@twin
+def batch_norm_leaky_relu_sums(dy, gamma, beta, xhat, *, slope, rows):
+    """dbeta and dgamma of batch_norm_leaky_relu_backward_ for each chunk of `rows` rows: both (chunks, n)."""
+    dh = ops.leaky_relu_backward(dy, gamma * xhat + beta, slope=slope)
+    return tuple(array_module(dy).stack([chunk.sum(axis=0) for chunk in _chunks(term, rows)])
+                 for term in (dh, dh * xhat))
+
+
+def _chunks(x, rows):
+    return [x[first:first + rows] for first in range(0, len(x), rows)]
 
 
 @twin

@@ -258,7 +258,8 @@ extern "C" __global__ void sgd_momentum_(float* __restrict__ theta /* size */,
 #define THREADS 256
 
 // ops.cross_entropy, where softplus(x) = max(x, 0) + log(1 + exp(-|x|)), and the last term is the same for -x.
-// 4 in, one number out. Replaced: sixteen passes and a mean.
+// 4 in, one number out. Replaced: sixteen passes and a mean. One block should be slow for tens of thousands of
+// elements; a step has one for each row of a minibatch.
 extern "C" __global__ void cross_entropy(const float* __restrict__ x /* size */, float* __restrict__ mean /* 1 */,
         int size, float target) {
     __shared__ float part[THREADS];
@@ -328,6 +329,11 @@ extern "C" __global__ void advance_(u64* __restrict__ elapsed /* 1 */, float* __
 
 // ---------------------------------------------------------------------------------------------------------------
 // Down the columns: a block of COLUMNS x LANES threads; each lane walks down every LANES-th row of its column.
+//
+// Batch norm cuts many rows into chunks, and block (x, y) has the y-th chunk of its columns. A first kernel sums each
+// chunk, a second adds up the sums of all chunks, in every block anew and in the same order, and goes on with its own
+// chunk. A minibatch of one chunk needs no first kernel: it should cost more than it saves. Replaced: one block for all
+// rows, which leaves nearly all of a GPU idle at the 10,000 rows and 32 columns of a convolution.
 
 #define COLUMNS 32
 #define LANES 8
@@ -377,33 +383,71 @@ extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m
     if (db && inside && threadIdx.y == 0) db[column] = sum;
 }
 
-// fusion.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. 12 in (x three
-// times, twice from the cache), 8 out. Replaced: batch_norm, leaky_relu (4 in, 4 out) and six launches for the
+// Of a column: its mean, and the sum of its squared deviations from that mean.
+struct Moments { float mean, deviations; };
+
+// Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel.
+__device__ Moments moments(const float* x, int first, int last, int n, int column) {
+    bool inside = column < n;  // no return: every thread must reach the barriers
+    float sum = 0;
+    for (int row = first + threadIdx.y; inside && row < last; row += LANES) sum += x[row * n + column];
+    float mean = column_sum(sum) / (last - first);
+    sum = 0;
+    for (int row = first + threadIdx.y; inside && row < last; row += LANES) {
+        float d = x[row * n + column] - mean;
+        sum += d * d;
+    }
+    return {mean, column_sum(sum)};
+}
+
+// Of all rows, from those of the chunks (Chan et al. 1979): deviations within the chunks and between them.
+__device__ Moments merged(const float* means, const float* deviations, int m, int n, int rows, int chunks, int column) {
+    bool inside = column < n;
+    float sum = 0;
+    for (int chunk = threadIdx.y; inside && chunk < chunks; chunk += LANES)
+        sum += min(rows, m - chunk * rows) * means[chunk * n + column];
+    float mean = column_sum(sum) / m;
+    sum = 0;
+    for (int chunk = threadIdx.y; inside && chunk < chunks; chunk += LANES) {
+        float d = means[chunk * n + column] - mean;
+        sum += deviations[chunk * n + column] + min(rows, m - chunk * rows) * d * d;
+    }
+    return {mean, column_sum(sum)};
+}
+
+// fusion.batch_norm_moments: mean and deviations of each chunk. 8 in (x twice, the second time from the cache).
+// Replaced: see above.
+extern "C" __global__ void batch_norm_moments(const float* __restrict__ x /* m n */,
+        float* __restrict__ means /* chunks n */, float* __restrict__ deviations /* chunks n */, int m, int n, int rows,
+        int chunks) {
+    int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
+    Moments chunk = moments(x, first, min(first + rows, m), n, column);
+    if (column >= n || threadIdx.y > 0) return;
+    means[blockIdx.y * n + column] = chunk.mean;
+    deviations[blockIdx.y * n + column] = chunk.deviations;
+}
+
+// fusion.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. means and
+// deviations are those of the chunks, null if there is one chunk. 12 in (x three times, twice from the cache; with
+// chunks once, and their moments), 8 out. Replaced: batch_norm, leaky_relu (4 in, 4 out) and six launches for the
 // moving averages; before that, ten launches of CuPy for batch_norm alone.
 extern "C" __global__ void batch_norm_leaky_relu_(const float* __restrict__ x /* m n */,
         const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
+        const float* __restrict__ means /* chunks n */, const float* __restrict__ deviations /* chunks n */,
         float* __restrict__ moving_mean /* n */, float* __restrict__ moving_var /* n */,
         float* __restrict__ y /* m n */, float* __restrict__ xhat /* m n */, float* __restrict__ rstd /* n */, int m,
-        int n, float eps, float momentum, float slope) {
-    int column = blockIdx.x * COLUMNS + threadIdx.x;
-    bool inside = column < n;
-    float sum = 0;
-    for (int row = threadIdx.y; inside && row < m; row += LANES) sum += x[row * n + column];
-    float mu = column_sum(sum) / m;
-    sum = 0;
-    for (int row = threadIdx.y; inside && row < m; row += LANES) {
-        float d = x[row * n + column] - mu;
-        sum += d * d;
-    }
-    float var = column_sum(sum) / m, r = 1 / sqrtf(var + eps);
-    if (!inside) return;
-    for (int row = threadIdx.y; row < m; row += LANES) {
+        int n, int rows, int chunks, float eps, float momentum, float slope) {
+    int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows, last = min(first + rows, m);
+    Moments all = means ? merged(means, deviations, m, n, rows, chunks, column) : moments(x, first, last, n, column);
+    float mu = all.mean, var = all.deviations / m, r = 1 / sqrtf(var + eps);
+    if (column >= n) return;
+    for (int row = first + threadIdx.y; row < last; row += LANES) {
         int i = row * n + column;
         xhat[i] = (x[i] - mu) * r;
         float h = gamma[column] * xhat[i] + beta[column];
         y[i] = fmaxf(h, slope * h);
     }
-    if (threadIdx.y == 0) {
+    if (blockIdx.y == 0 && threadIdx.y == 0) {
         rstd[column] = r;
         moving_mean[column] += (1 - momentum) * (mu - moving_mean[column]);
         moving_var[column] += (1 - momentum) * (var - moving_var[column]);
@@ -415,33 +459,65 @@ __device__ float leaky_backward(float dy, float h, float slope) {
     return h > 0 ? dy : slope * dy;
 }
 
-// fusion.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone if they are null. 16 in (dy and xhat twice:
-// the second time from the cache), 4 out. Replaced: leaky_relu_backward (8 in, 4 out) before batch_norm_backward, which
-// needed h from memory; here h is recomputed from xhat.
+// Of a column: the sums of dh and of dh xhat.
+struct Sums { float dh, dh_xhat; };
+
+// Of the rows from first to last - 1. h is recomputed from xhat.
+__device__ Sums sums(const float* dy, const float* gamma, const float* beta, const float* xhat, int first, int last,
+        int n, int column, float slope) {
+    Sums sum = {0, 0};
+    for (int row = first + threadIdx.y; column < n && row < last; row += LANES) {
+        int i = row * n + column;
+        float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
+        sum.dh += dh;
+        sum.dh_xhat += dh * xhat[i];
+    }
+    return {column_sum(sum.dh), column_sum(sum.dh_xhat)};
+}
+
+// Of all rows, from those of the chunks.
+__device__ Sums added(const float* dh, const float* dh_xhat, int chunks, int n, int column) {
+    Sums sum = {0, 0};
+    for (int chunk = threadIdx.y; column < n && chunk < chunks; chunk += LANES) {
+        sum.dh += dh[chunk * n + column];
+        sum.dh_xhat += dh_xhat[chunk * n + column];
+    }
+    return {column_sum(sum.dh), column_sum(sum.dh_xhat)};
+}
+
+// fusion.batch_norm_leaky_relu_sums: the two sums of each chunk. 8 in. Replaced: see above.
+extern "C" __global__ void batch_norm_leaky_relu_sums(const float* __restrict__ dy /* m n */,
+        const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
+        const float* __restrict__ xhat /* m n */, float* __restrict__ sums_dh /* chunks n */,
+        float* __restrict__ sums_dh_xhat /* chunks n */, int m, int n, int rows, int chunks, float slope) {
+    int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
+    Sums chunk = sums(dy, gamma, beta, xhat, first, min(first + rows, m), n, column, slope);
+    if (column >= n || threadIdx.y > 0) return;
+    sums_dh[blockIdx.y * n + column] = chunk.dh;
+    sums_dh_xhat[blockIdx.y * n + column] = chunk.dh_xhat;
+}
+
+// fusion.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone if they are null, and sums_dh and
+// sums_dh_xhat are those of the chunks, null if there is one chunk. 16 in (dy and xhat twice: the second time from the
+// cache; with chunks once, and their sums), 4 out. Replaced: leaky_relu_backward (8 in, 4 out) before
+// batch_norm_backward, which needed h from memory; here h is recomputed from xhat.
 extern "C" __global__ void batch_norm_leaky_relu_backward_(const float* __restrict__ dy /* m n */,
         const float* __restrict__ gamma /* n */, const float* __restrict__ beta /* n */,
         const float* __restrict__ xhat /* m n */, const float* __restrict__ rstd /* n */,
+        const float* __restrict__ sums_dh /* chunks n */, const float* __restrict__ sums_dh_xhat /* chunks n */,
         float* __restrict__ dx /* m n */, float* __restrict__ dgamma /* n */, float* __restrict__ dbeta /* n */, int m,
-        int n, float slope) {
-    int column = blockIdx.x * COLUMNS + threadIdx.x;
-    bool inside = column < n;
-    float sum = 0, sum_xhat = 0;
-    for (int row = threadIdx.y; inside && row < m; row += LANES) {
+        int n, int rows, int chunks, float slope) {
+    int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows, last = min(first + rows, m);
+    Sums all = sums_dh ? added(sums_dh, sums_dh_xhat, chunks, n, column)
+                       : sums(dy, gamma, beta, xhat, first, last, n, column, slope);
+    if (column >= n) return;
+    for (int row = first + threadIdx.y; row < last; row += LANES) {
         int i = row * n + column;
         float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
-        sum += dh;
-        sum_xhat += dh * xhat[i];
+        dx[i] = gamma[column] * rstd[column] * (dh - all.dh / m - xhat[i] * (all.dh_xhat / m));
     }
-    sum = column_sum(sum);
-    sum_xhat = column_sum(sum_xhat);
-    if (!inside) return;
-    for (int row = threadIdx.y; row < m; row += LANES) {
-        int i = row * n + column;
-        float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
-        dx[i] = gamma[column] * rstd[column] * (dh - sum / m - xhat[i] * (sum_xhat / m));
-    }
-    if (dgamma && threadIdx.y == 0) {
-        dgamma[column] = sum_xhat;
-        dbeta[column] = sum;
+    if (dgamma && blockIdx.y == 0 && threadIdx.y == 0) {
+        dgamma[column] = all.dh_xhat;
+        dbeta[column] = all.dh;
     }
 }

@@ -38,6 +38,8 @@ EXEMPT = {  # of the package's operations
         'bits': 'random numbers', 'uniform': 'random numbers', 'normal': 'random numbers',
         'stack': 'moves rows; each half of the derivative is used by itself',
         'gather_images': 'data: nobody reads its derivative',
+        'batch_norm_moments': 'the statistics of batch_norm, whose check covers them',
+        'batch_norm_leaky_relu_sums': 'the sums of batch_norm_leaky_relu_backward_, whose check covers them',
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
         'sgd_momentum_': 'an update', 'clip_norm_': 'an update',
         'add_noise': 'its derivative is dy itself', 'advance_': 'moves numbers',

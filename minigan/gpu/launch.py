@@ -155,12 +155,12 @@ class Launcher:
             block = min(self.block, self.plans[name].most)
             self.launch(name, (-(-count // block),), (block,), *arguments)
 
-    def by_column(self, name, n, *arguments):
-        """Launch a block of COLUMNS x LANES threads for every COLUMNS of n columns."""
+    def by_column(self, name, n, *arguments, chunks=1):
+        """Launch a block of COLUMNS x LANES threads for every COLUMNS of n columns and each chunk of their rows."""
         if not all(self.tile):
             raise ValueError(f'{name}: expected "#define COLUMNS" and "#define LANES" with numbers in the source')
         if n:
-            self.launch(name, (-(-n // self.tile[0]),), tuple(self.tile), *arguments)
+            self.launch(name, (-(-n // self.tile[0]), chunks), tuple(self.tile), *arguments)
 
 
 RESERVED = frozenset(dir(Launcher(None, '')))  # names that no twin may have

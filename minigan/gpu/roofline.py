@@ -21,7 +21,8 @@ RESOURCES = {
     'scale_dropout': (40, 0), 'maxout_dropout': (48, 0), 'maxout_dropout_backward': (56, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
     'square_sums': (32, 2048), 'clip_norm_': (48, 2048), 'add_noise': (56, 0, 32), 'advance_': (56, 0),
-    'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
+    'batch_norm_moments': (32, 1024), 'batch_norm_leaky_relu_': (56, 1024),
+    'batch_norm_leaky_relu_sums': (40, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
 }
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
@@ -49,7 +50,9 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'bias_leaky_relu_dropout_backward_': (12, 2),
     'bias_tanh': (8, 1 + FUNCTION),
     'bias_tanh_backward_': (12, 4),
+    'batch_norm_moments': (4, 4),  # what it leaves is small next to x: two numbers for a column of a chunk
     'batch_norm_leaky_relu_': (12, 10),
+    'batch_norm_leaky_relu_sums': (8, 7),
     'batch_norm_leaky_relu_backward_': (12, 15),
     'bits': (2, PHILOX / 16 + 2),
     'uniform': (4, PHILOX / 8 + UNIFORM),

@@ -168,19 +168,46 @@ class Kernels(Launcher):
         self.by_column('bias_tanh_backward_', dy.shape[1], dy, y, dx, db, *dy.shape)
         return dx
 
+    def batch_norm_moments(self, x, *, rows):
+        """See fusion."""
+        return self._by_chunk('batch_norm_moments', rows, x)
+
     def batch_norm_leaky_relu_(self, x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
         """See fusion."""
         y, xhat, rstd = self.empty_like(x), self.empty_like(x), self.empty_like(gamma)
-        self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, moving_mean, moving_var, y, xhat, rstd,
-                       *x.shape, eps, momentum, slope)
+        rows, chunks = chunks_of(len(x))
+        parts = self.batch_norm_moments(x, rows=rows) if chunks > 1 else (None, None)
+        self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, *parts, moving_mean, moving_var, y, xhat,
+                       rstd, *x.shape, rows, chunks, eps, momentum, slope, chunks=chunks)
         return y, (xhat, rstd)
+
+    def batch_norm_leaky_relu_sums(self, dy, gamma, beta, xhat, *, slope, rows):
+        """See fusion."""
+        return self._by_chunk('batch_norm_leaky_relu_sums', rows, dy, gamma, beta, xhat, numbers=(slope,))
 
     def batch_norm_leaky_relu_backward_(self, dy, gamma, beta, cache, dgamma, dbeta, *, slope):
         """See fusion."""
-        dx = self.empty_like(dy)
-        self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, dx, dgamma, dbeta,
-                       *dy.shape, slope)
+        dx, (rows, chunks) = self.empty_like(dy), chunks_of(len(dy))
+        parts = (None, None)
+        if chunks > 1:
+            parts = self.batch_norm_leaky_relu_sums(dy, gamma, beta, cache[0], slope=slope, rows=rows)
+        self.by_column('batch_norm_leaky_relu_backward_', dy.shape[1], dy, gamma, beta, *cache, *parts, dx, dgamma,
+                       dbeta, *dy.shape, rows, chunks, slope, chunks=chunks)
         return dx
+
+    def _by_chunk(self, name, rows, x, *arrays, numbers=()):
+        """Launch a kernel that computes two arrays (chunks, n) from x (m, n) and others."""
+        (m, n), chunks = x.shape, -(-len(x) // rows)
+        parts = [self.empty(x, (chunks, n), x.dtype) for _ in range(2)]
+        self.by_column(name, n, x, *arrays, *parts, m, n, rows, chunks, *numbers, chunks=chunks)
+        return tuple(parts)
+
+
+def chunks_of(m):
+    """The rows of a chunk, and the number of chunks, for m rows of any width: from m alone, so that every GPU adds in
+    the same order; at most 128, because every block of the second kernel reads the sums of all chunks."""
+    rows = max(64, -(-m // 128))
+    return rows, -(-m // rows)
 
 
 backend.TWINS['cupy'] = compiled

@@ -34,13 +34,14 @@ def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
 def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(on_gpu, 'STEPS', 2)
     code = twins.SOURCE.read_text()
-    wrong = code.replace('sum_xhat += dh * xhat[i];', 'sum_xhat += dh;')
+    wrong = code.replace('sum.dh_xhat += dh * xhat[i];', 'sum.dh_xhat += dh;')
     assert wrong != code
     (tmp_path / 'kernels.cu').write_text(wrong)
     monkeypatch.setattr(twins, 'SOURCE', tmp_path / 'kernels.cu')
     assert main(['selftest']) == 1
     said = capsys.readouterr().out
-    assert 'WRONG: batch_norm_leaky_relu_backward_; batch_norm_leaky_relu_backward_, no dgamma; 2 steps' in said
+    assert ('WRONG: batch_norm_leaky_relu_sums; batch_norm_leaky_relu_backward_; batch_norm_leaky_relu_backward_, no '
+            'dgamma; 2 steps') in said
     assert 'adam_' not in said.splitlines()[-1]
     lines = said.splitlines()
     whys = [lines[i + 1] for i, line in enumerate(lines) if line.endswith('WRONG')]

@@ -150,8 +150,8 @@ IN_THE_KERNELS = {  # what is planted: (case, text, replacement, where, the text
     'every lane adds to db': ('bias_leaky_relu_dropout_backward_', 'sum = column_sum(sum);\n    if (db && inside && '
                               'threadIdx.y == 0) db[column] = sum', 'if (db && inside) db[column] += sum', 'db[',
                               'db[column] += sum'),
-    'every lane moves the averages': ('batch_norm_leaky_relu_', 'if (threadIdx.y == 0) {\n        rstd',
-                                      '{\n        rstd', 'rstd[', 'rstd[column] = r'),
+    'every lane moves the averages': ('batch_norm_leaky_relu_', ' && threadIdx.y == 0) {\n        rstd',
+                                      ') {\n        rstd', 'rstd[', 'rstd[column] = r'),
     "the next block's column": ('batch_norm_leaky_relu_', 'rstd[column] = r', 'rstd[column - (column == 32)] = r',
                                 'rstd[31]', 'rstd[column - '),
     "another column's output": ('batch_norm_leaky_relu_', 'gamma[column] * xhat[i]', 'gamma[column] * xhat[i / 2]',
