@@ -79,8 +79,8 @@ class Launcher:
         self.module, self.signatures, self.block = module, signatures(source), block
         self.functions = {name: module.get_function(name) for name in self.signatures}
         self.most = dict.fromkeys(self.signatures, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
-        defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
-        self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
+        self.defined = {name: int(number) for name, number in re.findall(r'#define (\w+) (\d+)', source)}
+        self.threads, *self.tile = (self.defined.get(name, 0) for name in ('THREADS', 'COLUMNS', 'LANES'))
 
     def empty(self, x, shape, dtype):
         """A new array where x lies."""
