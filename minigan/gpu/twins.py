@@ -4,6 +4,7 @@ A twin has the name and the signature of its specification, and takes float32.
 """
 
 from functools import cache
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from minigan.gpu.launch import Launcher
 
 SOURCES = [Path(__file__).with_name(name) for name in ('kernels.cu', 'products.cu')]
 PRODUCTS = 'own', 'cublas'
-BLOCKS = 128  # that a product should have at least, to fill a large GPU
-LEAST = 4     # tiles of the depth in a part: fewer would not repay the launch that adds the parts
+BLOCKS = 128  # that a product should have, to fill a large GPU
+LEAST = 2     # tiles of the depth that a part has, where the depth of a product is split
+WORTH = 4     # tiles of the depth that a block must save: in their time, a second launch adds the parts
 
 
 def code():
@@ -172,10 +174,10 @@ class Kernels(Launcher):
         return parts
 
     def _splits(self, rows, columns, depth):
-        """How many parts the depth of a product is split into; it depends on the shape alone."""
-        down, across = self._tiles(rows, columns)
-        tiles = max(1, -(-depth // self.defined['TILE_DEPTH']))
-        return -(-tiles // max(LEAST, tiles * across * down // BLOCKS))
+        """How many parts the depth of a product is split into; it depends on the shape alone. No part is empty."""
+        tiles = -(-depth // self.defined['TILE_DEPTH'])
+        each = max(LEAST, tiles * prod(self._tiles(rows, columns)) // BLOCKS)
+        return -(-tiles // each) if tiles - each >= WORTH else 1
 
     def _tiles(self, rows, columns):
         """How many tiles a product has down and across."""
