@@ -11,6 +11,7 @@ import numpy as np
 from minigan.backend import array_module, twin
 
 
+@twin
 def dense(x, W, b=None):
     """Affine map of every row.
 
@@ -24,6 +25,7 @@ def dense(x, W, b=None):
     return y
 
 
+@twin
 def dense_backward_input(dy, W):
     """Derivative of dense with respect to its input.
 
@@ -36,6 +38,7 @@ def dense_backward_input(dy, W):
     return dy @ W.T
 
 
+@twin
 def dense_backward_params_(dy, x, dW, db=None):
     """Derivative of dense with respect to its parameters, assigned to dW and db.
 

@@ -1,6 +1,7 @@
 """Compare every kernel with its specification: the arguments, and how far apart the results are."""
 
 import inspect
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +32,8 @@ class Difference(NamedTuple):
 def arguments(m, n, seed, xp=np):
     """name -> (arguments, keywords) of each operation that has a twin: float32, on the CPU; xp: for random numbers."""
     rng = np.random.default_rng(seed)
-    x, dy, y, s = rng.standard_normal((4, m, n), np.float32)
-    gamma, beta, b, dgamma, dbeta, db, mean = rng.standard_normal((7, n), np.float32)
-    x[::3] = np.where(rng.random(n) < 0.2, -b, x[::3])  # x + b = 0: on the kink
+    x, dy, y = rng.standard_normal((3, m, n), np.float32)
+    gamma, beta, dgamma, dbeta, mean = rng.standard_normal((5, n), np.float32)
     cache, off_centre = ops.batch_norm(x, gamma, beta, eps=1e-3)[1], x + 20  # the mean is large, the spread small
     gamma[::3] = np.exp2(np.round(gamma[::3]))  # a power of two: gamma * xhat is exact, so with this beta and
     beta[::3] = -gamma[::3] * cache[0][seed % m, ::3]  # one row of xhat, gamma * xhat + beta is 0, with and without fma
@@ -46,7 +46,7 @@ def arguments(m, n, seed, xp=np):
         logit[::5] *= 40  # beyond the range of exp; never all of them: a GPU flushes tiny numbers to 0
         logit[2::7] = 0
     rate = int(large_key(seed).bits((m, n)).flat[0]) / 2**16  # unit 0 lies on the limit, and stays
-    groups = np.concatenate([x, dy, np.where(rng.random((m, n)) < 0.3, x, s)], axis=1)  # some units are equal
+    groups = np.concatenate([x, dy, np.where(rng.random((m, n)) < 0.3, x, y)], axis=1)  # some units are equal
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
     eps = float(rng.choice([1e-3, 0.1]))
     elapsed, table = (seed % 5 - 3) % 2**64, rng.standard_normal((7, 5), np.float32)  # below 0, elapsed wraps around
@@ -72,26 +72,58 @@ def arguments(m, n, seed, xp=np):
         'clip_norm_, huge': ((dtheta * np.float32(1e30),), {'limit': 2.0}),
         'scale_dropout': ((x, large_key(seed, xp)), {'a': 0.5, 'b': slope, 'rate': rate}),
         'maxout_dropout': ((groups, large_key(seed, xp)), {'pieces': 3, 'rate': rate}),
-        'maxout_dropout_backward': ((dy, groups, np.abs(s)), {'pieces': 3}),
+        'maxout_dropout_backward': ((dy, groups, np.abs(y)), {'pieces': 3}),
         'sigmoid_scale': ((x * np.float32(60) ** (y > 1),), {'a': 2, 'b': -slope}),
         'sigmoid_scale_backward': ((dy, ops.sigmoid(y)), {'a': 2}),
         'add_noise': ((x, large_key(seed, xp)), {'sigma': 0.3}),
         'advance_': ((np.array([elapsed], np.uint64), beta[:1].repeat(5), np.zeros(3 * m, np.int64), table, orders),
                      {'m': m, 'per_epoch': 4, 'first': 2**40 + seed}),
-        'bias_leaky_relu_dropout': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': rate}),
-        'bias_leaky_relu_dropout, none dropped': ((x, b, None), {'slope': slope, 'rate': 0}),
-        'bias_leaky_relu_dropout, hardly any': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': 1e-6}),
-        'bias_leaky_relu_dropout_backward_': ((dy, s, db), {}),
-        'bias_leaky_relu_dropout_backward_, no db': ((dy, s, None), {}),
-        'bias_tanh': ((40 * x, b), {}),
-        'bias_tanh_backward_': ((dy, np.tanh(y), db), {}),
-        'bias_tanh_backward_, no db': ((dy, np.tanh(y), None), {}),
         'batch_norm_moments': ((off_centre,), {'rows': rows_of_chunk}),
         'batch_norm_leaky_relu_': ((off_centre, gamma, beta, mean, mean**2), moving),
         'batch_norm_leaky_relu_sums': ((dy, gamma, beta, cache[0]), {'slope': slope, 'rows': rows_of_chunk}),
         'batch_norm_leaky_relu_backward_': ((dy, gamma, beta, cache, dgamma, dbeta), {'slope': slope}),
         'batch_norm_leaky_relu_backward_, no dgamma': ((dy, gamma, beta, cache, None, None), {'slope': slope}),
+    } | products(rng, m, n, min(1 + n // 2, 70), partial(large_key, seed, xp), slope=slope, rate=rate)
+
+
+def products(rng, m, n_in, n_out, key, **settings):
+    """arguments() of matrix products, and of what follows them. key: gives the Rng of dropout; settings: its rate, slope.
+
+    Real numbers see to it that no precision is lost: exact ones have too few digits.
+    """
+    x, W, dW, dy = (exact(rng, *shape) for shape in ((m, n_in), (n_in, n_out), (n_in, n_out), (m, n_out)))
+    b, db, parts, part_b = (exact(rng, *shape) for shape in ((n_out,), (n_out,), (3, m, n_in), (n_in,)))
+    real_x, real_W, real_dy, real_b = (rng.standard_normal(one.shape, np.float32) for one in (x, W, dy, b))
+    none, hardly_any = {**settings, 'rate': 0}, {**settings, 'rate': 1e-6}
+    return {
+        'dense': ((x, W, b), {}),
+        'dense, no b': ((x, W), {}),
+        'dense, real numbers': ((real_x, real_W, real_b), {}),
+        'dense_backward_input': ((dy, W), {}),
+        'dense_backward_input, real numbers': ((real_dy, real_W), {}),
+        'dense_backward_params_': ((dy, x, dW, db), {}),
+        'dense_backward_params_, no db': ((dy, x, dW), {}),
+        'dense_backward_params_, real numbers': ((real_dy, real_x, dW, db), {}),
+        'dense_leaky_relu_dropout': ((x, W, b, key()), settings),
+        'dense_leaky_relu_dropout, none dropped': ((x, W, b, None), none),
+        'dense_leaky_relu_dropout, hardly any': ((x, W, b, key()), hardly_any),
+        'dense_tanh': ((x / 16, W, b / 16), {}),
+        'sum_parts': ((parts, part_b), {}),
+        'sum_parts, no b': ((parts,), {}),
+        'bias_leaky_relu_dropout': ((parts, part_b, key()), settings),
+        'bias_leaky_relu_dropout, none dropped': ((parts, part_b, None), none),
+        'bias_leaky_relu_dropout, hardly any': ((parts, part_b, key()), hardly_any),
+        'bias_tanh': ((parts, part_b), {}),
     }
+
+
+def exact(rng, *shape):
+    """Multiples of 1/4 up to 2: as long as a sum has fewer than 2^18 of their products, it is exact in any order.
+
+    So a number that is left out of a product, or counted twice, shows, however deep the product is; and so does the
+    wrong side of a kink, since many sums are exactly 0.
+    """
+    return (rng.integers(-8, 9, shape) / 4).astype(np.float32)
 
 
 def large_key(seed, xp=np):
@@ -138,8 +170,9 @@ def allowed(name):
     """The largest error that a twin of the package may have."""
     if name in ('bits', 'uniform'):
         return 0
-    kind = 'BatchNorm' if name.startswith('batch_norm') else 'any'
-    return TOLERANCE['float32'][kind]
+    kinds = {'batch_norm_leaky_relu_': 'BatchNorm', 'batch_norm_leaky_relu_backward_': 'BatchNorm', 'dense': 'Dense',
+             'dense_backward_input': 'Dense', 'dense_backward_params_': 'Dense'}
+    return TOLERANCE['float32'][kinds.get(name, 'any')]
 
 
 def specified_draws(name):

@@ -25,6 +25,7 @@
 #define __host__
 #define __constant__ static
 #define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
@@ -53,7 +54,8 @@ struct Context {
 struct Thread {
     uint3 index;
     bool done;
-    int line;          // of the barrier where it waits
+    const char* file;  // of the barrier where it waits
+    int line;
     Context* context;  // where it waits
 };
 
@@ -79,8 +81,8 @@ UNWATCHED static void run_threads() {
     _longjmp(scheduler, 1);
 }
 
-UNWATCHED static void wait(int line) {
-    threads[current].line = line; threads[current].context = running;
+UNWATCHED static void wait(const char* file, int line) {
+    threads[current].file = file; threads[current].line = line; threads[current].context = running;
     if (!_setjmp(running->here)) _longjmp(scheduler, 1);
 }
 
@@ -101,7 +103,9 @@ UNWATCHED static void resume(unsigned t) {
 }
 
 static bool fail_at_barrier(const char* what, unsigned t) {
-    error = std::string(what) + ", " + races::who(races::now.block, t) + races::text(" (line %d)", threads[t].line);
+    const Thread& at = threads[t];
+    std::string file = strcmp(at.file, "kernels.cu") ? std::string(" of ") + at.file : "";
+    error = std::string(what) + ", " + races::who(races::now.block, t) + races::text(" (line %d", at.line) + file + ")";
     return false;
 }
 
@@ -117,7 +121,7 @@ static bool fail(int reason) {
 
 UNWATCHED static bool run_block() {
     memset(__start_cuda_shared, 0xFF, __stop_cuda_shared - __start_cuda_shared);  // NaN: it starts undefined
-    for (Thread& t : threads) { t.done = false; t.line = 0; }
+    for (Thread& t : threads) { t.done = false; t.file = ""; t.line = 0; }
     ++races::now.stretch;
     started = 0;
     for (unsigned used = 0; started < order.size(); ++used) {
@@ -131,7 +135,7 @@ UNWATCHED static bool run_block() {
         if (done == threads.size()) return true;
         if (done) return fail_at_barrier("a barrier is not reached by every thread", waiting);
         for (unsigned t = 0; t < threads.size(); ++t)
-            if (threads[t].line != threads[0].line) return fail_at_barrier("threads wait at different barriers", t);
+            if (threads[t].line != threads[0].line || threads[t].file != threads[0].file) return fail_at_barrier("threads wait at different barriers", t);
         ++races::now.stretch;
         for (unsigned t : order) resume(t);
     }
@@ -222,7 +226,7 @@ template <class... A> struct Kernel<void (*)(A...)> {
 
 UNWATCHED static void races::stop(races::Stop reason) { siglongjmp(host::fault, reason); }
 
-#define __syncthreads() host::wait(__LINE__)
+#define __syncthreads() host::wait(__FILE__, __LINE__)
 
 // Macros, because glibc has functions of the same names.
 #define __expf(x) expf(x)

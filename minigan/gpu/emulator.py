@@ -30,10 +30,12 @@ FLAGS = ['-O1', '-std=c++17', '-fPIC', '-c', '-ffp-contract=off', '-U_FORTIFY_SO
          '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',  # an index beyond a shared array
          '-fno-threadsafe-statics', '-g1']
 WATCH = ['-fsanitize=thread']  # calls the functions in emulator_races.h
+FAST = ['-O3']  # for long training: in a third of the time, but the compiler takes longer
 FMA = ['-O2', '-ffp-contract=fast', *(['-mfma'] if platform.machine() in ('x86_64', 'AMD64') else [])]
 HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_races.h')]
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
+LINE = re.compile(r'#line 1 "(.*)"\n')
 MISSING = {  # what emulator.h lacks -> what it looks like in a source
     'atomics': r'\batomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*',
     'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__(?:activemask|syncwarp)',
@@ -64,7 +66,7 @@ class HostModule:
 
     def __init__(self, code, *, fma=False, watched=True):
         self.parameters = parameter_names(code)
-        self.path = compiled(code, self.parameters, (FMA if fma else []) + (WATCH if watched else []))
+        self.path = compiled(code, self.parameters, (FMA if fma else []) + (WATCH if watched else FAST))
         self.library, self.seed = ctypes.CDLL(str(self.path)), 0
 
     def get_function(self, name):
@@ -140,23 +142,28 @@ def refuse_missing(code):
     code, lines = without_comments(code), []
     for what, pattern in MISSING.items():
         if found := re.search(pattern, code):
-            line = 1 + code.count('\n', 0, found.start())
-            lines.append(f'kernels.cu:{line}: {" ".join(found[0].split())}: the check on a CPU has no {what}')
+            lines.append(f'{":".join(place(code, found.start()))}: {" ".join(found[0].split())}: the check on a CPU has no {what}')
     if lines:
         raise CompileError('\n'.join(lines))
+
+
+def place(code, start):
+    """The file and the line of a position: `#line 1 "FILE"` begins a different file."""
+    *_, (file, after) = [('kernels.cu', 0), *((found[1], found.end()) for found in LINE.finditer(code, 0, start))]
+    return file, str(1 + code.count('\n', after, start))
 
 
 def with_lines(text, library):
     """text, with each place in the library's code (@ and a hexadecimal number) replaced by its line in the source.
 
-    For an inlined function, the line of the call follows.
+    For an inlined function, the line of the call follows. A file other than kernels.cu is named.
     """
     def line(found):
         if ADDR2LINE is None:
             return '?'
         where = [ADDR2LINE, '-i', '-e', str(library), hex(int(found[1], 16) - 1)]  # in the instruction before
-        lines = re.findall(r'kernels\.cu:(\d+)', subprocess.run(where, capture_output=True, text=True).stdout)
-        return ' called from '.join(lines) or '?'
+        lines = re.findall(r'(\w+\.cu):(\d+)', subprocess.run(where, capture_output=True, text=True).stdout)
+        return ' called from '.join(number + f' of {file}' * (file != 'kernels.cu') for file, number in lines) or '?'
 
     return re.sub('@([0-9a-f]+)', line, text)
 

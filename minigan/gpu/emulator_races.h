@@ -23,6 +23,7 @@
 #include <vector>
 
 #define UNWATCHED __attribute__((no_sanitize("thread")))
+#define INLINE UNWATCHED static inline __attribute__((always_inline))  // for what every access runs through
 
 extern "C" const char __ehdr_start[] __attribute__((visibility("hidden")));  // where the library begins in memory
 
@@ -67,24 +68,24 @@ enum Stop { RACE = 1000, CONST };  // beyond the numbers of signals
 [[noreturn]] static void stop(Stop reason);
 
 // Whether, on a GPU, an earlier access may come before or after the present one.
-UNWATCHED static bool unordered(const Access& past, const Array& array) {
+INLINE bool unordered(const Access& past, const Array& array) {
     if (past.stretch == now.stretch) return past.thread != now.thread;
     return past.stretch && past.block != now.block && array.name;  // each block has shared memory of its own
 }
 
 // `other` is replaced only when it is ordered with the present read, and so with all that follow.
-UNWATCHED static void remember(Cell& cell, const Array& array) {
+INLINE void remember(Cell& cell, const Array& array) {
     if (unordered(cell.read, array) && !unordered(cell.other, array)) cell.other = cell.read;
     cell.read = now;
 }
 
-UNWATCHED static void compare(const Access& past, bool wrote, bool write, const Array& array, size_t place) {
+INLINE void compare(const Access& past, bool wrote, bool write, const Array& array, size_t place) {
     if (!unordered(past, array)) return;
     found = {&array, place, write, wrote, past};
     stop(RACE);
 }
 
-UNWATCHED static void touch_place(const Array& array, size_t place, bool write) {
+INLINE void touch_place(const Array& array, size_t place, bool write) {
     Cell& cell = array.cells[place];
     compare(cell.write, true, write, array, place);
     if (!write) return remember(cell, array);
@@ -94,7 +95,7 @@ UNWATCHED static void touch_place(const Array& array, size_t place, bool write) 
 }
 
 // An access to memory. code: the instruction after it.
-UNWATCHED static void touch(const void* pointer, size_t bytes, bool write, const void* code) {
+INLINE void touch(const void* pointer, size_t bytes, bool write, const void* code) {
     if (!count) return;  // no kernel runs
     now.code = (const char*)code - __ehdr_start;
     touched = (const char*)pointer; did = write ? "writes" : "reads";

@@ -26,48 +26,50 @@ def fuse(layers):
 
 
 @twin
-def bias_leaky_relu_dropout(x, b, rng, *, slope, rate):
-    """Bias, leaky_relu and dropout. The last two only scale, so their factor s is all that backward needs.
+def dense_leaky_relu_dropout(x, W, b, rng, *, slope, rate):
+    """dense, leaky_relu and dropout. The last two only scale, so their factor s is all that backward needs.
 
-        y = h * s,   h = x + b,   s = (1 where h > 0, slope elsewhere) * mask
+        y = h * s,   h = x W + b,   s = (1 where h > 0, slope elsewhere) * mask
 
-    x: (m, n), b: (n,), rng: for the bits of dropout; nothing is drawn for rate 0. Returns y and s (m, n).
+    x: (m, n_in), W: (n_in, n_out), b: (n_out,), rng: for the bits of dropout; nothing is drawn for rate 0.
+    Returns y and s (m, n_out).
     """
-    h = x + b
-    s = ops.leaky_relu_backward(array_module(x).ones_like(h), h, slope=slope)
+    return bias_leaky_relu_dropout(ops.dense(x, W)[None], b, rng, slope=slope, rate=rate)
+
+
+@twin
+def dense_tanh(x, W, b):
+    """y = tanh(x W + b)"""
+    return bias_tanh(ops.dense(x, W)[None], b)
+
+
+@twin
+def sum_parts(parts, b=None):
+    """The end of a dense whose depth was split.   y = b + sum over the splits of parts
+
+    parts: (splits, m, n), b: (n,) or None. Returns y (m, n).
+    """
+    y = parts.sum(axis=0)
+    return y if b is None else y + b
+
+
+@twin
+def bias_leaky_relu_dropout(parts, b, rng, *, slope, rate):
+    """The end of a dense_leaky_relu_dropout whose depth was split: h = b + sum over the splits of parts.
+
+    parts: (splits, m, n). Returns y and s (m, n).
+    """
+    h = sum_parts(parts, b)
+    s = ops.leaky_relu_backward(array_module(h).ones_like(h), h, slope=slope)
     if rate:
         s, _ = ops.dropout(s, rng.bits(h.shape), rate=rate)
     return h * s, s
 
 
 @twin
-def bias_leaky_relu_dropout_backward_(dy, s, db):
-    """Derivative of bias_leaky_relu_dropout; db is assigned, unless it is None.
-
-        dx = dy * s,   db = sum over the minibatch of dx
-    """
-    dx = dy * s
-    if db is not None:
-        dx.sum(axis=0, out=db)
-    return dx
-
-
-@twin
-def bias_tanh(x, b):
-    """y = tanh(x + b)"""
-    return ops.tanh(x + b)
-
-
-@twin
-def bias_tanh_backward_(dy, y, db):
-    """Derivative of bias_tanh, from its output; db is assigned, unless it is None.
-
-        dx = dy * (1 - y^2),   db = sum over the minibatch of dx
-    """
-    dx = ops.tanh_backward(dy, y)
-    if db is not None:
-        dx.sum(axis=0, out=db)
-    return dx
+def bias_tanh(parts, b):
+    """The end of a dense_tanh whose depth was split.   y = tanh(b + sum over the splits of parts)"""
+    return ops.tanh(sum_parts(parts, b))
 
 
 @twin
@@ -175,15 +177,13 @@ class DenseLeakyReLU(Layer):
         rate = self.dropout.rate if self.dropout else 0
         if rate:
             self.dropout.check_rng(rng)
-        y, s = bias_leaky_relu_dropout(ops.dense(x, self.dense.W), self.dense.b, rng, slope=self.leaky_relu.slope,
-                                       rate=rate)
+        y, s = dense_leaky_relu_dropout(x, self.dense.W, self.dense.b, rng, slope=self.leaky_relu.slope, rate=rate)
         self.cache = x, s
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         x, s = self.cache
-        dh = bias_leaky_relu_dropout_backward_(dy, s, self.dense.db if param_grads else None)
-        return _dense_backward(self.dense, dh, x, param_grads, input_grad)
+        return _dense_backward(self.dense, ops.dropout_backward(dy, s), x, param_grads, input_grad)
 
 
 class DenseTanh(Layer):
@@ -194,14 +194,13 @@ class DenseTanh(Layer):
 
     def forward(self, x, *, training, rng):
         self.dense.check_width(x, self.dense.n_in)
-        y = bias_tanh(ops.dense(x, self.dense.W), self.dense.b)
+        y = dense_tanh(x, self.dense.W, self.dense.b)
         self.cache = x, y
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         x, y = self.cache
-        dh = bias_tanh_backward_(dy, y, self.dense.db if param_grads else None)
-        return _dense_backward(self.dense, dh, x, param_grads, input_grad)
+        return _dense_backward(self.dense, ops.tanh_backward(dy, y), x, param_grads, input_grad)
 
 
 class BatchNormLeakyReLU(Layer):
@@ -304,5 +303,5 @@ def _kind(layer):
 
 def _dense_backward(dense, dy, x, param_grads, input_grad):
     if param_grads:
-        ops.dense_backward_params_(dy, x, dense.dW)
+        ops.dense_backward_params_(dy, x, dense.dW, dense.db)
     return ops.dense_backward_input(dy, dense.W) if input_grad else None

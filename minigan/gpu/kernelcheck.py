@@ -17,9 +17,9 @@ import numpy as np
 from minigan.gpu import nvrtc
 from minigan.gpu.compare import compare
 from minigan.gpu.emulator import COMPILER, CompileError, HostModule
-from minigan.gpu.launch import RESERVED, signatures
+from minigan.gpu.launch import BOUNDS, RESERVED, signatures
 from minigan.gpu.nvrtc import ARCHITECTURES
-from minigan.gpu.roofline import GPUS, least_time, occupancy
+from minigan.gpu.roofline import GPUS, ROOM, fitting, least_time, per_element
 
 EXPECTED = {  # part -> what a message asks for; in the order in which an author writes them
     'specification': 'a function {call} in {place}',
@@ -63,7 +63,8 @@ def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     measured, more = compiled(kernels)
     problems += [*_compare(kernels, parts, names, say), *_weigh(kernels, measured, more, names, say)]
     say('')
-    for line in table(kernels, [name for name in names if name in parts['kernel']], measured, gpu):
+    names = [name for name in names if name in parts['kernel']]
+    for line in (*table(kernels, names, measured, gpu), *table_of_room(kernels, names, measured)):
         say(line)
     say(_summary(len(problems)))
     return len(problems)
@@ -231,7 +232,7 @@ def compare_case(kernels, twins, case, m, n, seed):
     twins._launched.clear()
     row = compare(case, getattr(twins, name), kernels.specifications[name], theirs, ours, kernels.tolerance(name),
                   xp=OnDevice, settings=f'{m=} {n=} {seed=}')
-    if name in twins.functions and name not in twins._launched:
+    if twins.functions and not twins._launched:
         raise RuntimeError(f'the twin does not launch a kernel {name}')
     return row
 
@@ -293,31 +294,50 @@ def table(kernels, names, measured, gpu):
 
     measured: from compiled(); if it is empty, the entries of kernels.resources are shown.
     """
-    card, heads = GPUS[gpu], ''.join(f'{f"us, {m} x {n}":>16}' for m, n in SIZES)
+    card, heads, most = GPUS[gpu], ''.join(f'{f"us, {m} x {n}":>16}' for m, n in SIZES), threads(kernels)
     yield (f'{f"on one {gpu} at best":36}{"registers":>10}{"threads":>9}{"shared":>8}{"local":>7}{"bytes":>7}'
            f'{"FLOPs":>7}{heads}  bound by')
     for name in names:
         taken = measured.get(card.architecture, kernels.resources).get(name)
         registers, shared, local = (*taken, 0)[:3] if taken else ('', '', '')
-        fits = f'{occupancy(card, registers):.0%}' if taken else ''
+        fits = fitting(card.architecture, registers, shared, block=most[name]) * most[name] if taken else ''
+        fits = f'{fits / ROOM[card.architecture].threads:.0%}' if taken else ''
         stated = '*' if taken and not measured else ''
         line = f'{name:36}{f"{registers}{stated}":>10}{fits:>9}{f"{shared}{stated}":>8}{f"{local}{stated}":>7}'
         if name in kernels.traffic:
-            bytes_, flops = kernels.traffic[name]
-            times = [least_time(card, (bytes_, flops), m * n) for m, n in SIZES]
-            line += f'{bytes_:>7g}{flops:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
+            work = [per_element(kernels.traffic[name], m, n) for m, n in SIZES]
+            times = [least_time(card, one, m * n) for one, (m, n) in zip(work, SIZES)]
+            line += f'{work[0][0]:>7.3g}{work[0][1]:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
             line += f'  {times[0][1]}'
         yield line.rstrip()
     if not measured:
         yield '*: as stated, not measured'
-    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads that registers allow, in blocks "
-           'of 256;\nbytes and FLOPs: per element, counted as roofline.py says; us: the larger of bytes / bandwidth '
-           'and FLOPs / peak, without the launch')
+    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads that registers and shared memory "
+           'allow;\nbytes and FLOPs: per element at the first size, counted as roofline.py says; us: the larger of bytes '
+           '/ bandwidth and\nFLOPs / peak, without the launch')
     few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
     if few:
         m, n = SIZES[0]
         yield fill(f'fewer blocks than the {card.multiprocessors} multiprocessors of the {gpu}, at {m} x {n}: '
                    + ', '.join(f'{name} {count}' for name, count in few.items()), 120)
+
+
+def threads(kernels):
+    """name -> the threads of a block: as many as its launch bounds say, or else 256."""
+    return {name: 256 for name in signatures(kernels.code)} | {
+        name: int(most) for most, name in BOUNDS.findall(kernels.code)}
+
+
+def table_of_room(kernels, names, measured):
+    """Lines: the registers of a kernel for each architecture, and how many of its blocks a multiprocessor holds."""
+    if measured:
+        most = threads(kernels)
+        yield f'\n{"registers / blocks that fit":36}' + ''.join(f'{architecture:>10}' for architecture in measured)
+        for name in names:
+            found = [taken[name][:2] for taken in measured.values()]
+            yield f'{name:36}' + ''.join(
+                f'{f"{registers} / {fitting(architecture, registers, shared, block=most[name])}":>10}'
+                for architecture, (registers, shared) in zip(measured, found))
 
 
 def blocks(kernels, names):

@@ -127,24 +127,6 @@ extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const
     if (i < size_a + size_b) out[i] = i < size_a ? a[i] : b[i - size_a];
 }
 
-// fusion.bias_leaky_relu_dropout: y = h s, h = x + b, s = (1 or slope) (scale or 0); `dropped` of the 2^16 values of a
-// unit's bits switch it off. 4 in, 8 out. Replaced: bits, bias, leaky_relu and dropout, a launch each (14 in, 18 out),
-// which kept both h and the mask for backward, where s is enough. Sixteen threads compute the same Philox block, which
-// should cost less than a launch of bits.
-extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /* m n */,
-        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */, int m,
-        int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= m * n) return;
-    float h = x[i] + b[i % n], factor = h > 0 ? 1.0f : slope;
-    if (dropped > 0) {
-        Words words = philox(i / 16 + 1, draw, substep, step, seed, stream);
-        factor *= bits_of(words, i % 16) >= dropped ? scale : 0.0f;
-    }
-    s[i] = factor;
-    y[i] = h * factor;
-}
-
 // fusion.scale_dropout: y = (a x + b) mask, s = a mask. 4 in, 8 out. Replaced: bits, and three passes of CuPy.
 extern "C" __global__ void scale_dropout(const float* __restrict__ x /* size */, float* __restrict__ y /* size */,
         float* __restrict__ s /* size */, int size, float a, float b, int dropped, float scale, u64 draw, u64 substep,
@@ -201,13 +183,6 @@ extern "C" __global__ void sigmoid_scale_backward(const float* __restrict__ dy /
         const float* __restrict__ p /* size */, float* __restrict__ dx /* size */, int size, float a) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < size) dx[i] = a * dy[i] * p[i] * (1 - p[i]);
-}
-
-// fusion.bias_tanh. 4 in, 4 out. Replaced: bias, then tanh (8 in, 8 out).
-extern "C" __global__ void bias_tanh(const float* __restrict__ x /* m n */, const float* __restrict__ b /* n */,
-        float* __restrict__ y /* m n */, int m, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < m * n) y[i] = tanhf(x[i] + b[i % n]);
 }
 
 // ops.tanh_backward. 8 in, 4 out. Replaced: square, subtract, multiply (16 in, 12 out).
@@ -347,40 +322,6 @@ __device__ float column_sum(float value) {
     for (int lane = 0; lane < LANES; ++lane) sum += part[lane][threadIdx.x];
     __syncthreads();  // before the next sum is written there
     return sum;
-}
-
-// fusion.bias_leaky_relu_dropout_backward_: dx = dy s, db = the sum of dx down the columns, unless null. 8 in, 4 out.
-// Replaced: dropout_backward, leaky_relu_backward and a sum, a launch each (20 in, 8 out).
-extern "C" __global__ void bias_leaky_relu_dropout_backward_(const float* __restrict__ dy /* m n */,
-        const float* __restrict__ s /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
-        int n) {
-    int column = blockIdx.x * COLUMNS + threadIdx.x;
-    bool inside = column < n;  // no return here: every thread must reach the barriers
-    float sum = 0;
-    for (int row = threadIdx.y; inside && row < m; row += LANES) {
-        int i = row * n + column;
-        dx[i] = dy[i] * s[i];
-        sum += dx[i];
-    }
-    sum = column_sum(sum);
-    if (db && inside && threadIdx.y == 0) db[column] = sum;
-}
-
-// fusion.bias_tanh_backward_: dx = dy (1 - y^2), and db as above. 8 in, 4 out. Replaced: tanh_backward and a sum
-// (12 in, 4 out).
-extern "C" __global__ void bias_tanh_backward_(const float* __restrict__ dy /* m n */,
-        const float* __restrict__ y /* m n */, float* __restrict__ dx /* m n */, float* __restrict__ db /* n */, int m,
-        int n) {
-    int column = blockIdx.x * COLUMNS + threadIdx.x;
-    bool inside = column < n;
-    float sum = 0;
-    for (int row = threadIdx.y; inside && row < m; row += LANES) {
-        int i = row * n + column;
-        dx[i] = dy[i] * (1 - y[i] * y[i]);
-        sum += dx[i];
-    }
-    sum = column_sum(sum);
-    if (db && inside && threadIdx.y == 0) db[column] = sum;
 }
 
 // Of a column: its mean, and the sum of its squared deviations from that mean.

@@ -129,8 +129,8 @@ class Launcher:
         self.functions = {name: module.get_function(name) for name in self.signatures}
         most = {name: int(threads) for threads, name in BOUNDS.findall(source)}
         self.plans = {name: Plan(name, wanted, most.get(name, THREADS)) for name, wanted in self.signatures.items()}
-        defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
-        self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
+        self.defined = {name: int(number) for name, number in re.findall(r'#define (\w+) (\d+)', source)}
+        self.threads, *self.tile = (self.defined.get(name, 0) for name in ('THREADS', 'COLUMNS', 'LANES'))
 
     def empty(self, x, shape, dtype):
         """A new array where x lies."""

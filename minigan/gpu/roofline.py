@@ -8,6 +8,7 @@ Two tables say what the kernels of kernels.cu take. `minigan kernelcheck` checks
 the second is counted by hand from the source.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 # name -> the most registers of a thread, which are allocated in eights; bytes of shared memory of a block; the most
@@ -15,14 +16,16 @@ from typing import NamedTuple
 RESOURCES = {
     'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
     'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles, which is never taken
-    'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
-    'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
+    'tanh_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0), 'sgd_momentum_': (16, 0),
     'scale_dropout': (40, 0), 'maxout_dropout': (48, 0), 'maxout_dropout_backward': (56, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
     'square_sums': (32, 2048), 'clip_norm_': (48, 2048), 'add_noise': (56, 0, 32), 'advance_': (56, 0),
     'batch_norm_moments': (32, 1024), 'batch_norm_leaky_relu_': (56, 1024),
     'batch_norm_leaky_relu_sums': (40, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
+    'dense': (144, 26_624), 'dense_backward_input': (152, 26_624), 'dense_backward_params_': (152, 26_624),
+    'dense_leaky_relu_dropout': (112, 26_624), 'dense_tanh': (120, 26_624),
+    'sum_parts': (40, 0), 'bias_leaky_relu_dropout': (40, 0), 'bias_tanh': (40, 0),
 }
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
@@ -35,7 +38,21 @@ FUNCTION = 16
 PHILOX = 10 * (2 * 4 * 2 + 4 * 2 + 2 * 2)
 UNIFORM = 3  # shift, convert, multiply
 
-TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memory, each once; FLOPs
+
+
+def product(m, n, outputs=1, after=0):
+    """Bytes and FLOPs of the product of m x n and n x n numbers, for an element of m x n.
+
+    outputs: how many arrays it leaves; after: FLOPs that follow for each of their elements.
+    """
+    return 4 * (1 + outputs + n / m), 2 * n + after
+
+
+TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memory, each once; FLOPs; or a function of
+    # m and n that gives them
+    'dense': product, 'dense_backward_input': product, 'dense_backward_params_': product,
+    'dense_leaky_relu_dropout': partial(product, outputs=2, after=PHILOX + 5),
+    'dense_tanh': partial(product, after=1 + FUNCTION),
     'tanh_backward': (12, 3),
     'cross_entropy': (4, 7 + 2 * FUNCTION),
     'cross_entropy_backward': (8, 7 + 2 * FUNCTION),
@@ -46,11 +63,10 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'square_sums': (4, 2),
     'clip_norm_': (8, 1),
     'advance_': (0, 0),  # a few hundred numbers, however large m and n are
-    'bias_leaky_relu_dropout': (12, PHILOX + 5),  # a Philox block of its own for each element
-    'bias_leaky_relu_dropout_backward_': (12, 2),
-    'bias_tanh': (8, 1 + FUNCTION),
-    'bias_tanh_backward_': (12, 4),
     'batch_norm_moments': (4, 4),  # what it leaves is small next to x: two numbers for a column of a chunk
+    'sum_parts': (16, 3),  # of three parts, as for the next two
+    'bias_leaky_relu_dropout': (20, PHILOX + 7),  # a Philox block of its own for each element
+    'bias_tanh': (16, 3 + FUNCTION),
     'batch_norm_leaky_relu_': (12, 10),
     'batch_norm_leaky_relu_sums': (8, 7),
     'batch_norm_leaky_relu_backward_': (12, 15),
@@ -67,25 +83,44 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
 
 
 class Gpu(NamedTuple):
-    """bytes/s of its memory, FLOP/s in float32, architecture, threads that a multiprocessor holds, multiprocessors."""
+    """bytes/s of its memory, FLOP/s in float32, architecture, multiprocessors."""
 
     bandwidth: float
     peak: float
     architecture: str
-    threads: int
     multiprocessors: int
 
 
 GPUS = {  # of the A100 80GB SXM, H100 SXM, RTX 4090, L4 and T4, as they are commonly quoted: not compared with NVIDIA's
-    # data sheets and white papers (bandwidth, float32 peak, multiprocessors) or with the CUDA C++ Programming Guide
-    # (threads)
-    'A100': Gpu(2039e9, 19.5e12, 'sm_80', 2048, 108),
-    'H100': Gpu(3.35e12, 67e12, 'sm_90', 2048, 132),
-    'RTX4090': Gpu(1008e9, 82.6e12, 'sm_89', 1536, 128),
-    'L4': Gpu(300e9, 30.3e12, 'sm_89', 1536, 58),
-    'T4': Gpu(320e9, 8.1e12, 'sm_75', 1024, 40),
+    # data sheets and white papers
+    'A100': Gpu(2039e9, 19.5e12, 'sm_80', 108),
+    'H100': Gpu(3.35e12, 67e12, 'sm_90', 132),
+    'RTX4090': Gpu(1008e9, 82.6e12, 'sm_89', 128),
+    'L4': Gpu(300e9, 30.3e12, 'sm_89', 58),
+    'T4': Gpu(320e9, 8.1e12, 'sm_75', 40),
+}
+
+
+class Room(NamedTuple):
+    """What a multiprocessor holds: threads, blocks, bytes of shared memory; of these, bytes that each block costs."""
+
+    threads: int
+    blocks: int
+    shared: int
+    reserved: int = 1024
+
+
+ROOM = {  # sm_89, 100 and 120 not compared with NVIDIA's sources; the others are those of CCCL, arch_traits.cuh
+    'sm_75': Room(1024, 16, 64 << 10, 0), 'sm_80': Room(2048, 32, 164 << 10), 'sm_86': Room(1536, 16, 100 << 10),
+    'sm_89': Room(1536, 24, 100 << 10), 'sm_90': Room(2048, 32, 228 << 10), 'sm_100': Room(2048, 32, 228 << 10),
+    'sm_120': Room(1536, 24, 100 << 10),
 }
 REGISTERS = 65_536  # of a multiprocessor, on all of these
+
+
+def per_element(traffic, m, n):
+    """(bytes, FLOPs) of an element of m x n. traffic: an entry of TRAFFIC."""
+    return traffic(m, n) if callable(traffic) else traffic
 
 
 def least_time(gpu, traffic, elements):
@@ -95,7 +130,8 @@ def least_time(gpu, traffic, elements):
     return max(moving, computing), 'memory' if moving >= computing else 'FLOPs'
 
 
-def occupancy(gpu, registers, *, block=256):
-    """The fraction of a multiprocessor's threads for which there are registers, in whole blocks."""
-    registers = -(-registers // 8) * 8  # allocated in eights
-    return min(gpu.threads // block, REGISTERS // (registers * block)) * block / gpu.threads
+def fitting(architecture, registers, shared=0, *, block=256):
+    """How many blocks a multiprocessor holds at once. registers: of a thread; shared: bytes of a block."""
+    room, registers = ROOM[architecture], -(-registers // 8) * 8  # allocated in eights
+    return min(room.threads // block, room.blocks, REGISTERS // (registers * block),
+               room.shared // max(1, shared + room.reserved))

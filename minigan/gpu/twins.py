@@ -4,14 +4,24 @@ A twin has the name and the signature of its specification, and takes float32.
 """
 
 from functools import cache
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from minigan import backend
+from minigan import backend, ops
 from minigan.gpu.launch import Launcher
 
-SOURCE = Path(__file__).with_name('kernels.cu')
+SOURCES = [Path(__file__).with_name(name) for name in ('kernels.cu', 'products.cu')]
+PRODUCTS = 'own', 'cublas'
+BLOCKS = 128  # that a product should have, to fill a large GPU
+LEAST = 2     # tiles of the depth that a part has, where the depth of a product is split
+WORTH = 4     # tiles of the depth that a block must save: in their time, a second launch adds the parts
+
+
+def code():
+    """The source of all kernels."""
+    return '\n'.join(f'#line 1 "{source.name}"\n{source.read_text()}' for source in SOURCES)
 
 
 @cache
@@ -19,8 +29,7 @@ def compiled(xp):
     """The twins, compiled for the GPU by xp, which is cupy; None for numpy, which has none."""
     if xp is np:
         return None
-    code = SOURCE.read_text()
-    return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code)
+    return Kernels(xp.RawModule(code=code(), options=('--std=c++17',)), code())
 
 
 def adam_settings(*, t, learning_rate, beta1, beta2, eps):
@@ -30,12 +39,13 @@ def adam_settings(*, t, learning_rate, beta1, beta2, eps):
 
 
 class Kernels(Launcher):
-    """The twins of kernels.cu.
+    """The twins of kernels.cu and products.cu.
 
+    products: 'own', or 'cublas' for CuPy's matrix products; may be changed between launches.
     elapsed, now: what kernels read from the GPU while a CUDA graph is captured, arrays; None in plain launches.
     """
 
-    elapsed = now = None
+    products, elapsed, now = 'own', None, None
 
     def bits(self, out, *key):
         """Fill `out` with Rng.bits; key: draw, substep, step, seed, stream."""
@@ -142,31 +152,105 @@ class Kernels(Launcher):
         self.launch('advance_', (1,), (self.threads,), elapsed, now, rows, settings, orders, width, length,
                     len(rows) // m, m, orders.shape[1], per_epoch, first)
 
-    def bias_leaky_relu_dropout(self, x, b, rng, *, slope, rate):
-        """See fusion; draws the bits itself."""
-        y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
-        key = rng.next_key() if rate else [0] * 5
-        self.by_element('bias_leaky_relu_dropout', x.size, x, b, y, s, *x.shape, slope, dropped,
-                        2**16 / (2**16 - dropped), *key)
-        return y, s
-
-    def bias_leaky_relu_dropout_backward_(self, dy, s, db):
-        """See fusion."""
-        dx = self.empty_like(dy)
-        self.by_column('bias_leaky_relu_dropout_backward_', dy.shape[1], dy, s, dx, db, *dy.shape)
-        return dx
-
-    def bias_tanh(self, x, b):
-        """See fusion."""
-        y = self.empty_like(x)
-        self.by_element('bias_tanh', x.size, x, b, y, *x.shape)
+    def dense(self, x, W, b=None):
+        """See ops."""
+        if self.products == 'cublas':
+            return ops.dense.__wrapped__(x, W, b)
+        if self._splits(len(x), W.shape[1], len(W)) > 1:
+            return self.sum_parts(self._parts(x, W), b)
+        y = self.empty(x, (len(x), W.shape[1]), x.dtype)
+        self._by_tile('dense', *y.shape, 1, x, W, b, y, len(x), *W.shape, 1)
         return y
 
-    def bias_tanh_backward_(self, dy, y, db):
+    def dense_leaky_relu_dropout(self, x, W, b, rng, *, slope, rate):
+        """See fusion; draws the bits itself."""
+        if self.products == 'cublas' or self._splits(len(x), W.shape[1], len(W)) > 1:
+            return self.bias_leaky_relu_dropout(self._parts(x, W), b, rng, slope=slope, rate=rate)
+        y, s = (self.empty(x, (len(x), W.shape[1]), x.dtype) for _ in range(2))
+        self._by_tile('dense_leaky_relu_dropout', *y.shape, 1, x, W, b, y, s, len(x), *W.shape, slope,
+                      *self._dropout(rng, rate))
+        return y, s
+
+    def dense_tanh(self, x, W, b):
         """See fusion."""
-        dx = self.empty_like(dy)
-        self.by_column('bias_tanh_backward_', dy.shape[1], dy, y, dx, db, *dy.shape)
-        return dx
+        if self.products == 'cublas' or self._splits(len(x), W.shape[1], len(W)) > 1:
+            return self.bias_tanh(self._parts(x, W), b)
+        y = self.empty(x, (len(x), W.shape[1]), x.dtype)
+        self._by_tile('dense_tanh', *y.shape, 1, x, W, b, y, len(x), *W.shape)
+        return y
+
+    def dense_backward_input(self, dy, W):
+        """See ops."""
+        if self.products == 'cublas':
+            return ops.dense_backward_input.__wrapped__(dy, W)
+        (m, n_out), n_in = dy.shape, len(W)
+        splits = self._splits(m, n_in, n_out)
+        dx = self.empty(dy, (splits, m, n_in), dy.dtype)
+        self._by_tile('dense_backward_input', m, n_in, splits, dy, W, dx, m, n_in, n_out, splits)
+        return self.sum_parts(dx) if splits > 1 else dx[0]
+
+    def dense_backward_params_(self, dy, x, dW, db=None):
+        """See ops."""
+        if self.products == 'cublas':
+            return ops.dense_backward_params_.__wrapped__(dy, x, dW, db)
+        shape, outputs = (len(x), *dW.shape), [dW, db]
+        splits = self._splits(*dW.shape, len(x))
+        if splits > 1:
+            outputs = [out if out is None else self.empty(out, (splits, *out.shape), out.dtype) for out in outputs]
+        self._by_tile('dense_backward_params_', *dW.shape, splits, dy, x, *outputs, *shape, splits)
+        for parts, out in zip(outputs, (dW, db)):
+            if parts is not out:
+                self.by_element('sum_parts', out.size, parts, None, out, splits, 1, out.size)
+
+    def sum_parts(self, parts, b=None):
+        """See fusion."""
+        y = self.empty(parts, parts.shape[1:], parts.dtype)
+        self.by_element('sum_parts', y.size, parts, b, y, *parts.shape)
+        return y
+
+    def bias_leaky_relu_dropout(self, parts, b, rng, *, slope, rate):
+        """See fusion; draws the bits itself."""
+        y, s = (self.empty(parts, parts.shape[1:], parts.dtype) for _ in range(2))
+        self.by_element('bias_leaky_relu_dropout', y.size, parts, b, y, s, *parts.shape, slope,
+                        *self._dropout(rng, rate))
+        return y, s
+
+    def bias_tanh(self, parts, b):
+        """See fusion."""
+        y = self.empty(parts, parts.shape[1:], parts.dtype)
+        self.by_element('bias_tanh', y.size, parts, b, y, *parts.shape)
+        return y
+
+    def _dropout(self, rng, rate):
+        """What dropout's kernels take: dropped, scale, the key of the bits, elapsed."""
+        dropped = int(rate * 2**16)
+        return dropped, 2**16 / (2**16 - dropped), *(rng.next_key() if rate else [0] * 5), self.elapsed
+
+    def _parts(self, x, W):
+        """The parts (splits, m, n_out) of x W."""
+        if self.products == 'cublas':
+            return (x @ W)[None]
+        m, n_in, n_out = len(x), *W.shape
+        splits = self._splits(m, n_out, n_in)
+        parts = self.empty(x, (splits, m, n_out), x.dtype)
+        self._by_tile('dense', m, n_out, splits, x, W, None, parts, m, n_in, n_out, splits)
+        return parts
+
+    def _splits(self, rows, columns, depth):
+        """How many parts the depth of a product is split into; it depends on the shape alone. No part is empty."""
+        tiles = -(-depth // self.defined['TILE_DEPTH'])
+        each = max(LEAST, tiles * prod(self._tiles(rows, columns)) // BLOCKS)
+        return -(-tiles // each) if tiles - each >= WORTH else 1
+
+    def _tiles(self, rows, columns):
+        """How many tiles a product has down and across."""
+        return -(-rows // self.defined['TILE_ROWS']), -(-columns // self.defined['TILE_COLUMNS'])
+
+    def _by_tile(self, name, rows, columns, splits, *arguments):
+        """Launch a block for every tile of each part of a product."""
+        down, across = self._tiles(rows, columns)
+        if down and across:
+            self.launch(name, (down, across * splits), (self.defined['TILE_THREADS'],), *arguments)
 
     def batch_norm_moments(self, x, *, rows):
         """See fusion."""
