@@ -1,0 +1,1 @@
+// In place of CuPy's own header, which needs CUDA: minigan.gpu.emulator refuses kernels that use atomics.
