@@ -104,9 +104,11 @@ def test_a_launch_that_no_gpu_takes_is_cudas_error(xp):
 
 
 @pytest.mark.parametrize('use, error', [
-    (lambda cp, x: cp.cumsum(x.reshape(2, 4), axis=1), 'dynamic shared memory'), (lambda cp, x: cp.bincount(x.astype(int)), 'no atomics'),
+    (lambda cp, x: cp.cumsum(x.reshape(2, 4), axis=1), 'dynamic shared memory'),
+    (lambda cp, x: cp.bincount(x.astype(int)), 'no atomics'),
     (lambda cp, x: x * 1j, 'complex'), (lambda cp, x: x.astype(np.float16), 'float16'),
-    (lambda cp, x: cp.sort(x), 'radix_sort: .*cudaErrorInvalidDevice'), (lambda cp, x: x[x > 1], 'cudaErrorInsufficientDriver'),
+    (lambda cp, x: cp.sort(x), 'radix_sort: .*cudaErrorInvalidDevice'),
+    (lambda cp, x: x[x > 1], 'cudaErrorInsufficientDriver'),
     (lambda cp, x: cp.matmul(x.reshape(2, 2, 2), x.reshape(2, 2, 2)), 'CUBLAS_STATUS_NOT_SUPPORTED'),
     (lambda cp, x: cp.random.random(3), 'curand'),
     (lambda cp, x: cp.RawKernel('extern "C" __global__ void deep(int n) { }', 'deep')((1,), (1, 1, 2), (1,)),

@@ -94,12 +94,17 @@ def test_ten_thousand_replays_allocate_nothing(xp, driver, stream, scale):
 
 
 def test_a_replay_after_its_memory_was_freed_computes_nan(xp, stream, scale):
-    x, y = xp.ndarray(SIZE, np.float32, xp.cuda.MemoryPointer(xp.cuda.Memory(4 * SIZE), 0)), xp.zeros(SIZE, np.float32)
-    x.fill(1)  # it lies outside the pool, so that `del` frees its memory
-    graph = captured(stream, lambda: scale(x, y, 1.0))
+    memory = [xp.cuda.Memory(4 * SIZE)]  # outside the pool: it is freed as soon as nobody holds it
+    y = xp.zeros(SIZE, np.float32)
+
+    def work():
+        scale(xp.ndarray(SIZE, np.float32, xp.cuda.MemoryPointer(memory[0], 0)), y, 1.0)
+
+    xp.ndarray(SIZE, np.float32, xp.cuda.MemoryPointer(memory[0], 0)).fill(1)
+    graph = captured(stream, work)
     graph.launch(stream)
     assert (y.get() == 1).all()
-    del x
+    memory.clear()
     graph.launch(stream)
     assert np.isnan(y.get()).all()
 

@@ -15,7 +15,7 @@ from minigan.training.on_gpu import STEPS, compare_training
 from minigan.training.run import resume, train
 from minigan.training.state import Run
 
-SMALL = {'goodfellow2014': {'batch': 16}}  # its sums over five units each take minutes for a batch of 100
+SMALL = {'goodfellow2014': {'batch': 8}}  # a hundred steps with sums over five units each take minutes at 100
 QUICK = {'batch': 360, 'schedule': 'constant', 'seed': 5}  # 3 steps per epoch
 
 

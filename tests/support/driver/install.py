@@ -49,12 +49,13 @@ class Driver:
         self._value('runtime_error', ctypes.py_object).value = runtime.CUDARuntimeError
         self._value('executes', ctypes.c_int).value = executes
         self.cublas = _load_cublas()
+        ctypes.c_int.in_dll(self.cublas, 'cublas_executes').value = executes
         self.cupy = importlib.import_module('cupy')
         importlib.import_module('cupy_backends.cuda.libs.cublas')  # else CuPy looks for the real library first
         self.cupy._core.set_reduction_accelerators([])
         self.cupy._core.set_routine_accelerators([])
         self.cupy.cuda.compiler._compile_module_with_cache = self._compile
-        self.cupy.cuda.thrust.argsort = _argsort
+        self.cupy.cuda.thrust.argsort = _argsort if executes else lambda *_: None
         if executes:
             _make_new_arrays_undefined(self.cupy)
 
