@@ -1,26 +1,21 @@
-"""The real CuPy on a stand-in for CUDA (tests/support/driver): files of tests that need a process of their own.
+"""Processes with the real CuPy on a stand-in for CUDA: tests/support/driver."""
 
-One file:  pytest -p support.driver.plugin tests/gpu/cupy_graphs.py  (with PYTHONPATH=tests)
-"""
-
+import shutil
 from pathlib import Path
 
 import pytest
 from support import driver
 
-HERE = Path(__file__).parent
-ELSEWHERE = {'test_gpu.py': 'not asked_for and not hundred'}  # asks for seconds of work; in cupy_training.py
-FILES = sorted(path.name for path in HERE.glob('cupy_*.py')) + sorted(ELSEWHERE)
-
 if reason := driver.missing():
     pytest.skip(f'the real CuPy cannot run here: {reason}', allow_module_level=True)
 
 
-@pytest.mark.parametrize('name', FILES)
-def test_its_tests_pass(name):
+def test_the_tests_for_a_gpu_pass():
+    """All but seconds of work for a GPU, and the steps that test_real_training.py takes."""
     done = driver.python('-m', 'pytest', '-q', '-p', 'support.driver.plugin', '-p', 'no:xdist', '-p',
-                         'no:cacheprovider', '-k', ELSEWHERE.get(name, ''), HERE / name)
-    assert done.returncode == 0, done.stdout + done.stderr
+                         'no:cacheprovider', '-k', 'not asked_for and not hundred',
+                         Path(__file__).with_name('test_gpu.py'))
+    assert done.returncode == 0 and ' passed' in done.stdout, done.stdout + done.stderr
 
 
 def test_a_function_runs_in_a_process_of_its_own():
@@ -39,3 +34,26 @@ def double(stand_in, number):
     stand_in.clear()
     x += number
     return float(x[0]), stand_in.launched
+
+
+OUTCOMES = '''
+import ctypes
+import pytest
+
+def test_one(driver): pass
+def test_two(driver): assert driver.cupy.ones(3).sum() == 4
+def test_three(): pass
+def test_four(driver): pytest.skip('because')
+def test_five(driver): ctypes.string_at(0)
+def test_six(driver): pass
+'''
+
+
+def test_failures_skips_and_crashes_in_the_child_are_reported(tmp_path):
+    shutil.copy(Path(__file__).parents[1] / 'conftest.py', tmp_path)
+    (tmp_path / 'test_outcomes.py').write_text(OUTCOMES)
+    done = driver.python('-m', 'pytest', '-ra', '-p', 'no:xdist', '-p', 'no:cacheprovider', tmp_path, cwd=tmp_path)
+    for line in ('SKIPPED [1] test_outcomes.py:8: because', 'FAILED test_outcomes.py::test_two - Assert',
+                 'Segmentation fault', 'FAILED test_outcomes.py::test_five - the child process ended early',
+                 'FAILED test_outcomes.py::test_six - the child process ended early', '3 failed, 2 passed, 1 skipped'):
+        assert line in done.stdout, done.stdout

@@ -19,15 +19,20 @@ SMALL = {'goodfellow2014': {'batch': 8}}  # a hundred steps with sums over five 
 QUICK = {'batch': 360, 'schedule': 'constant', 'seed': 5}  # 3 steps per epoch
 
 
+@pytest.fixture
+def cupy(driver):
+    return driver.cupy
+
+
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def game(xp, **choices):
+def game(cupy, **choices):
     dataset, config = data.load('digits'), Config(**choices)
     recipe = RECIPES[config.network]
-    return build_game(config.resolve(recipe, dataset), recipe, dataset, xp)
+    return build_game(config.resolve(recipe, dataset), recipe, dataset, cupy)
 
 
 def content(folder):
@@ -38,26 +43,26 @@ def content(folder):
     return {name: array.tobytes() for name, array in arrays.items()}
 
 
-def test_the_device_is_selected(xp):
-    assert select_device('cuda') == select_device('auto') == (xp, 'CuPy 14.2.0 on the GPU')
+def test_the_device_is_selected(cupy):
+    assert select_device('cuda') == select_device('auto') == (cupy, 'CuPy 14.2.0 on the GPU')
 
 
 @pytest.mark.parametrize('network', RECIPES)
-def test_a_hundred_steps_are_numpys(xp, network):
-    row = compare_training(xp, STEPS, network=network, **SMALL.get(network, {}))
+def test_a_hundred_steps_are_numpys(cupy, network):
+    row = compare_training(cupy, STEPS, network=network, **SMALL.get(network, {}))
     assert row.ok, row
 
 
 @pytest.mark.parametrize('network, launches, products', [('default', 30, 25), ('article', 31, 19),
                                                          ('goodfellow2014', 90, 20)])
-def test_what_a_step_costs(xp, driver, network, launches, products):
-    one = game(xp, network=network, **SMALL.get(network, {}))
+def test_what_a_step_costs(cupy, driver, network, launches, products):
+    one = game(cupy, network=network, **SMALL.get(network, {}))
     for t in range(2):
         one.step(t)
     assert driver.costs(one.step, 2) == {'launches': launches, 'products': products}  # no copy, no allocation, no wait
 
 
-def test_a_run_is_the_cpus(xp):
+def test_a_run_is_the_cpus(cupy):
     gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5}
     train(Config(epochs=2, device='cuda', out='cuda', clip_norm=1.0, input_noise=0.1, **gentle, **QUICK), quiet=True)
     train(Config(epochs=2, device='cpu', out='cpu', clip_norm=1.0, input_noise=0.1, **gentle, **QUICK), quiet=True)
@@ -69,14 +74,14 @@ def test_a_run_is_the_cpus(xp):
 
 
 @pytest.mark.parametrize('network', ['default', 'article'])
-def test_two_halves_of_a_run_equal_the_whole(xp, network):
+def test_two_halves_of_a_run_equal_the_whole(cupy, network):
     train(Config(epochs=2, device='cuda', network=network, out='whole', **QUICK), quiet=True)
     train(Config(epochs=1, device='cuda', network=network, out='run', **QUICK), quiet=True)
     resume('run', epochs=2, quiet=True)
     assert content('run') == content('whole')
 
 
-def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_to_the_last_bit(xp, monkeypatch):
+def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_to_the_last_bit(cupy, monkeypatch):
     train(Config(epochs=2, device='cuda', out='whole', **QUICK), quiet=True)
     step = Run.step
 
@@ -93,25 +98,22 @@ def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_to_the_last_bi
     assert content('run') == content('whole')
 
 
-def test_a_run_on_the_gpu_can_be_evaluated(xp, capsys):
+def test_a_run_on_the_gpu_can_be_evaluated(cupy, capsys):
     train(Config(epochs=1, device='cuda', out='run', **QUICK), quiet=True)
     assert main(['evaluate', 'run']) in (0, None)
     assert 'Parzen log-likelihood' in capsys.readouterr().out
 
 
-def test_a_full_memory_is_cupys_error(xp, driver):
-    xp.get_default_memory_pool().free_all_blocks()
+def test_a_full_memory_is_cupys_error(cupy, driver):
+    cupy.get_default_memory_pool().free_all_blocks()
     driver.set(memory=driver.used() + 2**20)
-    try:
-        with pytest.raises(xp.cuda.memory.OutOfMemoryError):
-            game(xp)
-    finally:
-        driver.set(memory=2**34)
+    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        game(cupy)
 
 
-def test_undefined_memory_never_reaches_the_parameters(xp):
+def test_undefined_memory_never_reaches_the_parameters(cupy):
     """Every new array is NaN (support.driver): a kernel that read one before writing it would spread it."""
-    one = game(xp, network='default', clip_norm=1.0, average=1.0)
+    one = game(cupy, network='default', clip_norm=1.0, average=1.0)
     for t in range(3):
         one.step(t)
     assert np.isfinite(one.G.theta.get()).all() and np.isfinite(one.D.theta.get()).all()
