@@ -1,8 +1,7 @@
-"""How the tests run: one BLAS thread per process, folders on all cores, Hypothesis profiles; and the cupy fixture."""
+"""How the tests run: one BLAS thread per process, folders on all cores, Hypothesis profiles; and CuPy."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS'):
@@ -21,16 +20,27 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` in a scri
 
 
 @pytest.fixture
-def cupy(monkeypatch):
-    """The stand-in, which `import cupy` then gives."""
-    from support.standin import Cupy
+def driver(request):
+    """What stands in for CUDA below the real CuPy, as new; see tests/support/driver."""
+    from support.driver import missing
+    if reason := missing():
+        pytest.skip(f'the real CuPy cannot run here: {reason}')
+    request.config.driver.reset()
+    return request.config.driver
 
-    from minigan.gpu.emulator import COMPILER
-    if COMPILER is None:
-        pytest.skip('no C++ compiler, or not Linux')
-    module = Cupy()
-    monkeypatch.setitem(sys.modules, 'cupy', module)
-    return module
+
+@pytest.fixture
+def cupy(driver):
+    """The real CuPy, on a CPU."""
+    return driver.cupy
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Tests that ask for the real CuPy run in a process of their own."""
+    if 'driver' in getattr(item, 'fixturenames', ()) and not hasattr(item.config, 'driver'):
+        from support.driver import plugin
+        return plugin.run(item, nextitem)
 
 
 def available_cores():

@@ -1,45 +1,59 @@
-"""The real CuPy on a stand-in for CUDA (tests/support/driver): files of tests that need a process of their own.
+"""Processes with the real CuPy on a stand-in for CUDA: tests/support/driver."""
 
-One file:  pytest -p support.driver.plugin tests/gpu/cupy_graphs.py  (with PYTHONPATH=tests)
-"""
-
+import shutil
 from pathlib import Path
 
 import pytest
 from support import driver
 
-HERE = Path(__file__).parent
-ELSEWHERE = {'test_gpu.py': 'not asked_for and not goodfellow2014'}  # seconds of work; minutes of small reductions
-FILES = sorted(path.name for path in HERE.glob('cupy_*.py')) + sorted(ELSEWHERE)
-
 if reason := driver.missing():
     pytest.skip(f'the real CuPy cannot run here: {reason}', allow_module_level=True)
 
 
-@pytest.mark.parametrize('name', FILES)
-def test_its_tests_pass(name):
+def test_the_tests_for_a_gpu_pass():
+    """All but seconds of work for a GPU, and the steps that test_real_training.py takes."""
     done = driver.python('-m', 'pytest', '-q', '-p', 'support.driver.plugin', '-p', 'no:xdist', '-p',
-                         'no:cacheprovider', '-k', ELSEWHERE.get(name, ''), HERE / name)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def costs(stand_in):
-    """For the test below: one launch."""
-    return stand_in.costs(stand_in.cupy.ones(3).sum), stand_in.launched
+                         'no:cacheprovider', '-k', 'not asked_for and not hundred',
+                         Path(__file__).with_name('test_gpu.py'))
+    assert done.returncode == 0 and ' passed' in done.stdout, done.stdout + done.stderr
 
 
 def test_a_function_runs_in_a_process_of_its_own():
-    assert driver.run('gpu.test_real_cupy:costs') == [{'launches': 1}, {'cupy_sum': 1}]
+    assert driver.run('gpu.test_real_cupy:double', 3) == [6.0, {'cupy_add__float64_float_float64': 1}]
     with pytest.raises(RuntimeError, match="has no attribute 'nothing'"):
         driver.run('gpu.test_real_cupy:nothing')
 
 
 def test_without_execution_launches_are_counted_and_compute_nothing():
-    assert driver.run('gpu.test_real_cupy:without_execution', executes=False) == [{'launches': 1}, True]
+    assert driver.run('gpu.test_real_cupy:double', 3, executes=False) == [3.0, {'cupy_add__float64_float_float64': 1}]
 
 
-def without_execution(stand_in):
-    """For the test above: whether x + x is still what the memory held."""
-    x = stand_in.cupy.asarray([1.0, 2.0])
-    out = stand_in.cupy.zeros_like(x)
-    return stand_in.costs(lambda: stand_in.cupy.add(x, x, out=out)), out.get().tolist() == [0, 0]
+def double(stand_in, number):
+    """For the tests above: runs in that process."""
+    x = stand_in.cupy.asarray([float(number)])
+    stand_in.clear()
+    x += number
+    return float(x[0]), stand_in.launched
+
+
+OUTCOMES = '''
+import ctypes
+import pytest
+
+def test_one(driver): pass
+def test_two(driver): assert driver.cupy.ones(3).sum() == 4
+def test_three(): pass
+def test_four(driver): pytest.skip('because')
+def test_five(driver): ctypes.string_at(0)
+def test_six(driver): pass
+'''
+
+
+def test_failures_skips_and_crashes_in_the_child_are_reported(tmp_path):
+    shutil.copy(Path(__file__).parents[1] / 'conftest.py', tmp_path)
+    (tmp_path / 'test_outcomes.py').write_text(OUTCOMES)
+    done = driver.python('-m', 'pytest', '-ra', '-p', 'no:xdist', '-p', 'no:cacheprovider', tmp_path, cwd=tmp_path)
+    for line in ('SKIPPED [1] test_outcomes.py:8: because', 'FAILED test_outcomes.py::test_two - Assert',
+                 'Segmentation fault', 'FAILED test_outcomes.py::test_five - the child process ended early',
+                 'FAILED test_outcomes.py::test_six - the child process ended early', '3 failed, 2 passed, 1 skipped'):
+        assert line in done.stdout, done.stdout

@@ -14,11 +14,11 @@ the two lowest modules, points their tables at driver.c, and only then imports t
     Thrust's argsort                                    NumPy's
 
 Driver.counts says how many launches, copies, allocations, waits, ... there were, and Driver.launched which kernels ran.
-A process has either a GPU or this, so tests run in a process of their own:
+A process has either a GPU or this, so whatever uses it runs in a process of its own:
 
-    run('module:function', ...)                         what that function returns, given the Driver
-    pytest -p support.driver.plugin FILE                tests, which get it from the fixtures `driver` and `xp`
-    python -m support.driver.host_time                  the host's time of a step, with kernels that do not run
+    a test that asks for the fixture `driver` or `cupy` (plugin.py); with pytest -p support.driver.plugin, every test
+    run('module:function', ...), which returns what that function returns, given the Driver
+    python -m support.driver.host_time, the host's time of a step, with kernels that do not run
 
 It lacks, and refuses with an error that names it: complex numbers, float16, a third dimension of blocks, dynamic shared
 memory, what minigan.gpu.emulator lists as MISSING, captures of several streams, managed memory, memory pools of CUDA
@@ -51,11 +51,11 @@ def missing():
     return None if found == VERSION else f'expected {PACKAGE} {VERSION}, got {found}'
 
 
-def python(*arguments):
+def python(*arguments, cwd=None, **environment):
     """Run Python with the tests' modules on its path. Returns the finished process, with its output."""
     path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get('PYTHONPATH', '')])
-    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, 'PYTHONPATH': path})
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=cwd,
+                          env={**os.environ, 'PYTHONPATH': path, **environment})
 
 
 def run(function, *arguments, executes=True):

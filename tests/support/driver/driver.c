@@ -26,7 +26,7 @@ EXPORT struct {
 } counts;
 EXPORT PyObject* runtime_error;            // CUDARuntimeError
 EXPORT int executes = 1;                   // 0: kernels are counted but not run
-EXPORT size_t memory = 1ull << 34, used;   // of the device, in bytes
+EXPORT size_t memory, used;                 // of the device, in bytes
 
 enum {  // cudaError_t
     INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_SUPPORTED = 801,

@@ -11,12 +11,14 @@ import numpy as np
 from support.driver import build
 
 from minigan.gpu import emulator
+from minigan.gpu.twins import compiled
 
 COUNTS = ('launches', 'replays', 'nodes', 'uploads', 'downloads', 'copies', 'memsets', 'allocations', 'frees',
           'host_allocations', 'waits')  # the fields of `counts` in driver.c
+MEMORY = 2**34  # bytes of the device
 PROPERTIES = {'name': b'no GPU, but a stand-in', 'major': 9, 'minor': 0, 'multiProcessorCount': 132, 'warpSize': 32,
               'maxThreadsPerBlock': 1024, 'maxThreadsPerMultiProcessor': 2048, 'sharedMemPerBlock': 49152,
-              'totalGlobalMem': 2**34, 'uuid': bytes(16)}
+              'totalGlobalMem': MEMORY, 'uuid': bytes(16)}
 SPEED = ['-O3', '-fno-sanitize=bounds']
 # a loop over all elements that looks at its thread, or that leaves at the first one (CuPy has a macro that returns)
 NEEDS_ITS_GRID = re.compile('__syncthreads|threadIdx|blockIdx|no_thread_divergence|__global__.*return', re.DOTALL)
@@ -49,12 +51,14 @@ class Driver:
         self._value('runtime_error', ctypes.py_object).value = runtime.CUDARuntimeError
         self._value('executes', ctypes.c_int).value = executes
         self.cublas = _load_cublas()
+        ctypes.c_int.in_dll(self.cublas, 'cublas_executes').value = executes
         self.cupy = importlib.import_module('cupy')
         importlib.import_module('cupy_backends.cuda.libs.cublas')  # else CuPy looks for the real library first
         self.cupy._core.set_reduction_accelerators([])
         self.cupy._core.set_routine_accelerators([])
         self.cupy.cuda.compiler._compile_module_with_cache = self._compile
-        self.cupy.cuda.thrust.argsort = _argsort
+        self.cupy.cuda.thrust.argsort = _argsort if executes else lambda *_: None
+        self.reset()
         if executes:
             _make_new_arrays_undefined(self.cupy)
 
@@ -76,6 +80,13 @@ class Driver:
         ctypes.c_long.in_dll(self.cublas, 'cublas_calls').value = 0
         for kernel in self._kernels():
             kernel.launches = 0
+
+    def reset(self):
+        """Undo what a test changed: settings, counts, and kernels that were compiled with other settings."""
+        self.fma = False
+        self.set(memory=MEMORY, order=0)
+        self.clear()
+        compiled.cache_clear()
 
     def costs(self, function, *arguments):
         """The counts of one call."""

@@ -15,17 +15,17 @@ SIZE = 300
 
 
 @pytest.fixture
-def stream(xp):
+def stream(cupy):
     """A blocking stream. Whatever a test does, its capture ends."""
-    stream = xp.cuda.Stream()
+    stream = cupy.cuda.Stream()
     yield stream
-    with contextlib.suppress(xp.cuda.runtime.CUDARuntimeError):
+    with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
         stream.end_capture()
 
 
 @pytest.fixture
-def scale(xp):
-    kernel = xp.RawModule(code=SCALE).get_function('scale')
+def scale(cupy):
+    kernel = cupy.RawModule(code=SCALE).get_function('scale')
     return lambda x, y, factor: kernel((2,), (256,), (x, y, np.float32(factor), np.int32(x.size)))
 
 
@@ -37,14 +37,14 @@ def captured(stream, function):
         return stream.end_capture()
 
 
-def test_a_capture_records_and_a_replay_computes_with_what_is_there_by_then(xp, driver, stream, scale):
-    x, y, out = xp.ones(SIZE, np.float32), xp.zeros(SIZE, np.float32), xp.zeros(SIZE, np.float32)
-    xp.add(y, x, out=out)  # compiled
+def test_a_capture_records_and_a_replay_computes_with_what_is_there_by_then(cupy, driver, stream, scale):
+    x, y, out = cupy.ones(SIZE, np.float32), cupy.zeros(SIZE, np.float32), cupy.zeros(SIZE, np.float32)
+    cupy.add(y, x, out=out)  # compiled
     out.fill(0)
 
     def work():
         scale(x, y, 3.0)
-        xp.add(y, x, out=out)
+        cupy.add(y, x, out=out)
         out[:2] = x[:2]
         y.data.memset_async(0, 4, stream)
 
@@ -62,29 +62,29 @@ def test_a_capture_records_and_a_replay_computes_with_what_is_there_by_then(xp, 
     assert out.get().tolist() == [2, 2] + [8] * (SIZE - 2)
 
 
-def test_numbers_are_baked_in_and_numbers_in_memory_are_not(xp, stream, scale):
-    x, y, factor = xp.ones(SIZE, np.float32), xp.zeros(SIZE, np.float32), 2.0
-    now = xp.full(1, 5, np.float32)
+def test_numbers_are_baked_in_and_numbers_in_memory_are_not(cupy, stream, scale):
+    x, y, factor = cupy.ones(SIZE, np.float32), cupy.zeros(SIZE, np.float32), 2.0
+    now = cupy.full(1, 5, np.float32)
     z = x * now  # compiled
-    graph = captured(stream, lambda: (scale(x, y, factor), xp.multiply(x, now, out=z)))
+    graph = captured(stream, lambda: (scale(x, y, factor), cupy.multiply(x, now, out=z)))
     factor = 7.0
     now.fill(9)
     graph.launch(stream)
     assert (y.get() == 2).all() and (z.get() == 9).all()
 
 
-def test_arrays_of_a_capture_are_those_of_every_replay(xp, driver, stream, scale):
-    x, results = xp.arange(SIZE, dtype=np.float32), []
+def test_arrays_of_a_capture_are_those_of_every_replay(cupy, driver, stream, scale):
+    x, results = cupy.arange(SIZE, dtype=np.float32), []
     x + x  # memory and kernel are there
     graph = captured(stream, lambda: results.append(x + x))
     for start in (0, 5):
-        x[...] = xp.arange(start, start + SIZE, dtype=np.float32)
+        x[...] = cupy.arange(start, start + SIZE, dtype=np.float32)
         graph.launch(stream)
         np.testing.assert_array_equal(results[0].get(), 2 * np.arange(start, start + SIZE))
 
 
-def test_ten_thousand_replays_allocate_nothing(xp, driver, stream, scale):
-    x = xp.ones(SIZE, np.float32)
+def test_ten_thousand_replays_allocate_nothing(cupy, driver, stream, scale):
+    x = cupy.ones(SIZE, np.float32)
     graph = captured(stream, lambda: scale(x, x, 1.0))
     used = driver.used()
     driver.clear()
@@ -93,13 +93,18 @@ def test_ten_thousand_replays_allocate_nothing(xp, driver, stream, scale):
     assert driver.counts == {'replays': 10_000, 'nodes': 10_000} and driver.used() == used
 
 
-def test_a_replay_after_its_memory_was_freed_computes_nan(xp, stream, scale):
-    x, y = xp.ndarray(SIZE, np.float32, xp.cuda.MemoryPointer(xp.cuda.Memory(4 * SIZE), 0)), xp.zeros(SIZE, np.float32)
-    x.fill(1)  # it lies outside the pool, so that `del` frees its memory
-    graph = captured(stream, lambda: scale(x, y, 1.0))
+def test_a_replay_after_its_memory_was_freed_computes_nan(cupy, stream, scale):
+    memory = [cupy.cuda.Memory(4 * SIZE)]  # outside the pool: it is freed as soon as nobody holds it
+    y = cupy.zeros(SIZE, np.float32)
+
+    def work():
+        scale(cupy.ndarray(SIZE, np.float32, cupy.cuda.MemoryPointer(memory[0], 0)), y, 1.0)
+
+    cupy.ndarray(SIZE, np.float32, cupy.cuda.MemoryPointer(memory[0], 0)).fill(1)
+    graph = captured(stream, work)
     graph.launch(stream)
     assert (y.get() == 1).all()
-    del x
+    memory.clear()
     graph.launch(stream)
     assert np.isnan(y.get()).all()
 
@@ -110,39 +115,39 @@ def test_a_replay_after_its_memory_was_freed_computes_nan(xp, stream, scale):
     (lambda xp, x: [xp.cuda.get_current_stream().done], 'cudaErrorStreamCaptureUnsupported'),
     (lambda xp, x: xp.multiply(x, x, out=x) if xp.cuda.Stream.null.use() else None, 'cudaErrorStreamCaptureImplicit'),
     (lambda xp, x: xp.cuda.runtime.memcpy(x.data.ptr, x.data.ptr, 4, 3), 'cudaErrorStreamCaptureImplicit')])
-def test_what_waits_or_uses_the_legacy_stream_invalidates_a_capture(xp, stream, mistake, error):
-    x = xp.ones(4, np.float32)
-    xp.multiply(x, x, out=x)
+def test_what_waits_or_uses_the_legacy_stream_invalidates_a_capture(cupy, stream, mistake, error):
+    x = cupy.ones(4, np.float32)
+    cupy.multiply(x, x, out=x)
     with stream:
         stream.begin_capture()
-        with pytest.raises(xp.cuda.runtime.CUDARuntimeError, match=error):
-            mistake(xp, x)
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match=error):
+            mistake(cupy, x)
     with stream:
-        with pytest.raises(xp.cuda.runtime.CUDARuntimeError, match='cudaErrorStreamCaptureInvalidated'):
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match='cudaErrorStreamCaptureInvalidated'):
             x *= x
-        with pytest.raises(xp.cuda.runtime.CUDARuntimeError, match='cudaErrorStreamCaptureInvalidated'):
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match='cudaErrorStreamCaptureInvalidated'):
             stream.end_capture()
     assert float(x.sum()) == 4  # all is well again
 
 
-def test_an_allocation_is_refused_unless_the_capture_is_relaxed(xp, driver, stream):
-    runtime = xp.cuda.runtime
+def test_an_allocation_is_refused_unless_the_capture_is_relaxed(cupy, driver, stream):
+    runtime = cupy.cuda.runtime
     with stream:
         stream.begin_capture()  # CuPy's default is relaxed
-        assert driver.costs(lambda: xp.empty(2**23, np.uint8)) == {'allocations': 1}
+        assert driver.costs(lambda: cupy.empty(2**23, np.uint8)) == {'allocations': 1}
         stream.end_capture()
         for mode in (runtime.streamCaptureModeGlobal, runtime.streamCaptureModeThreadLocal):
             stream.begin_capture(mode)
             with pytest.raises(runtime.CUDARuntimeError, match='cudaErrorStreamCaptureUnsupported'):
-                xp.empty(2**24 + mode * 2**20, np.uint8)
+                cupy.empty(2**24 + mode * 2**20, np.uint8)
             with pytest.raises(runtime.CUDARuntimeError, match='cudaErrorStreamCaptureInvalidated'):
                 stream.end_capture()
 
 
 @pytest.mark.parametrize('call, error', [(lambda x: x @ x, 'calling cuBLAS API during stream capture'),
                                          (lambda x: float(x[0, 0]), 'capturing, so D2H transfers are disallowed')])
-def test_cupy_itself_refuses_cublas_and_copies_to_the_host_and_the_capture_goes_on(xp, stream, call, error):
-    x = xp.ones((4, 4), np.float32)
+def test_cupy_itself_refuses_cublas_and_copies_to_the_host_and_the_capture_goes_on(cupy, stream, call, error):
+    x = cupy.ones((4, 4), np.float32)
     x @ x
     x *= x
     with stream:
@@ -155,13 +160,13 @@ def test_cupy_itself_refuses_cublas_and_copies_to_the_host_and_the_capture_goes_
     assert float(x[0, 0]) == 2
 
 
-def test_a_stream_that_does_not_wait_for_the_legacy_stream_lets_it_work_during_a_capture(xp, driver):
-    stream, x = xp.cuda.Stream(non_blocking=True), xp.ones(4, np.float32)
+def test_a_stream_that_does_not_wait_for_the_legacy_stream_lets_it_work_during_a_capture(cupy, driver):
+    stream, x = cupy.cuda.Stream(non_blocking=True), cupy.ones(4, np.float32)
     x *= x
     with stream:
         stream.begin_capture()
         x *= x
-        with xp.cuda.Stream.null:
+        with cupy.cuda.Stream.null:
             x += x
         graph = stream.end_capture()
     assert x.get().tolist() == [2] * 4
@@ -169,14 +174,14 @@ def test_a_stream_that_does_not_wait_for_the_legacy_stream_lets_it_work_during_a
     assert x.get().tolist() == [4] * 4
 
 
-def test_the_same_work_by_launches_and_by_replays_gives_the_same_bytes(xp, stream):
+def test_the_same_work_by_launches_and_by_replays_gives_the_same_bytes(cupy, stream):
     start = np.linspace(-2, 2, SIZE, dtype=np.float32)
-    one, two = xp.asarray(start), xp.asarray(start)
+    one, two = cupy.asarray(start), cupy.asarray(start)
 
     def step(x):
-        x += xp.tanh(x + 1).sum() * xp.exp(-x * x)
+        x += cupy.tanh(x + 1).sum() * cupy.exp(-x * x)
 
-    step(xp.asarray(start))
+    step(cupy.asarray(start))
     graph = captured(stream, lambda: step(two))
     for _ in range(20):
         step(one)
