@@ -312,9 +312,9 @@ def table(kernels, names, measured, gpu):
         yield line.rstrip()
     if not measured:
         yield '*: as stated, not measured'
-    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads that registers and shared memory "
-           'allow;\nbytes and FLOPs: per element at the first size, counted as roofline.py says; us: the larger of bytes '
-           '/ bandwidth and\nFLOPs / peak, without the launch')
+    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads for which there is room\n"
+           '(registers and shared memory); bytes and FLOPs: per element at the first size, counted as roofline.py\n'
+           'says; us: the larger of bytes / bandwidth and FLOPs / peak, without the launch')
     few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
     if few:
         m, n = SIZES[0]
