@@ -307,7 +307,7 @@ def table(kernels, names, measured, gpu):
         if name in kernels.traffic:
             work = [per_element(kernels.traffic[name], m, n) for m, n in SIZES]
             times = [least_time(card, one, m * n) for one, (m, n) in zip(work, SIZES)]
-            line += f'{work[0][0]:>7.3g}{work[0][1]:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
+            line += f'{work[0][0]:>7.4g}{work[0][1]:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
             line += f'  {times[0][1]}'
         yield line.rstrip()
     if not measured:

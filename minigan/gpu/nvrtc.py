@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 
 ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
@@ -17,6 +18,7 @@ def library():
     return None
 
 
+@cache
 def resources(nvrtc, code, architecture):
     """Compile for an architecture such as 'sm_90' with CuPy's flags.
 
