@@ -12,14 +12,13 @@ from harness import Entrant, Worker, describe, machine, quartiles, race, save, s
 from minigan import backend
 from minigan.gpu import compare, roofline
 from minigan.gpu.device import select_device
-from minigan.gpu.twins import SOURCE, Kernels, compiled
+from minigan.gpu.twins import Kernels, code, compiled
 from minigan.streams import Streams
 
 WIDTH = 512
-TRAFFIC = {name: bytes_ for name, (bytes_, _) in roofline.TRAFFIC.items()}
 BLOCKS, LANES = (64, 128, 256, 512, 1024), (4, 8, 16, 32)
-VARIATIONS = ' 0', 'few', 'dropped', 'any', 'no db', 'no dgamma'  # more cases of kernels that are timed already
-LAUNCHES = 55  # of minigan's step, counted on the stand-in (tests/gpu/test_device.py)
+VARIATIONS = ' 0', 'few', 'dropped', 'any', 'no b', 'no db', 'no dgamma', 'real numbers'  # cases that are timed already
+LAUNCHES = 61  # of minigan's step with at most 64 rows, counted on the stand-in (tests/bench/test_bench.py)
 
 
 class Local:
@@ -46,11 +45,16 @@ class Local:
         return None, max(1e-3 * self.xp.cuda.get_elapsed_time(start, end), 1e-9)
 
 
+def moved(function, m):
+    """Bytes that a kernel moves for m rows of WIDTH."""
+    return round(roofline.per_element(roofline.TRAFFIC[function], m, WIDTH)[0] * m * WIDTH)
+
+
 @cache
 def twins(xp, block, lanes):
     """The kernels, compiled for blocks of a given size."""
-    code = re.sub(r'#define LANES \d+', f'#define LANES {lanes}', SOURCE.read_text())
-    return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code, block=block)
+    source = re.sub(r'#define LANES \d+', f'#define LANES {lanes}', code())
+    return Kernels(xp.RawModule(code=source, options=('--std=c++17',)), source, block=block)
 
 
 def variants(xp, name):
@@ -59,7 +63,9 @@ def variants(xp, name):
     columns, lanes = usual.tile
     if name == 'cross_entropy':
         return {usual.threads: (usual.block, lanes)}
-    if name.endswith('backward_') or name.startswith('batch_norm'):
+    if name.startswith('dense'):
+        return {usual.defined['TILE_THREADS']: (usual.block, lanes)}
+    if name.startswith('batch_norm'):
         return {columns * one: (usual.block, one) for one in (lanes, *LANES)}
     return {one: (one, lanes) for one in (usual.block, *BLOCKS)}
 
@@ -84,7 +90,7 @@ def copy(xp, size):
 def candidates_for(xp, name, m, arguments, theirs):
     """name -> function: the kernel in blocks of several sizes, each checked; plain CuPy; PyTorch; a copy."""
     function, size = name.split(',')[0], m * WIDTH
-    found = {'copy': copy(xp, TRAFFIC[function] * size)}
+    found = {'copy': copy(xp, moved(function, m))}
     if function in compare.DRAWS:
         dtype = np.uint16 if function == 'bits' else np.float32
         out, streams = xp.empty(size, dtype), Streams(0)
@@ -112,7 +118,7 @@ def measure_kernel(xp, name, m, arguments, theirs, *, rounds, seconds):
     blocks = [label for label in entrants if isinstance(label, int)]
     ours, median = entrants[blocks[0]], float(np.median(entrants[blocks[0]].seconds))
     return {'us': 1e6 * median, 'host us': 1e6 * float(np.median(ours.worker.host[-rounds:])),
-            'GB/s': TRAFFIC[name.split(',')[0]] * m * WIDTH / median / 1e9, 'fraction': entrants['copy'].ratio(ours)[0],
+            'GB/s': moved(name.split(',')[0], m) / median / 1e9, 'fraction': entrants['copy'].ratio(ours)[0],
             'plain': entrants['plain'].ratio(ours),
             'PyTorch': entrants['PyTorch'].ratio(ours) if 'PyTorch' in entrants else None,
             'blocks': {label: 1e6 * float(np.median(entrants[label].seconds)) for label in sorted(blocks)}}
@@ -140,7 +146,7 @@ def report_kernels(xp, batches, **settings):
         print(f'\n{title:36}{"us":>8}{"host us":>9}{"GB/s":>8}{"fraction":>10}   plain   PyTorch   us by block')
         results = {}
         for name in [*arguments, *compare.DRAWS]:
-            if name.split(',')[0] not in TRAFFIC or name.endswith(VARIATIONS):
+            if name.split(',')[0] not in roofline.TRAFFIC or name.endswith(VARIATIONS):
                 continue
             r = results[name] = measure_kernel(xp, name, m, arguments, theirs, **settings)
             other = f'{r["PyTorch"][0]:.2f}' if r['PyTorch'] else ''

@@ -69,12 +69,11 @@ def batch_norm(x, gamma, beta, *, eps):
 
 
 def batch_norm_backward(dy, gamma, cache):
-    """Derivative of batch_norm: x acts directly, through mu and through var.
+    """Derivative of batch_norm: x acts directly, through mu and through var, in the order of dx's three terms.
 
         dgamma = sum dy * xhat,   dbeta = sum dy
         dx = gamma * rstd * (dy - dbeta / m - xhat * dgamma / m)
 
-    The three terms of dx are in that order: direct, through mu, through var.
     dy: (m, n). Returns dx (m, n), dgamma (n,), dbeta (n,).
     """
     xhat, rstd = cache
@@ -89,9 +88,7 @@ def moving_average_(moving, statistic, *, momentum):
 
 
 def batch_norm_evaluation(x, gamma, beta, mu, var, *, eps):
-    """Batch normalisation with given statistics (evaluation): an affine map of every column.
-
-        y = gamma * xhat + beta,   xhat = (x - mu) * rstd,   rstd = 1 / sqrt(var + eps)
+    """The equation of batch_norm with given statistics (evaluation): an affine map of every column.
 
     x: (m, n); gamma, beta, mu, var: (n,). Returns y (m, n) and the cache (xhat, rstd).
     """
@@ -273,11 +270,9 @@ def stack(a, b):
 
 @twin
 def gather_images(images, rows, dtype):
-    """A minibatch: the chosen images, their bytes scaled to tanh's range.
+    """A minibatch: the chosen images, their bytes scaled to tanh's range [-1, 1].   x = images[rows] / 127.5 - 1
 
-        x = images[rows] / 127.5 - 1
-
-    images: (N, n) uint8, rows: (m,) integers. Returns x (m, n) in [-1, 1].
+    images: (N, n) uint8, rows: (m,) integers. Returns x (m, n).
     """
     x = images[rows].astype(dtype)
     x *= 1 / 127.5

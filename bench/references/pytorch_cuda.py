@@ -18,6 +18,7 @@ def operations(arguments, device):
     eps, slope = (arguments['batch_norm_leaky_relu_'][1][name] for name in ('eps', 'slope'))
     momentum = 1 - arguments['batch_norm_leaky_relu_'][1]['momentum']
     rate = arguments['bias_leaky_relu_dropout'][1]['rate']
+    (x_dense, W, b), (dy_dense, _) = a['dense'], a['dense_backward_input']
     x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
     dy, _, _, _, dgamma, dbeta = a['batch_norm_leaky_relu_backward_']
     h, mu, rstd = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
@@ -28,14 +29,6 @@ def operations(arguments, device):
                             eps=settings['eps'], fused=True)
     (logit,), (images, rows, _), (first, second) = a['cross_entropy, target 1'], a['gather_images'], a['stack']
     ones = torch.ones_like(logit)
-
-    def bias_leaky_relu_dropout_backward():
-        dx = a['bias_leaky_relu_dropout_backward_'][0] * a['bias_leaky_relu_dropout_backward_'][1]
-        return dx, dx.sum(0)
-
-    def bias_tanh_backward():
-        dx = aten.tanh_backward(*a['bias_tanh_backward_'][:2])
-        return dx, dx.sum(0)
 
     def batch_norm_backward():
         dh = aten.leaky_relu_backward(dy, h, slope, False)
@@ -48,11 +41,15 @@ def operations(arguments, device):
         'stack': lambda: torch.cat([first, second]),
         'gather_images': lambda: images[rows].float().mul_(1 / 127.5).sub_(1),
         'adam_': adam.step,
+        'dense': lambda: torch.addmm(b, x_dense, W),
+        'dense_backward_input': lambda: dy_dense @ W.T,
+        'dense_backward_params_': lambda: (x_dense.T @ dy_dense, dy_dense.sum(0)),
+        'dense_leaky_relu_dropout': lambda: F.dropout(F.leaky_relu(torch.addmm(b, x_dense, W), slope), rate),
+        'dense_tanh': lambda: torch.tanh(torch.addmm(a['dense_tanh'][2], *a['dense_tanh'][:2])),
+        'sum_parts': lambda: a['sum_parts'][0].sum(0) + a['sum_parts'][1],
         'bias_leaky_relu_dropout': lambda: F.dropout(
-            F.leaky_relu(a['bias_leaky_relu_dropout'][0] + a['bias_leaky_relu_dropout'][1], slope), rate),
-        'bias_leaky_relu_dropout_backward_': bias_leaky_relu_dropout_backward,
-        'bias_tanh': lambda: torch.tanh(torch.add(*a['bias_tanh'])),
-        'bias_tanh_backward_': bias_tanh_backward,
+            F.leaky_relu(a['bias_leaky_relu_dropout'][0].sum(0) + a['bias_leaky_relu_dropout'][1], slope), rate),
+        'bias_tanh': lambda: torch.tanh(a['bias_tanh'][0].sum(0) + a['bias_tanh'][1]),
         'batch_norm_leaky_relu_': lambda: F.leaky_relu(torch.native_batch_norm(
             x, gamma, beta, moving_mean, moving_var, True, momentum, eps)[0], slope),
         'batch_norm_leaky_relu_backward_': batch_norm_backward,

@@ -87,7 +87,7 @@ def arguments(m, n, seed, xp=np):
 
 
 def products(rng, m, n_in, n_out, key, **settings):
-    """arguments() of matrix products, and of what follows them. key: gives the Rng of dropout; settings: its rate, slope.
+    """arguments() of matrix products, and of what follows them. key(): the Rng of dropout; settings: its rate, slope.
 
     Real numbers see to it that no precision is lost: exact ones have too few digits.
     """

@@ -36,6 +36,7 @@ HEADERS = [Path(__file__).with_name(name) for name in ('emulator.h', 'emulator_r
 CACHE = Path(__file__).with_name('__pycache__')  # ignored by git, and nobody else can write to it
 PAGE = mmap.PAGESIZE
 LINE = re.compile(r'#line 1 "(.*)"\n')
+SOURCE = 'kernels.cu'  # what a source is called, and what follows a LINE in it
 MISSING = {  # what emulator.h lacks -> what it looks like in a source
     'atomics': r'\batomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*',
     'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__(?:activemask|syncwarp)',
@@ -142,15 +143,16 @@ def refuse_missing(code):
     code, lines = without_comments(code), []
     for what, pattern in MISSING.items():
         if found := re.search(pattern, code):
-            lines.append(f'{":".join(place(code, found.start()))}: {" ".join(found[0].split())}: the check on a CPU has no {what}')
+            file, line = place(code, found.start())
+            lines.append(f'{file}:{line}: {" ".join(found[0].split())}: the check on a CPU has no {what}')
     if lines:
         raise CompileError('\n'.join(lines))
 
 
 def place(code, start):
-    """The file and the line of a position: `#line 1 "FILE"` begins a different file."""
-    *_, (file, after) = [('kernels.cu', 0), *((found[1], found.end()) for found in LINE.finditer(code, 0, start))]
-    return file, str(1 + code.count('\n', after, start))
+    """The file and the line of a position in a source of one file or more, each after a LINE but for the first."""
+    *_, (file, after) = [(SOURCE, 0), *((found[1], found.end()) for found in LINE.finditer(code, 0, start))]
+    return file, 1 + code.count('\n', after, start)
 
 
 def with_lines(text, library):
@@ -163,7 +165,7 @@ def with_lines(text, library):
             return '?'
         where = [ADDR2LINE, '-i', '-e', str(library), hex(int(found[1], 16) - 1)]  # in the instruction before
         lines = re.findall(r'(\w+\.cu):(\d+)', subprocess.run(where, capture_output=True, text=True).stdout)
-        return ' called from '.join(number + f' of {file}' * (file != 'kernels.cu') for file, number in lines) or '?'
+        return ' called from '.join(number + f' of {file}' * (file != SOURCE) for file, number in lines) or '?'
 
     return re.sub('@([0-9a-f]+)', line, text)
 
@@ -171,7 +173,7 @@ def with_lines(text, library):
 def compiled(code, names, more):
     """The shared library of a source, compiled unless it has been before. Raises CompileError."""
     refuse_missing(code)
-    source = f'#include "{HEADERS[0]}"\n#line 1 "kernels.cu"\n{code}\n#line 1 "launchers"\n' + ''.join(
+    source = f'#include "{HEADERS[0]}"\n#line 1 "{SOURCE}"\n{code}\n#line 1 "launchers"\n' + ''.join(
         f'static void run_{name}(void** a) {{ host::Kernel<decltype(&{name})>::run<&{name}>(a); }}\n'
         f'extern "C" const char* launch_{name}(unsigned* grid, unsigned* block, void** a, unsigned seed, '
         f'races::Array* watched, unsigned count)\n'

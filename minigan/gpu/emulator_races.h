@@ -10,10 +10,10 @@
 //   Writes: until then, each write comes after all the earlier ones, so the last stands for them.
 //   Reads: `read` is the last one, `other` one that is not ordered with it. A write that comes after both comes after
 //   every read; see remember().
-// A place is a byte of shared memory, or an element of an array: two threads that write different bytes of one element
-// are reported, too. All other memory, such as local variables, belongs to one thread and is not watched. Nor are
-// __device__ variables, what functions of the C library touch (with g++, memcpy of many bytes), and accesses that the
-// compiler leaves out, as it may (x[i] = x[i]).
+// A place is a byte of shared memory (a word, as long as nothing smaller is touched), or an element of an array: two
+// threads that write different bytes of one element are reported, too. All other memory, such as local variables,
+// belongs to one thread and is not watched. Nor are __device__ variables, what functions of the C library touch (with
+// g++, memcpy of many bytes), and accesses that the compiler leaves out, as it may (x[i] = x[i]).
 #pragma once
 #include <cstdarg>
 #include <cstddef>
@@ -94,15 +94,22 @@ INLINE void touch_place(const Array& array, size_t place, bool write) {
     cell.write = now;
 }
 
+// Until something smaller than a word of shared memory is touched, its places are words: they take a third of the time.
+UNWATCHED static void watch_bytes(Array& shared) {
+    for (size_t i = shared.bytes; i-- > 0;) shared.cells[i] = shared.cells[i / 4];
+    shared.item = 1;
+}
+
 // An access to memory. code: the instruction after it.
 INLINE void touch(const void* pointer, size_t bytes, bool write, const void* code) {
     if (!count) return;  // no kernel runs
     now.code = (const char*)code - __ehdr_start;
     touched = (const char*)pointer; did = write ? "writes" : "reads";
     for (unsigned i = 0; i < count; ++i) {
-        const Array& array = arrays[i];
+        Array& array = arrays[i];
         size_t offset = (const char*)pointer - array.begin;  // huge where the pointer is lower
         if (offset >= array.bytes) continue;
+        if (!array.name && array.item == 4 && (offset % 4 || bytes % 4)) watch_bytes(array);
         size_t place = offset / array.item, end = offset + bytes < array.bytes ? offset + bytes : array.bytes;
         if (array.written) {
             do touch_place(array, place, write); while (++place * array.item < end);
@@ -138,6 +145,7 @@ UNWATCHED static void watch(Array* watched, unsigned n) {
         watched[i].cells = next;
         if (watched[i].written) next += watched[i].bytes / watched[i].item;
     }
+    watched[0].item = 4;
     arrays = watched; count = number = n; now = {}; touched = nullptr; did = "touches";
 }
 
@@ -172,7 +180,8 @@ static std::string outside(const char* place) {
 }
 
 static std::string explanation(Stop reason) {
-    std::string place = text(found.array->name ? "[%zu]" : "byte %zu of shared memory", found.place);
+    bool shared = !found.array->name;
+    std::string place = text(shared ? "byte %zu of shared memory" : "[%zu]", found.place * (shared ? found.array->item : 1));
     if (found.array->name) place = found.array->name + place;
     std::string access_now = place + ": " + access(now, found.write ? "writes" : "reads");
     if (reason == CONST) return "an input behind a const pointer is written, " + access_now;

@@ -307,14 +307,14 @@ def table(kernels, names, measured, gpu):
         if name in kernels.traffic:
             work = [per_element(kernels.traffic[name], m, n) for m, n in SIZES]
             times = [least_time(card, one, m * n) for one, (m, n) in zip(work, SIZES)]
-            line += f'{work[0][0]:>7.3g}{work[0][1]:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
+            line += f'{work[0][0]:>7.4g}{work[0][1]:>7.0f}' + ''.join(f'{1e6 * time:16.3f}' for time, _ in times)
             line += f'  {times[0][1]}'
         yield line.rstrip()
     if not measured:
         yield '*: as stated, not measured'
-    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads that registers and shared memory "
-           'allow;\nbytes and FLOPs: per element at the first size, counted as roofline.py says; us: the larger of bytes '
-           '/ bandwidth and\nFLOPs / peak, without the launch')
+    yield ("registers: per thread; threads: the fraction of a multiprocessor's threads for which there is room\n"
+           '(registers and shared memory); bytes and FLOPs: per element at the first size, counted as roofline.py\n'
+           'says; us: the larger of bytes / bandwidth and FLOPs / peak, without the launch')
     few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
     if few:
         m, n = SIZES[0]

@@ -20,9 +20,9 @@
 
 // Two tiles of A and two of B; a row of a tile is one depth. The 4 numbers behind each row leave all rows aligned to
 // 16 bytes, and put the numbers of 8 rows and 4 columns into 32 different banks.
-struct Tiles {
+__shared__ __align__(16) struct {
     float a[2][TILE_DEPTH][TILE_ROWS + 4], b[2][TILE_DEPTH][TILE_COLUMNS + 4];
-};
+} tiles;
 
 // Lines of a matrix: rows of A, or columns of B. ALONG: a line's numbers are neighbours in memory; if not, the lines
 // are. Holds a thread's part of the next tile. A warp loads 8 neighbours (32 bytes, what memory gives at once) of each
@@ -74,7 +74,7 @@ __device__ __forceinline__ void multiply(const float (&a)[TILE_DEPTH][TILE_ROWS 
 // place, sum_b takes the sums of B's columns (splits, columns): from the tiles of B that the first row of blocks has.
 // The sums pass through shared memory, so that neighbouring threads write neighbouring numbers.
 template <bool A_ALONG, bool B_ALONG, class Use>
-__device__ __forceinline__ void product(Tiles& tiles, const float* a, const float* b, int rows, int columns, int depth,
+__device__ __forceinline__ void product(const float* a, const float* b, int rows, int columns, int depth,
         int splits, float* sum_b, Use use) {
     int t = threadIdx.x, across = (columns + TILE_COLUMNS - 1) / TILE_COLUMNS, split = blockIdx.y / across;
     int first_row = blockIdx.x * TILE_ROWS, first_column = blockIdx.y % across * TILE_COLUMNS;
@@ -123,8 +123,7 @@ __device__ __forceinline__ void product(Tiles& tiles, const float* a, const floa
 extern "C" __global__ void __launch_bounds__(128) dense(const float* __restrict__ x /* m n_in */,
         const float* __restrict__ W /* n_in n_out */, const float* __restrict__ b /* n_out */,
         float* __restrict__ y /* splits m n_out */, int m, int n_in, int n_out, int splits) {
-    __shared__ __align__(16) Tiles tiles;
-    product<true, false>(tiles, x, W, m, n_out, n_in, splits, nullptr, [=](int i, int column, float sum) {
+    product<true, false>(x, W, m, n_out, n_in, splits, nullptr, [=](int i, int column, float sum) {
         y[i] = b ? sum + b[column] : sum;
     });
 }
@@ -133,8 +132,7 @@ extern "C" __global__ void __launch_bounds__(128) dense(const float* __restrict_
 extern "C" __global__ void __launch_bounds__(128) dense_backward_input(const float* __restrict__ dy /* m n_out */,
         const float* __restrict__ W /* n_in n_out */, float* __restrict__ dx /* splits m n_in */, int m, int n_in,
         int n_out, int splits) {
-    __shared__ __align__(16) Tiles tiles;
-    product<true, true>(tiles, dy, W, m, n_in, n_out, splits, nullptr, [=](int i, int column, float sum) {
+    product<true, true>(dy, W, m, n_in, n_out, splits, nullptr, [=](int i, int column, float sum) {
         dx[i] = sum;
     });
 }
@@ -144,8 +142,7 @@ extern "C" __global__ void __launch_bounds__(128) dense_backward_input(const flo
 extern "C" __global__ void __launch_bounds__(128) dense_backward_params_(const float* __restrict__ dy /* m n_out */,
         const float* __restrict__ x /* m n_in */, float* __restrict__ dW /* splits n_in n_out */,
         float* __restrict__ db /* splits n_out */, int m, int n_in, int n_out, int splits) {
-    __shared__ __align__(16) Tiles tiles;
-    product<false, false>(tiles, x, dy, n_in, n_out, m, splits, db, [=](int i, int column, float sum) {
+    product<false, false>(x, dy, n_in, n_out, m, splits, db, [=](int i, int column, float sum) {
         dW[i] = sum;
     });
 }
@@ -154,8 +151,7 @@ extern "C" __global__ void __launch_bounds__(128) dense_backward_params_(const f
 extern "C" __global__ void __launch_bounds__(128) dense_tanh(const float* __restrict__ x /* m n_in */,
         const float* __restrict__ W /* n_in n_out */, const float* __restrict__ b /* n_out */,
         float* __restrict__ y /* m n_out */, int m, int n_in, int n_out) {
-    __shared__ __align__(16) Tiles tiles;
-    product<true, false>(tiles, x, W, m, n_out, n_in, 1, nullptr, [=](int i, int column, float sum) {
+    product<true, false>(x, W, m, n_out, n_in, 1, nullptr, [=](int i, int column, float sum) {
         y[i] = tanhf(sum + b[column]);
     });
 }
@@ -180,9 +176,8 @@ extern "C" __global__ void __launch_bounds__(128) dense_leaky_relu_dropout(const
         float* __restrict__ y /* m n_out */, float* __restrict__ s /* m n_out */, int m, int n_in, int n_out,
         float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream,
         const u64* __restrict__ elapsed /* 1 */) {
-    __shared__ __align__(16) Tiles tiles;
     step = step_now(step, elapsed);
-    product<true, false>(tiles, x, W, m, n_out, n_in, 1, nullptr, [=](int i, int column, float sum) {
+    product<true, false>(x, W, m, n_out, n_in, 1, nullptr, [=](int i, int column, float sum) {
         float h = sum + b[column];
         s[i] = leaky_relu_dropout(h, i, slope, dropped, scale, draw, substep, step, seed, stream);
         y[i] = h * s[i];

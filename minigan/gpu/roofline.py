@@ -39,7 +39,6 @@ PHILOX = 10 * (2 * 4 * 2 + 4 * 2 + 2 * 2)
 UNIFORM = 3  # shift, convert, multiply
 
 
-
 def product(m, n, outputs=1, after=0):
     """Bytes and FLOPs of the product of m x n and n x n numbers, for an element of m x n.
 

@@ -21,7 +21,8 @@ WORTH = 4     # tiles of the depth that a block must save: in their time, a seco
 
 def code():
     """The source of all kernels."""
-    return '\n'.join(f'#line 1 "{source.name}"\n{source.read_text()}' for source in SOURCES)
+    first, *others = SOURCES
+    return first.read_text() + ''.join(f'#line 1 "{source.name}"\n{source.read_text()}' for source in others)
 
 
 @cache

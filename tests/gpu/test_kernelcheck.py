@@ -147,16 +147,15 @@ def without(table, name):
 
 
 @pytest.mark.parametrize('part', PARTS)
-def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, tmp_path, capsys):
+def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, capsys):
     name = 'bias_tanh'
-    code = twins.SOURCE.read_text()
+    code = twins.code()
     if part == 'specification':
         monkeypatch.setattr(fusion, name, fusion.bias_tanh.__wrapped__)
     elif part == 'twin':
         monkeypatch.delattr(twins.Kernels, name)
     elif part == 'kernel':
-        (tmp_path / 'kernels.cu').write_text(code.replace('extern "C" __global__ void bias_tanh(', 'void f('))
-        monkeypatch.setattr(twins, 'SOURCE', tmp_path / 'kernels.cu')
+        monkeypatch.setattr(twins, 'code', lambda: code.replace('extern "C" __global__ void bias_tanh(', 'void f('))
     elif part == 'arguments':
         monkeypatch.setattr(compare, 'arguments', without(compare.arguments, name))
     elif part == 'gradient check':
@@ -167,13 +166,13 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, tmp_p
     assert main(['kernelcheck', '--kernel', name]) == 1
     said = problems(capsys.readouterr().out)
     wanted = {'specification': 'a function bias_tanh(...) in ops.py or fusion.py, with @twin',
-              'twin': 'a method Kernels.bias_tanh(x, b) in twins.py',
+              'twin': 'a method Kernels.bias_tanh(parts, b) in twins.py',
               'kernel': 'extern "C" __global__ void bias_tanh(...) in kernels.cu',
               'arguments': "an entry 'bias_tanh' in compare.arguments",
               'resources': "an entry 'bias_tanh': (registers, bytes of shared memory) in roofline.RESOURCES",
               'traffic': "an entry 'bias_tanh': (bytes, FLOPs) in roofline.TRAFFIC",
               'gradient check': 'a case in checks/cases.py that calls bias_tanh, or a reason in kernelset.EXEMPT'}[part]
-    wanted = wanted.replace('(...) in ops', '(x, b) in ops')
+    wanted = wanted.replace('(...) in ops', '(parts, b) in ops')
     assert f'bias_tanh: no {part}: expected {wanted}' in said and len(said) == 1 + (part == 'specification')
 
 
@@ -221,6 +220,21 @@ def test_the_example_is_complete_and_correct(example, capsys):
     assert main(['kernelcheck', example(), '--kernel', 'softsign_backward', '--gpu', 'L4']) == 0
     said = capsys.readouterr().out
     assert 'softsign_backward' in said and '\nsoftsign ' not in said and 'on one L4 at best' in said
+
+
+@needs_compiler
+def test_the_ladder_of_products_is_complete_and_correct_and_each_step_reads_less(capsys):
+    path = Path(kernelcheck.__file__).with_name('ladder.py')
+    assert main(['kernelcheck', str(path)]) == 0
+    said = capsys.readouterr().out
+    steps = [line.split() for line in said.splitlines() if line.endswith(BOUNDS)]
+    assert [step[0] for step in steps] == ['one_number', 'shared_tile', 'register_block']
+    bytes_ = [float(step[5]) for step in steps]
+    assert bytes_ == sorted(bytes_, reverse=True) and len({step[6] for step in steps}) == 1
+    code = path.with_suffix('.cu').read_text()
+    for step, (rows, width) in zip(steps, ((1, 1), (16, 16), (32, 64))):  # FLOPs a byte, as the headers say
+        intensity = 2 * rows * width / (4 * (rows + width))
+        assert f'{intensity:.3g} FLOPs a byte' in code and f'{step[0]}(const float*' in code
 
 
 WRONG = {  # changes to the example, and what must be said
@@ -284,7 +298,8 @@ def test_a_grid_one_block_short_is_caught_in_every_case(monkeypatch):
     whole, called, own = launch.Launcher.by_element, set(), kernelset.own()
     monkeypatch.setattr(launch.Launcher, 'by_element', short)
     for case in own.arguments(2, 2, 0):
-        if not case.startswith(('bits, ', 'uniform, ', 'normal, ')):  # those are of one size at every shape
+        # the first three are of one size at every shape; the last may end in sum_parts
+        if not case.startswith(('bits, ', 'uniform, ', 'normal, ', 'dense')):
             ok, line = kernelcheck.verdict(own, case)
             assert ok == (case.split(',')[0] not in called), line
     assert {'stack', 'adam_', 'bits', 'normal'} < called
@@ -458,13 +473,19 @@ def test_the_tolerance_and_the_source_may_be_named(example, tmp_path):
 
 
 def test_the_roofline_is_the_larger_of_two_times():
-    card = roofline.Gpu(1e9, 1e12, 'sm_80', 2048, 100)
+    card = roofline.Gpu(1e9, 1e12, 'sm_80', 100)
     seconds, bound = roofline.least_time(card, (8, 17), 1000)
     assert seconds == pytest.approx(8e-6) and bound == 'memory'
     seconds, bound = roofline.least_time(card, (8, 17_000), 1000)
     assert seconds == pytest.approx(17e-6) and bound == 'FLOPs'
     assert set(roofline.TRAFFIC) == set(roofline.RESOURCES)
-    assert all(gpu.architecture in ARCHITECTURES for gpu in GPUS.values())
+    assert all(gpu.architecture in ARCHITECTURES for gpu in GPUS.values()) and list(roofline.ROOM) == [*ARCHITECTURES]
+
+
+def test_the_traffic_of_a_product_depends_on_its_depth():
+    bytes_, flops = roofline.per_element(roofline.TRAFFIC['dense'], 64, 512)
+    assert bytes_ * 64 * 512 == 4 * (64 * 512 + 512 * 512 + 64 * 512) and flops * 64 * 512 == 2 * 64 * 512 * 512
+    assert roofline.per_element((8, 17), 64, 512) == (8, 17)
 
 
 @needs_nvrtc
@@ -484,14 +505,27 @@ def test_kernels_with_fewer_blocks_than_multiprocessors_are_named(gpu, said):
     own = kernelset.own()
     text = '\n'.join(kernelcheck.table(own, ['tanh_backward', 'cross_entropy'], {}, gpu)) + '\n'
     assert said in text
-    assert kernelcheck.blocks(own, ['cross_entropy', 'bias_tanh', 'bias_tanh_backward_', 'bits', 'dense']) == {
-        'cross_entropy': 1, 'bias_tanh': 128, 'bias_tanh_backward_': 16, 'bits': 8}
+    assert kernelcheck.blocks(own, ['cross_entropy', 'bias_tanh', 'batch_norm_leaky_relu_', 'bits', 'softsign']) == {
+        'cross_entropy': 1, 'bias_tanh': 128, 'batch_norm_leaky_relu_': 16, 'bits': 8}
 
 
-@pytest.mark.parametrize('name, registers, fraction', [
-    ('A100', 32, 1), ('A100', 33, 0.75), ('A100', 56, 0.5), ('A100', 255, 0.125), ('L4', 40, 1), ('T4', 64, 1)])
-def test_registers_limit_how_many_threads_fit(name, registers, fraction):
-    assert roofline.occupancy(GPUS[name], registers) == pytest.approx(fraction)
+@pytest.mark.parametrize('architecture, registers, shared, block, blocks', [
+    ('sm_80', 32, 0, 256, 8), ('sm_80', 33, 0, 256, 6), ('sm_80', 56, 0, 256, 4), ('sm_80', 255, 0, 256, 1),
+    ('sm_89', 40, 0, 256, 6), ('sm_75', 64, 0, 256, 4), ('sm_80', 255, 0, 32, 8), ('sm_80', 8, 0, 32, 32),
+    ('sm_86', 8, 0, 32, 16), ('sm_75', 32, 32 << 10, 128, 2), ('sm_80', 32, 40 << 10, 128, 4)])
+def test_threads_registers_shared_memory_and_a_limit_say_how_many_blocks_fit(architecture, registers, shared, block,
+                                                                             blocks):
+    assert roofline.fitting(architecture, registers, shared, block=block) == blocks
+
+
+@needs_nvrtc
+def test_the_blocks_that_fit_are_printed_for_every_architecture():
+    own = kernelset.own()
+    measured, _ = kernelcheck.compiled(own)
+    head, dense, tanh = list(kernelcheck.table_of_room(own, ['dense', 'tanh_backward'], measured))
+    assert head.split()[-7:] == [*ARCHITECTURES] and len(dense.split('/')) == len(tanh.split('/')) == 8
+    assert [int(one) for one in tanh.split()[3::3]] == [4, 8, 6, 6, 8, 8, 6]
+    assert not list(kernelcheck.table_of_room(own, ['dense'], {}))
 
 
 COMPILE = """if True:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from minigan.gpu import emulator
 from minigan.gpu.compare import arguments, compare_draws, compare_twin
 from minigan.gpu.emulator import COMPILER, HostModule
-from minigan.gpu.twins import SOURCE, Kernels
+from minigan.gpu.twins import Kernels, code
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason='no C++ compiler, or not Linux')
 ORDERS = (0, 1, 2, 3)
-CODE = SOURCE.read_text()
+CODE = code()
 HEAD = '''__device__ float neighbour(float* s, float value) {
     s[threadIdx.x] = value;                                // put
     BARRIER
@@ -137,7 +137,7 @@ def test_without_the_race_nothing_is_reported(name, fma):
 
 
 IN_THE_KERNELS = {  # what is planted: (case, text, replacement, where, the text of one of the lines that meet)
-    'the first barrier of a sum removed': ('bias_tanh_backward_', '    __syncthreads();\n    float sum',
+    'the first barrier of a sum removed': ('batch_norm_leaky_relu_backward_', '    __syncthreads();\n    float sum',
                                            '    float sum', 'shared', 'sum += part[lane]'),
     'the second barrier of a sum removed': ('batch_norm_leaky_relu_backward_', '__syncthreads();  // before',
                                             '// before', 'shared', 'part[threadIdx.y][threadIdx.x] = value'),
@@ -145,11 +145,19 @@ IN_THE_KERNELS = {  # what is planted: (case, text, replacement, where, the text
                                         'shared', 'part[threadIdx.x] += part'),
     'every thread writes the same mean': ('cross_entropy, target 1', 'if (threadIdx.x == 0) *mean',
                                           '__syncthreads(); *mean', 'mean[0]', '*mean ='),
-    'every lane writes the same db': ('bias_tanh_backward_', 'inside && threadIdx.y == 0) db', 'inside) db', 'db[',
-                                      'db[column] = sum'),
-    'every lane adds to db': ('bias_leaky_relu_dropout_backward_', 'sum = column_sum(sum);\n    if (db && inside && '
-                              'threadIdx.y == 0) db[column] = sum', 'if (db && inside) db[column] += sum', 'db[',
-                              'db[column] += sum'),
+    'every lane writes the same dgamma': ('batch_norm_leaky_relu_backward_',
+                                          'if (dgamma && blockIdx.y == 0 && threadIdx.y == 0)',
+                                          'if (dgamma && blockIdx.y == 0)', 'dgamma[', 'dgamma[column] = all.dh_xhat'),
+    'every row of tiles writes db': ('dense_backward_params_', 'sum_b && blockIdx.x == 0 &&', 'sum_b &&', 'db[',
+                                     'sum_b[split * columns'),
+    'a tile is used before all of it is there': ('dense', '__syncthreads();\n    for (int k = begin',
+                                                 'for (int k = begin', 'shared', 'tile[along(i)][line(i)] = held[i]'),
+    'the tile in use is overwritten': ('dense', 'of_b.store(tiles.b[1 - now]);', 'of_b.store(tiles.b[now]);', 'shared',
+                                       'tile[along(i)][line(i)] = held[i]'),
+    'the barrier of each tile removed': ('dense', '        __syncthreads();\n    }\n    if (sums_b',
+                                         '    }\n    if (sums_b', 'shared', 'tile[along(i)][line(i)] = held[i]'),
+    'sums are read before they are there': ('dense', '    __syncthreads();\n    #pragma unroll', '    #pragma unroll',
+                                            'shared', 'tiles.b[0][row + i / 4]'),
     'every lane moves the averages': ('batch_norm_leaky_relu_', ' && threadIdx.y == 0) {\n        rstd',
                                       ') {\n        rstd', 'rstd[', 'rstd[column] = r'),
     "the next block's column": ('batch_norm_leaky_relu_', 'rstd[column] = r', 'rstd[column - (column == 32)] = r',
@@ -166,7 +174,8 @@ def test_a_race_planted_in_a_kernel_is_reported(name):
     case, text, replacement, place, line = IN_THE_KERNELS[name]
     code = CODE.replace(text, replacement)
     assert code != CODE
-    lines = {str(i) for i, one in enumerate(code.splitlines(), 1) if line in one}
+    lines = {str(i) for part in code.split('#line 1 "products.cu"\n') for i, one in enumerate(part.splitlines(), 1)
+             if line in one}
     twins = Kernels(HostModule(code), code)
     for twins.module.seed, twins.block in itertools.product(ORDERS, (32, 256)):
         with pytest.raises(RuntimeError, match='a race on') as raised:
