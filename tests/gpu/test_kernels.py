@@ -75,20 +75,20 @@ def check_all(code):
 
 
 PIECE = re.compile(r'^(extern "C"|__device__).*?\b(?!__)(\w+)\(.*?^}\n', re.DOTALL | re.MULTILINE)  # which kind, name
-FIRST = {'batch_norm_leaky_relu_': 'batch_norm_moments',  # twin -> the kernel that it may launch before its own
-         'batch_norm_leaky_relu_backward_': 'batch_norm_leaky_relu_sums'}
+TOGETHER = ({'square_sums', 'clip_norm_'}, {'batch_norm_moments', 'batch_norm_leaky_relu_'},
+            {'batch_norm_leaky_relu_sums', 'batch_norm_leaky_relu_backward_'})  # launched by one twin
 
 
 def changed(code):
-    """The source without the kernels that are as in CODE, call no function that is not, and are launched before none
-    such; the whole source if anything but kernels and functions differs, or nothing."""
+    """The source without the kernels that are as in CODE, call no function that is not, and are launched with none
+    that does; the whole source if anything but kernels and functions differs, or nothing."""
     if PIECE.sub('', code) != PIECE.sub('', CODE) or code == CODE:
         return code
     touched = set()
     for piece in PIECE.finditer(code):  # a function stands before its callers
         if piece[0] not in CODE or any(re.search(rf'\b{name}\(', piece[0]) for name in touched):
             touched.add(piece[2])
-    touched |= {FIRST[name] for name in touched & set(FIRST)}
+    touched = touched.union(*(pair for pair in TOGETHER if pair & touched))
     return PIECE.sub(lambda piece: piece[0] if piece[1] == '__device__' or piece[2] in touched else '', code)
 
 
