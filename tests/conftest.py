@@ -20,9 +20,20 @@ settings.load_profile('default')
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` in a script ignores it, and so would every child
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _no_gpu():
+    """Hide a GPU from `--device auto`, here and in child processes, so that every machine gives the same results.
+
+    test_gpu.py has taken the GPU before, when it was collected.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('CUDA_VISIBLE_DEVICES', '')
+        yield
+
+
 @pytest.fixture
-def cupy(monkeypatch):
-    """The stand-in, which `import cupy` then gives."""
+def cupy(monkeypatch, tmp_path_factory):
+    """The stand-in, which `import cupy` then gives; outcomes of its self-test are kept in a folder of this test."""
     from support.standin import Cupy
 
     from minigan.gpu.emulator import COMPILER
@@ -30,6 +41,8 @@ def cupy(monkeypatch):
         pytest.skip('no C++ compiler, or not Linux')
     module = Cupy()
     monkeypatch.setitem(sys.modules, 'cupy', module)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    monkeypatch.setenv('MINIGAN_DATA', str(tmp_path_factory.mktemp('cache')))
     return module
 
 

@@ -19,12 +19,18 @@ def compiled(xp):
     """The twins, compiled for the GPU by xp, which is cupy; None for numpy, which has none."""
     if xp is np:
         return None
-    code = SOURCE.read_text()
-    return Kernels(xp.RawModule(code=code, options=('--std=c++17',)), code)
+    return Kernels(xp.RawModule(code=code(), options=('--std=c++17',)), code())
+
+
+def code():
+    """The whole source."""
+    return SOURCE.read_text()
 
 
 class Kernels(Launcher):
     """The twins of kernels.cu."""
+
+    products = 'cublas'  # who multiplies matrices
 
     def bits(self, out, *key):
         """Fill `out` with Rng.bits; key: draw, substep, step, seed, stream."""

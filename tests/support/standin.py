@@ -96,7 +96,9 @@ class Cupy(types.ModuleType):
         self.counts, self.order, self.fma, self.ndarray = Counter(dict.fromkeys(COUNTS, 0)), 0, fma, ndarray
         self.watched = True
         self.RawModule = lambda **keywords: RawModule(self, **keywords)
-        runtime = types.SimpleNamespace(getDeviceProperties=lambda number: {'name': b'no GPU, but a stand-in'})
+        properties = {'name': b'no GPU, but a stand-in', 'major': 9, 'minor': 0}
+        runtime = types.SimpleNamespace(getDeviceProperties=lambda number: properties,
+                                        driverGetVersion=lambda: 12090, runtimeGetVersion=lambda: 12090)
         self.cuda = types.SimpleNamespace(Event=Event, get_elapsed_time=lambda a, b: 1e3 * (b.time - a.time),
                                           Device=lambda: types.SimpleNamespace(id=0), runtime=runtime)
 
