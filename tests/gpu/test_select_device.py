@@ -115,17 +115,14 @@ def test_a_gpu_that_computes_is_taken_and_one_that_miscomputes_is_not(cupy, monk
 
 
 def test_a_missing_cublas_matters_only_where_it_is_needed(cupy, monkeypatch):
-    def matmul(*_, **__):
+    def missing(*_, **__):
         raise ImportError(FINDING % (2 * ('libcublas.so.12',)))
-    cupy.matmul = matmul
-    with pytest.raises(ValueError, match='cublas, a library of CUDA, is missing'):
-        monkeypatch.setattr(twins.compiled(cupy), 'products', 'cublas')
-        device.select_device('cuda')
-    monkeypatch.setattr(device.ops, 'norm', lambda x: None)
-    with pytest.raises(ValueError, match='cublas, a library of CUDA, is missing'):
-        device.select_device('cuda')
-    monkeypatch.setattr(twins.compiled(cupy), 'products', 'own')
-    assert device.select_device('cuda')[0] is cupy
+    cupy.matmul = missing
+    for norm, products, needed in ((missing, 'own', True), (abs, 'cublas', True), (abs, 'own', False)):
+        monkeypatch.setattr(device.ops, 'norm', norm)
+        monkeypatch.setattr(twins.compiled(cupy), 'products', products)
+        xp, line = device.select_device('auto')
+        assert (xp is np) == needed == ('cublas, a library of CUDA, is missing' in line)
 
 
 def test_an_unknown_device_raises():
@@ -169,9 +166,9 @@ def test_the_errors_of_the_real_cupy_are_known():
 
 def test_the_identity_of_a_gpu_changes_with_all_that_its_self_test_depends_on(cupy, monkeypatch):
     runtime, found = cupy.cuda.runtime, [device.identity(cupy)]
-    changed = {'name': b'H100', 'major': 9, 'minor': 1}
-    for change in (lambda: monkeypatch.setattr(runtime, 'getDeviceProperties', lambda _: {**changed, 'name': b'H200'}),
-                   lambda: monkeypatch.setattr(runtime, 'getDeviceProperties', lambda _: changed),
+    properties = runtime.getDeviceProperties(0)
+    for change in (lambda: properties.update(name=b'a different one'), lambda: properties.update(major=8),
+                   lambda: properties.update(minor=6),
                    lambda: monkeypatch.setattr(runtime, 'driverGetVersion', lambda: 13000),
                    lambda: monkeypatch.setattr(runtime, 'runtimeGetVersion', lambda: 13000),
                    lambda: setattr(cupy, '__version__', '99'),

@@ -23,11 +23,12 @@ GOOD, BAD = Row('adam_', 0, 1e-6), Row('stack', 0.5, 1e-6, 'result[3]: expected 
 
 
 @pytest.fixture
-def tested(cupy, monkeypatch):
+def tested(cupy, tmp_path, monkeypatch):
     """A self-test with the rows that a test wants; what is said; and choose, which uses both."""
     tested = SimpleNamespace(said=[], rows=[GOOD], cupy=cupy)
     tested.choose = lambda name='auto': on_gpu.choose_device(name, tested.said.append)
     cupy.watched = False
+    monkeypatch.setenv('MINIGAN_DATA', str(tmp_path / 'not' / 'yet'))
     monkeypatch.setattr(on_gpu, 'short_rows', lambda xp: iter(tested.rows))
     return tested
 
