@@ -18,7 +18,8 @@ CAUSES = {  # pattern in CuPy's error -> cause; the first match counts; \1 is wh
     r"No module named '?([\w.]+)": r'the package \1, which CuPy needs, is missing',
     r'gpu-architecture|NoKernelImage|no kernel image|UNSUPPORTED_PTX|UnsupportedPtx':
         'this CuPy, or its compiler NVRTC, does not know this GPU; a newer CuPy may',
-    r'^CompileException': 'kernels.cu does not compile',
+    r'^CompileException: (\S+[/\\]include)[/\\]': rf'the headers in \1 are not those of this compiler; {INSTALL}',
+    r'^CompileException': 'a kernel does not compile',
     r'InsufficientDriver|StubLibrary|libcuda\.so':
         'there is no NVIDIA driver, or it is older than what this CuPy needs',
     r'NoDevice|no CUDA-capable device': 'there is no NVIDIA GPU',

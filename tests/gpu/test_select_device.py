@@ -67,8 +67,10 @@ COMPILER, CUBLASLT = 'nvrtc, a library of CUDA, is missing', 'cublasLt, a librar
 
 @pytest.mark.parametrize('kind, said, reason, quoted', [
     ('CompileException', 'nvrtc: error: invalid value for --gpu-architecture (-arch)', UNKNOWN, '-arch'),
-    ('CompileException', '/tmp/x/y.cubin.cu(7): error: identifier "u64" is undefined', 'kernels.cu does not compile',
+    ('CompileException', '/tmp/x/y.cubin.cu(7): error: identifier "u64" is undefined', 'a kernel does not compile',
      'identifier'),
+    ('CompileException', '/usr/local/cuda-13.0/include/cuda_fp8.hpp(1460): error: this declaration has no',
+     'the headers in /usr/local/cuda-13.0/include are not those of this compiler; pip install', 'fp8'),
     ('CUDARuntimeError', 'cudaErrorNoKernelImageForDevice: no kernel image', UNKNOWN, 'no kernel image'),
     ('CUDADriverError', 'CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available', UNKNOWN, 'NO_BINARY'),
     ('CUDADriverError', 'CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the PTX', UNKNOWN, 'the PTX'),
@@ -138,7 +140,7 @@ def of_cupy(name, base, module):
 @pytest.mark.parametrize('error, said', [
     (of_cupy('OutOfMemoryError', MemoryError, 'cupy.cuda.memory')('Out of memory\nallocating 8'), 'memory of the GPU'),
     (of_cupy('CUDARuntimeError', RuntimeError, 'cupy_backends.cuda.api.runtime')('cudaErrorIllegalAddress'), 'Illegal'),
-    (of_cupy('CompileException', Exception, 'cupy.cuda.compiler')('x.cu(3): error'), 'kernels.cu does not compile')])
+    (of_cupy('CompileException', Exception, 'cupy.cuda.compiler')('x.cu(3): error'), 'a kernel does not compile')])
 def test_an_error_of_cupy_becomes_one_line_with_a_way_out(error, said):
     with pytest.raises(OSError, match=f'the GPU failed: .*{said}.*; --device cpu does without it') as caught:
         with device.gpu_errors():
