@@ -54,7 +54,7 @@ def found_wrong(xp, say):
     kept = _kept(name)
     if type(kept) is dict and type(kept.get('wrong')) is str and kept == {**about, 'wrong': kept['wrong']}:
         return kept['wrong'] and f'{kept["wrong"]}, says {cache_folder() / name}; delete it to test again'
-    say('comparing this GPU with NumPy, once; --device cpu and --device cuda go without')
+    say('comparing this GPU with NumPy, once; --device cpu and --device cuda skip this')
     wrong = next((f'{row.name}: {row.why}' for row in short_rows(xp) if not row.ok), '')
     with suppress(OSError):  # where nothing can be kept, the test runs every time
         cache_folder().mkdir(parents=True, exist_ok=True)
