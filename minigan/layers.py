@@ -218,14 +218,18 @@ class Maxout(Layer):
         self.pieces = pieces
 
     def forward(self, x, *, training, rng):
-        if x.shape[1] % self.pieces:
-            raise ValueError(f'{self}: expected a width that {self.pieces} divides, got {x.shape[1]}')
+        self.check_groups(x)
         y = ops.maxout(x, pieces=self.pieces)
         self.cache = x, y
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         return ops.maxout_backward(dy, *self.cache, pieces=self.pieces) if input_grad else None
+
+    def check_groups(self, x):
+        """Raises ValueError unless the width of x is a whole number of groups."""
+        if x.shape[1] % self.pieces:
+            raise ValueError(f'{self}: expected a width that {self.pieces} divides, got {x.shape[1]}')
 
     def __repr__(self):
         return f'Maxout({self.pieces})'

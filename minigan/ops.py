@@ -332,6 +332,7 @@ def norm(x):
     return ((y @ y) ** 0.5).astype(x.dtype, copy=False), s  # NumPy 1 makes float64 of a float32 scalar's power
 
 
+@twin
 def clip_norm_(dtheta, *, limit):
     """Clip a gradient by its norm, in place: a gradient longer than limit is scaled down to that length.
 
@@ -344,6 +345,7 @@ def clip_norm_(dtheta, *, limit):
     dtheta *= array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))  # product: min(1, limit s / length)
 
 
+@twin
 def sgd_momentum_(theta, dtheta, velocity, scratch, *, learning_rate, momentum):
     """One step of gradient descent with momentum, in place.
 

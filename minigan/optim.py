@@ -38,7 +38,7 @@ class Optimizer:
         """Move theta against dtheta."""
         if self.clip_norm is not None:
             ops.clip_norm_(self.net.dtheta, limit=self.clip_norm)
-        hyper = self.settings()
+        hyper = self.settings(self.t)
         self.t += 1
         arrays = [self.net.theta, self.net.dtheta, *(getattr(self, name) for name in self.buffers)]
         chunk = max(1, self._scratch.size)
@@ -47,12 +47,12 @@ class Optimizer:
             self.update_(*piece, self._scratch[:piece[0].size], **hyper)
         self.net.version += 1
 
-    def settings(self):
-        """The hyper-parameters as numbers; a schedule gives its number for the next step."""
-        return {name: value_at(value, self.t) for name, value in self.hyper.items()}
+    def settings(self, t):
+        """The hyper-parameters as numbers; a schedule gives its number after t steps."""
+        return {name: value_at(value, t) for name, value in self.hyper.items()}
 
     def __repr__(self):
-        settings = {**self.settings(), 'clip_norm': self.clip_norm, 't': self.t}
+        settings = {**self.settings(self.t), 'clip_norm': self.clip_norm, 't': self.t}
         return f'{type(self).__name__}({self.net.name}, {", ".join(f"{name}={x}" for name, x in settings.items())})'
 
 

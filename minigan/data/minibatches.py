@@ -23,8 +23,12 @@ class Order:
         """The rows of the j-th minibatch: (m,) indices."""
         epoch, i = divmod(j, self.per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, self.streams.at('data', epoch).permutation(self.n)
+            self._epoch, self._order = epoch, self.order(epoch)
         return self._order[i * self.m:(i + 1) * self.m]
+
+    def order(self, epoch):
+        """All rows in the order of an epoch: (n,) indices."""
+        return self.streams.at('data', epoch).permutation(self.n)
 
 
 class Minibatches(Order):

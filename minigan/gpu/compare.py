@@ -9,7 +9,7 @@ from minigan import ops
 from minigan.backend import to_host
 from minigan.checks.derivatives import TOLERANCE
 from minigan.checks.row import Row
-from minigan.gpu import fusion
+from minigan.gpu import fusion, graph
 from minigan.gpu.twins import compiled
 from minigan.streams import STREAMS, Rng, Streams
 
@@ -45,8 +45,11 @@ def arguments(m, n, seed, xp=np):
         logit[::5] *= 40  # beyond the range of exp; never all of them: a GPU flushes tiny numbers to 0
         logit[2::7] = 0
     rate = int(large_key(seed).bits((m, n)).flat[0]) / 2**16  # unit 0 lies on the limit, and stays
+    groups = np.concatenate([x, dy, np.where(rng.random((m, n)) < 0.3, x, s)], axis=1)  # some units are equal
     slope, momentum, beta1, beta2 = map(float, rng.uniform(0.05, 0.95, 4))
     eps = float(rng.choice([1e-3, 0.1]))
+    elapsed, table = (seed % 5 - 3) % 2**64, rng.standard_normal((7, 5), np.float32)  # below 0, elapsed wraps around
+    orders = rng.permuted(np.tile(np.arange(4 * m + n), (2, 1)), axis=1)
     adam = {'t': int(rng.integers(1, 50)), 'learning_rate': 0.1, 'beta1': beta1, 'beta2': beta2, 'eps': 1e-3}
     moving = {'eps': eps, 'momentum': momentum, 'slope': slope}
     return {
@@ -61,6 +64,18 @@ def arguments(m, n, seed, xp=np):
         'stack': ((x, dy[1:]), {}),
         'gather_images': ((images, rows, np.float32), {}),
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
+        'sgd_momentum_': ((theta, dtheta, first, np.zeros_like(theta)), {'learning_rate': 0.1, 'momentum': momentum}),
+        'clip_norm_': ((dtheta,), {'limit': 0.5}),
+        'clip_norm_, short': ((dtheta,), {'limit': 1e4}),
+        'clip_norm_, huge': ((dtheta * np.float32(1e30),), {'limit': 2.0}),
+        'scale_dropout': ((x, large_key(seed, xp)), {'a': 0.5, 'b': slope, 'rate': rate}),
+        'maxout_dropout': ((groups, large_key(seed, xp)), {'pieces': 3, 'rate': rate}),
+        'maxout_dropout_backward': ((dy, groups, np.abs(s)), {'pieces': 3}),
+        'sigmoid_scale': ((x * np.float32(60) ** (y > 1),), {'a': 2, 'b': -slope}),
+        'sigmoid_scale_backward': ((dy, ops.sigmoid(y)), {'a': 2}),
+        'add_noise': ((x, large_key(seed, xp)), {'sigma': 0.3}),
+        'advance_': ((np.array([elapsed], np.uint64), beta[:1].repeat(5), np.zeros(3 * m, np.int64), table, orders),
+                     {'m': m, 'per_epoch': 4, 'first': 2**40 + seed}),
         'bias_leaky_relu_dropout': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': rate}),
         'bias_leaky_relu_dropout, none dropped': ((x, b, None), {'slope': slope, 'rate': 0}),
         'bias_leaky_relu_dropout, hardly any': ((x, b, large_key(seed, xp)), {'slope': slope, 'rate': 1e-6}),
@@ -81,9 +96,10 @@ def large_key(seed, xp=np):
 
 
 def specifications():
-    """name -> each operation that has a kernel, in ops.py and fusion.py."""
-    return {name: function for module in (ops, fusion)
-            for name, function in inspect.getmembers(module, inspect.isfunction) if hasattr(function, '__wrapped__')}
+    """name -> each operation that has a kernel, in ops.py, fusion.py and graph.py."""
+    return {name: function for module in (ops, fusion, graph)
+            for name, function in inspect.getmembers(module, inspect.isfunction)
+            if hasattr(function, '__wrapped__') and name[0] != '_'}
 
 
 def compare_twin(twins, name, m, n, seed=0, *, xp=np):

@@ -5,8 +5,8 @@ follow: in training, a group computes what its layers compute one after the othe
 """
 
 from minigan import ops
-from minigan.backend import array_module, twin
-from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Tanh
+from minigan.backend import array_module, number, twin
+from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sigmoid, Tanh
 
 
 def fuse(layers):
@@ -95,6 +95,51 @@ def batch_norm_leaky_relu_backward_(dy, gamma, beta, cache, dgamma, dbeta, *, sl
     return dx
 
 
+@twin
+def scale_dropout(x, rng, *, a, b, rate):
+    """Scale, then dropout. Returns y and the factor s of its derivative, dx = dy * s.
+
+        y = (a x + b) * mask,   s = a * mask
+    """
+    y, mask = ops.dropout(ops.scale(x, a=a, b=b), rng.bits(x.shape), rate=rate)
+    return y, ops.scale_backward(mask, a=a)
+
+
+@twin
+def sigmoid_scale(x, *, a, b):
+    """Sigmoid, then scale. Returns y and p.   y = a p + b,   p = sigmoid(x)"""
+    p = ops.sigmoid(x)
+    return ops.scale(p, a=a, b=b), p
+
+
+@twin
+def sigmoid_scale_backward(dy, p, *, a):
+    """Derivative of sigmoid_scale.   dx = a dy * p * (1 - p)"""
+    return ops.sigmoid_backward(ops.scale_backward(dy, a=a), p)
+
+
+@twin
+def maxout_dropout(x, rng, *, pieces, rate):
+    """Maxout, then dropout.   y = maxout(x) * mask
+
+    x: (m, pieces * n). Returns y and the mask (m, n).
+    """
+    y = ops.maxout(x, pieces=pieces)
+    return ops.dropout(y, rng.bits(y.shape), rate=rate)
+
+
+@twin
+def maxout_dropout_backward(dy, x, mask, *, pieces):
+    """Derivative of maxout_dropout: the largest unit of each group takes dy * mask; equals share it."""
+    return ops.maxout_backward(ops.dropout_backward(dy, mask), x, ops.maxout(x, pieces=pieces), pieces=pieces)
+
+
+@twin
+def add_noise(x, rng, *, sigma):
+    """y = x + sigma * eps,   eps ~ N(0, 1)"""
+    return x + sigma * rng.normal(x.shape, x.dtype)
+
+
 class DenseLeakyReLU(Layer):
     """Dense, LeakyReLU and perhaps Dropout."""
 
@@ -160,12 +205,77 @@ class BatchNormLeakyReLU(Layer):
         return dx if input_grad else None
 
 
+class NoisyInput(Layer):
+    """Noise."""
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def forward(self, x, *, training, rng):
+        self.noise.check_rng(rng)
+        return add_noise(x, rng, sigma=number(self.noise.sigma(rng.step)))
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return dy if input_grad else None
+
+
+class ScaleDropout(Layer):
+    """Scale and Dropout."""
+
+    def __init__(self, scale, dropout):
+        self.scale, self.dropout = scale, dropout
+
+    def forward(self, x, *, training, rng):
+        self.dropout.check_rng(rng)
+        y, self.cache = scale_dropout(x, rng, a=self.scale.a, b=self.scale.b, rate=self.dropout.rate)
+        return y
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return ops.dropout_backward(dy, self.cache) if input_grad else None
+
+
+class SigmoidScale(Layer):
+    """Sigmoid and Scale."""
+
+    def __init__(self, sigmoid, scale):
+        self.scale = scale
+
+    def forward(self, x, *, training, rng):
+        y, self.cache = sigmoid_scale(x, a=self.scale.a, b=self.scale.b)
+        return y
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return sigmoid_scale_backward(dy, self.cache, a=self.scale.a) if input_grad else None
+
+
+class MaxoutDropout(Layer):
+    """Maxout and Dropout."""
+
+    def __init__(self, maxout, dropout):
+        self.maxout, self.dropout = maxout, dropout
+
+    def forward(self, x, *, training, rng):
+        self.maxout.check_groups(x)
+        self.dropout.check_rng(rng)
+        y, mask = maxout_dropout(x, rng, pieces=self.maxout.pieces, rate=self.dropout.rate)
+        self.cache = x, mask
+        return y
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return maxout_dropout_backward(dy, *self.cache, pieces=self.maxout.pieces) if input_grad else None
+
+
 GROUPS = {(Dense, LeakyReLU, Dropout): DenseLeakyReLU, (Dense, LeakyReLU): DenseLeakyReLU, (Dense, Tanh): DenseTanh,
-          (BatchNorm, LeakyReLU): BatchNormLeakyReLU, (BatchNorm,): BatchNormLeakyReLU}  # the longest first
+          (BatchNorm, LeakyReLU): BatchNormLeakyReLU, (BatchNorm,): BatchNormLeakyReLU,
+          (Noise,): NoisyInput, (Scale, Dropout): ScaleDropout, (Sigmoid, Scale): SigmoidScale,
+          (Maxout, Dropout): MaxoutDropout}  # the longest first
 
 
 def _kind(layer):
-    return type(layer) if 'b' in layer.shapes or not isinstance(layer, Dense) else None  # groups of Dense add a bias
+    """The class of a layer that may be in a group: no Dense without a bias, and no Dropout that draws nothing."""
+    if isinstance(layer, Dense) and 'b' not in layer.shapes or isinstance(layer, Dropout) and not layer.rate:
+        return None
+    return type(layer)
 
 
 def _dense_backward(dense, dy, x, param_grads, input_grad):

@@ -3,6 +3,9 @@
 // Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment after an array
 // is its number of elements, which Kernels.launch checks (any: it does not). Each header says what the kernel computes;
 // its traffic in bytes per element, in and out; and what it replaced, and why.
+//
+// A CUDA graph replays a launch with the numbers of its capture. What changes from step to step comes from memory there:
+// `elapsed`, the steps since the capture, and `now`, the step's settings. Both are null in a plain launch.
 
 typedef unsigned long long u64;
 typedef unsigned short u16;
@@ -11,6 +14,10 @@ typedef unsigned char u8;
 // ---------------------------------------------------------------------------------------------------------------
 // Random numbers: Philox 4x64-10 (Salmon et al. 2011), the bits of streams.Streams on the CPU.
 // Key (seed, stream), counter (block, draw, substep, step); NumPy counts blocks from 1.
+
+__device__ u64 step_now(u64 step, const u64* elapsed) {
+    return elapsed ? step + *elapsed : step;
+}
 
 struct Words { u64 w[4]; };
 
@@ -47,35 +54,60 @@ __device__ u16 bits_of(const Words& words, int i) {
 
 // Rng.bits: integers in [0, 2^16). 0 in, 2 out. One thread, one block of 16.
 // Replaced: bits drawn on the CPU and copied, which makes the GPU wait for the CPU in every step.
-extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step, u64 seed,
-        u64 stream) {
+extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
+        u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
-    Words words = philox(block + 1, draw, substep, step, seed, stream);
+    Words words = philox(block + 1, draw, substep, step_now(step, elapsed), seed, stream);
     for (int i = 0; i < 16 && 16 * block + i < size; ++i)
         out[16 * block + i] = bits_of(words, i);
 }
 
 // Rng.uniform: u in [0, 1), multiples of 2^-24. 0 in, 4 out. One thread, one block of 8. Replaced: as for bits.
 extern "C" __global__ void uniform(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
-        u64 seed, u64 stream) {
+        u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
     int block = blockIdx.x * blockDim.x + threadIdx.x;
-    Words words = philox(block + 1, draw, substep, step, seed, stream);
+    Words words = philox(block + 1, draw, substep, step_now(step, elapsed), seed, stream);
     for (int i = 0; i < 8 && 8 * block + i < size; ++i)
         out[8 * block + i] = uniform_of(words, i);
 }
 
-// Rng.normal, Box & Muller 1958: of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and
-// the (h + i)-th normal. 0 in, 4 out. Each thread computes its own two blocks, and eight threads compute the same
-// one: nothing is shared. Replaced: uniform, then three passes over its numbers.
-extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
-        u64 seed, u64 stream) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
-    if (i >= h) return;
+// Two numbers of N(0, 1) from u and v in [0, 1), Box & Muller 1958.
+struct Pair { float first, second; };
+
+__device__ Pair normals(float u, float v) {
+    float radius = sqrtf(-2.0f * log1pf(-u)), angle = 6.2831853f * v;
+    return {radius * cosf(angle), radius * sinf(angle)};
+}
+
+// Of 2 h uniforms, h = (size + 1) / 2, the i-th and the (h + i)-th give the i-th and the (h + i)-th normal. Each thread
+// computes its own two blocks, and eight threads compute the same one: nothing is shared.
+__device__ Pair normals_at(int i, int h, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
     float u = uniform_of(philox(i / 8 + 1, draw, substep, step, seed, stream), i % 8);
     float v = uniform_of(philox((h + i) / 8 + 1, draw, substep, step, seed, stream), (h + i) % 8);
-    float radius = sqrtf(-2.0f * log1pf(-u)), angle = 6.2831853f * v;
-    out[i] = radius * cosf(angle);
-    if (h + i < size) out[h + i] = radius * sinf(angle);
+    return normals(u, v);
+}
+
+// Rng.normal. 0 in, 4 out. Replaced: uniform, then three passes over its numbers.
+extern "C" __global__ void normal(float* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
+        u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
+    if (i >= h) return;
+    Pair pair = normals_at(i, h, draw, substep, step_now(step, elapsed), seed, stream);
+    out[i] = pair.first;
+    if (h + i < size) out[h + i] = pair.second;
+}
+
+// fusion.add_noise: y = x + sigma eps, eps as normal draws it. 4 in, 4 out. Replaced: normal, multiply, add (12 in,
+// 12 out). now: sigma.
+extern "C" __global__ void add_noise(const float* __restrict__ x /* size */, float* __restrict__ y /* size */, int size,
+        float sigma, const float* __restrict__ now /* 1 */, u64 draw, u64 substep, u64 step, u64 seed, u64 stream,
+        const u64* __restrict__ elapsed /* 1 */) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x, h = (size + 1) / 2;
+    if (i >= h) return;
+    if (now) sigma = now[0];
+    Pair pair = normals_at(i, h, draw, substep, step_now(step, elapsed), seed, stream);
+    y[i] = x[i] + sigma * pair.first;
+    if (h + i < size) y[h + i] = x[h + i] + sigma * pair.second;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -113,6 +145,64 @@ extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ x /
     y[i] = h * factor;
 }
 
+// fusion.scale_dropout: y = (a x + b) mask, s = a mask. 4 in, 8 out. Replaced: bits, and three passes of CuPy.
+extern "C" __global__ void scale_dropout(const float* __restrict__ x /* size */, float* __restrict__ y /* size */,
+        float* __restrict__ s /* size */, int size, float a, float b, int dropped, float scale, u64 draw, u64 substep,
+        u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= size) return;
+    Words words = philox(i / 16 + 1, draw, substep, step_now(step, elapsed), seed, stream);
+    float mask = bits_of(words, i % 16) >= dropped ? scale : 0.0f;
+    s[i] = a * mask;
+    y[i] = (a * x[i] + b) * mask;
+}
+
+// fusion.maxout_dropout: y_j = mask_j times the largest of x_ij, i = 1 ... pieces. 4 pieces in, 8 out. Replaced: max, bits
+// and three passes of CuPy.
+extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m pieces n */,
+        float* __restrict__ y /* m n */, float* __restrict__ mask /* m n */, int m, int n, int pieces, int dropped,
+        float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= m * n) return;
+    const float* group = x + i / n * pieces * n + i % n;
+    float largest = group[0];
+    for (int piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, group[piece * n]);
+    Words words = philox(i / 16 + 1, draw, substep, step_now(step, elapsed), seed, stream);
+    mask[i] = bits_of(words, i % 16) >= dropped ? scale : 0.0f;
+    y[i] = largest * mask[i];
+}
+
+// fusion.maxout_dropout_backward. 8 + 8 pieces in (x twice: the second time from the cache), 4 pieces out. Replaced: nine
+// passes of CuPy.
+extern "C" __global__ void maxout_dropout_backward(const float* __restrict__ dy /* m n */,
+        const float* __restrict__ x /* m pieces n */, const float* __restrict__ mask /* m n */,
+        float* __restrict__ dx /* m pieces n */, int m, int n, int pieces) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= m * n) return;
+    int start = i / n * pieces * n + i % n, count = 0;
+    float largest = x[start];
+    for (int piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, x[start + piece * n]);
+    for (int piece = 0; piece < pieces; ++piece) count += x[start + piece * n] == largest;
+    for (int piece = 0; piece < pieces; ++piece)
+        dx[start + piece * n] = x[start + piece * n] == largest ? dy[i] * mask[i] / count : 0.0f;
+}
+
+// fusion.sigmoid_scale: y = a p + b. 4 in, 8 out. Replaced: nine passes of CuPy.
+extern "C" __global__ void sigmoid_scale(const float* __restrict__ x /* size */, float* __restrict__ y /* size */,
+        float* __restrict__ p /* size */, int size, float a, float b) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= size) return;
+    p[i] = expf(fminf(x[i], 0)) / (1 + expf(-fabsf(x[i])));
+    y[i] = a * p[i] + b;
+}
+
+// fusion.sigmoid_scale_backward. 8 in, 4 out. Replaced: five passes of CuPy.
+extern "C" __global__ void sigmoid_scale_backward(const float* __restrict__ dy /* size */,
+        const float* __restrict__ p /* size */, float* __restrict__ dx /* size */, int size, float a) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < size) dx[i] = a * dy[i] * p[i] * (1 - p[i]);
+}
+
 // fusion.bias_tanh. 4 in, 4 out. Replaced: bias, then tanh (8 in, 8 out).
 extern "C" __global__ void bias_tanh(const float* __restrict__ x /* m n */, const float* __restrict__ b /* n */,
         float* __restrict__ y /* m n */, int m, int n) {
@@ -138,16 +228,28 @@ extern "C" __global__ void cross_entropy_backward(const float* __restrict__ x /*
 }
 
 // ops.adam_; n1 and n2 as there, folded into two scalars: rate = learning_rate sqrt(n2) / n1, eps = eps sqrt(n2).
-// 16 in, 12 out: all that Adam must touch, once. Replaced: the ten passes of ops.adam_ (56 in, 40 out).
+// 16 in, 12 out: all that Adam must touch, once. Replaced: the ten passes of ops.adam_ (56 in, 40 out). now: rate, eps.
 extern "C" __global__ void adam_(float* __restrict__ theta /* size */, const float* __restrict__ dtheta /* size */,
         float* __restrict__ m /* size */, float* __restrict__ v /* size */, int size, float beta1, float beta2,
-        float rate, float eps) {
+        float rate, float eps, const float* __restrict__ now /* 2 */) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
+    if (now) rate = now[0], eps = now[1];
     float g = dtheta[i];
     m[i] = beta1 * m[i] + g;
     v[i] = beta2 * v[i] + g * g;
     theta[i] -= rate * m[i] / (sqrtf(v[i]) + eps);
+}
+
+// ops.sgd_momentum_. 12 in, 8 out. Replaced: its four passes (28 in, 16 out). now: learning_rate, momentum.
+extern "C" __global__ void sgd_momentum_(float* __restrict__ theta /* size */,
+        const float* __restrict__ dtheta /* size */, float* __restrict__ velocity /* size */, int size,
+        float learning_rate, float momentum, const float* __restrict__ now /* 2 */) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= size) return;
+    if (now) learning_rate = now[0], momentum = now[1];
+    velocity[i] = momentum * velocity[i] - learning_rate * dtheta[i];
+    theta[i] += velocity[i];
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -170,6 +272,58 @@ extern "C" __global__ void cross_entropy(const float* __restrict__ x /* size */,
         if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
     }
     if (threadIdx.x == 0) *mean = part[0] / size;  // written by this same thread
+}
+
+// The sum of the threads' values, in a fixed order: a tree. Every thread must call it.
+__device__ double sum_of_threads(double value) {
+    __shared__ double part[THREADS];
+    part[threadIdx.x] = value;
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
+    }
+    __syncthreads();
+    return part[0];
+}
+
+// The first half of ops.clip_norm_: each of `count` blocks adds the squares of every count-th run of THREADS numbers. In
+// double, no square of a float overflows or is lost. 4 in. Replaced: the eleven passes of ops.norm and ops.clip_norm_.
+extern "C" __global__ void square_sums(const float* __restrict__ x /* size */, double* __restrict__ parts /* count */,
+        int size, int count) {
+    double sum = 0;
+    for (int i = blockIdx.x * THREADS + threadIdx.x; i < size; i += count * THREADS) sum += (double)x[i] * x[i];
+    sum = sum_of_threads(sum);
+    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+// ops.clip_norm_, from the sums of squares: every block adds the parts, and scales its run of numbers. 4 in, 4 out.
+extern "C" __global__ void clip_norm_(float* __restrict__ x /* size */, const double* __restrict__ parts /* count */,
+        int size, int count, float limit) {
+    double sum = 0;
+    for (int part = threadIdx.x; part < count; part += THREADS) sum += parts[part];
+    double norm = sqrt(sum_of_threads(sum));
+    int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i < size && norm > limit) x[i] *= (float)(limit / norm);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The clock of a CUDA graph
+
+// graph.advance_, the first node of a step's graph: one more step has elapsed; its settings and the rows of its k
+// minibatches are copied to where the other nodes read them. One block. Replaced: numbers that the host passes to each
+// launch, which a graph cannot change.
+extern "C" __global__ void advance_(u64* __restrict__ elapsed /* 1 */, float* __restrict__ now /* width */,
+        long long* __restrict__ rows /* k m */, const float* __restrict__ settings /* length width */,
+        const long long* __restrict__ orders /* 2 n */, int width, int length, int k, int m, int n, int per_epoch,
+        u64 first) {
+    u64 t = first + *elapsed + 1;
+    __syncthreads();  // before it is written
+    if (threadIdx.x == 0) *elapsed += 1;
+    for (int i = threadIdx.x; i < width; i += THREADS) now[i] = settings[t % length * width + i];
+    for (int i = threadIdx.x; i < k * m; i += THREADS) {
+        u64 j = t * k + i / m;  // the number of the minibatch
+        rows[i] = orders[j / per_epoch % 2 * n + j % per_epoch * m + i % m];
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -30,17 +30,21 @@ from minigan.gpu.fusion import fuse
 from minigan.gpu.launch import Launcher
 from minigan.networks import RECIPES
 
+HALF = {'square_sums': 'the first half of clip_norm_, whose twin launches it'}
 EXEMPT = {  # of the package's operations
-    'kernel': {},
+    'kernel': {}, 'specification': HALF, 'twin': HALF, 'arguments': HALF,
     'gradient check': {
+        **HALF,
         'bits': 'random numbers', 'uniform': 'random numbers', 'normal': 'random numbers',
         'stack': 'moves rows; each half of the derivative is used by itself',
         'gather_images': 'data: nobody reads its derivative',
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
+        'sgd_momentum_': 'an update', 'clip_norm_': 'an update',
+        'add_noise': 'its derivative is dy itself', 'advance_': 'moves numbers',
     },
 }
 NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one
-PLACES = {'specification': 'ops.py or fusion.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
+PLACES = {'specification': 'ops.py, fusion.py or graph.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
           'arguments': 'compare.arguments', 'resources': 'roofline.RESOURCES', 'traffic': 'roofline.TRAFFIC',
           'gradient check': 'checks/cases.py', 'exemption': 'kernelset.EXEMPT'}
 

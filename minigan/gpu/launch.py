@@ -5,6 +5,8 @@ were correct. So every launch goes through Launcher.launch.
 """
 
 import re
+from functools import lru_cache
+from itertools import compress
 from math import prod
 from typing import NamedTuple
 
@@ -12,9 +14,10 @@ import numpy as np
 
 from minigan.backend import array_module
 
-TYPES = {'float': np.float32, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64, 'u16': np.uint16,
-         'u8': np.uint8}
+TYPES = {'float': np.float32, 'double': np.float64, 'int': np.int32, 'long long': np.int64, 'u64': np.uint64,
+         'u16': np.uint16, 'u8': np.uint8}
 NULL = np.uintp(0)
+uint64 = lru_cache(1024)(np.uint64)
 BLOCK, GRID = (1024, 1024, 64), (2**31 - 1, 65_535, 65_535)  # the largest size of each dimension on a GPU
 THREADS = 1024  # at most, in a block
 HEAD = re.compile(r'extern\s+"C"\s+__global__\s+{0}void\s+{0}(\w+)\s*\((.*?)\)'.format(
@@ -68,6 +71,52 @@ def check_size(name, grid, block, threads=THREADS):
         raise ValueError(f'{name}: expected a block of at most {threads} threads, got {tuple(block)}: {prod(block)}')
 
 
+class Plan:
+    """How a kernel's arguments are checked and cast. What depends on numbers alone is done once for each set of them.
+
+    most: threads of a block.
+    """
+
+    def __init__(self, name, arguments, most):
+        self.name, self.arguments, self.most = name, arguments, most
+        numbers = [i for i, wanted in enumerate(arguments) if wanted.elements is None]
+        self.keys = [i for i in numbers if arguments[i].dtype == np.uint64]  # of random numbers: others every time
+        self.numbers = [i for i in numbers if i not in self.keys]
+        self.is_number = [i in self.numbers for i in range(len(arguments))]
+        self.arrays = [(i, wanted.dtype) for i, wanted in enumerate(arguments) if wanted.elements is not None]
+        self.prepared = lru_cache(256)(self._prepare)
+
+    def _prepare(self, grid, block, *numbers):
+        """A list with each number, cast, in its place; and the size of each array, None where any size will do."""
+        check_size(self.name, grid, block, self.most)
+        sizes, cast = Sizes(), [NULL] * len(self.arguments)
+        for i, given in zip(self.numbers, numbers):
+            sizes[self.arguments[i].name], cast[i] = given, self.arguments[i].dtype.type(given)
+        texts = [self.arguments[i].elements for i, _ in self.arrays]
+        return cast, [None if text == 'any' else sizes[text] for text in texts]
+
+    def cast(self, grid, block, given):
+        """The arguments as the kernel takes them; see Launcher.launch."""
+        if len(given) != len(self.arguments):
+            raise TypeError(f'{self.name}: expected {len(self.arguments)} arguments, got {len(given)}')
+        cast, sizes = self.prepared(grid, block, *compress(given, self.is_number))
+        cast = cast.copy()
+        for i in self.keys:
+            cast[i] = uint64(given[i])
+        for (i, dtype), size in zip(self.arrays, sizes):
+            array = given[i]
+            if array is None:
+                continue
+            if array.dtype is not dtype and array.dtype != dtype or not array.flags.c_contiguous:
+                raise TypeError(f'{self.name}: expected {self.arguments[i].name} as a contiguous array of {dtype}, got '
+                                f'{array.dtype} of strides {array.strides}')
+            if size is not None and array.size != size:
+                raise ValueError(f'{self.name}: expected {self.arguments[i].name} with {self.arguments[i].elements} = '
+                                 f'{size} elements, got {array.size}')
+            cast[i] = array
+        return tuple(cast)
+
+
 class Launcher:
     """What every set of twins inherits. module: the compiled source, as cupy.RawModule gives it.
 
@@ -78,7 +127,8 @@ class Launcher:
     def __init__(self, module, source, *, block=256):
         self.module, self.signatures, self.block = module, signatures(source), block
         self.functions = {name: module.get_function(name) for name in self.signatures}
-        self.most = dict.fromkeys(self.signatures, THREADS) | {name: int(most) for most, name in BOUNDS.findall(source)}
+        most = {name: int(threads) for threads, name in BOUNDS.findall(source)}
+        self.plans = {name: Plan(name, wanted, most.get(name, THREADS)) for name, wanted in self.signatures.items()}
         defined = dict(re.findall(r'#define (THREADS|COLUMNS|LANES) (\d+)', source))
         self.threads, *self.tile = (int(defined.get(name, 0)) for name in ('THREADS', 'COLUMNS', 'LANES'))
 
@@ -97,29 +147,12 @@ class Launcher:
         an array of a wrong size or with more elements than an int can count, and for a grid or a block that no GPU
         takes.
         """
-        check_size(name, grid, block, self.most[name])
-        pairs = list(zip(self.signatures[name], arguments))
-        if len(arguments) != len(self.signatures[name]):
-            raise TypeError(f'{name}: expected {len(self.signatures[name])} arguments, got {len(arguments)}')
-        sizes, cast = Sizes({wanted.name: given for wanted, given in pairs if wanted.elements is None}), []
-        for wanted, given in pairs:
-            if wanted.elements is None:
-                given = wanted.dtype.type(given)
-            elif given is None:
-                given = NULL
-            elif given.dtype != wanted.dtype or not given.flags.c_contiguous:
-                raise TypeError(f'{name}: expected {wanted.name} as a contiguous array of {wanted.dtype}, got '
-                                f'{given.dtype} of strides {given.strides}')
-            elif wanted.elements != 'any' and given.size != sizes[wanted.elements]:
-                raise ValueError(f'{name}: expected {wanted.name} with {wanted.elements} = {sizes[wanted.elements]} '
-                                 f'elements, got {given.size}')
-            cast.append(given)
-        self.functions[name](grid, block, tuple(cast))
+        self.functions[name](grid, block, self.plans[name].cast(grid, block, arguments))
 
     def by_element(self, name, count, *arguments):
         """Launch a thread for each of `count` elements, in blocks within the kernel's launch bounds."""
         if count:
-            block = min(self.block, self.most[name])
+            block = min(self.block, self.plans[name].most)
             self.launch(name, (-(-count // block),), (block,), *arguments)
 
     def by_column(self, name, n, *arguments):

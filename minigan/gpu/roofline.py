@@ -17,7 +17,10 @@ RESOURCES = {
     'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles, which is never taken
     'bias_leaky_relu_dropout': (40, 0), 'bias_leaky_relu_dropout_backward_': (32, 1024),
     'bias_tanh': (24, 0), 'bias_tanh_backward_': (32, 1024), 'tanh_backward': (16, 0),
-    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0),
+    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0), 'sgd_momentum_': (16, 0),
+    'scale_dropout': (40, 0), 'maxout_dropout': (48, 0), 'maxout_dropout_backward': (56, 0),
+    'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
+    'square_sums': (32, 2048), 'clip_norm_': (48, 2048), 'add_noise': (56, 0, 32), 'advance_': (56, 0),
     'batch_norm_leaky_relu_': (56, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
 }
 
@@ -38,6 +41,10 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'stack': (16, 0),  # of two arrays of m x n
     'gather_images': (5, 3),
     'adam_': (28, 8 + 2 * FUNCTION),
+    'sgd_momentum_': (20, 4),
+    'square_sums': (4, 2),
+    'clip_norm_': (8, 1),
+    'advance_': (0, 0),  # a few hundred numbers, however large m and n are
     'bias_leaky_relu_dropout': (12, PHILOX + 5),  # a Philox block of its own for each element
     'bias_leaky_relu_dropout_backward_': (12, 2),
     'bias_tanh': (8, 1 + FUNCTION),
@@ -46,6 +53,12 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'batch_norm_leaky_relu_backward_': (12, 15),
     'bits': (2, PHILOX / 16 + 2),
     'uniform': (4, PHILOX / 8 + UNIFORM),
+    'scale_dropout': (12, PHILOX + 5),  # a Philox block of its own for each element
+    'maxout_dropout': (20, PHILOX + 4),  # for 3 pieces
+    'maxout_dropout_backward': (32, 9 + FUNCTION),  # for 3 pieces
+    'sigmoid_scale': (12, 4 + 3 * FUNCTION),
+    'sigmoid_scale_backward': (12, 4),
+    'add_noise': (8, PHILOX + UNIFORM + 2 * FUNCTION + 4),
     'normal': (4, PHILOX + UNIFORM + 2 * FUNCTION + 2),  # of a pair: two blocks, log, root, sine, cosine, four products
 }
 

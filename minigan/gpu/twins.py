@@ -27,22 +27,33 @@ def code():
     return SOURCE.read_text()
 
 
+def adam_settings(*, t, learning_rate, beta1, beta2, eps):
+    """What the kernel adam_ needs of ops.adam_'s settings: (rate, eps), see there."""
+    n1, n2 = (1 - beta1**t) / (1 - beta1), (1 - beta2**t) / (1 - beta2)
+    return learning_rate * n2**0.5 / n1, eps * n2**0.5
+
+
 class Kernels(Launcher):
-    """The twins of kernels.cu."""
+    """The twins of kernels.cu.
+
+    elapsed, now: what kernels read from the GPU while a CUDA graph is captured, arrays; None in plain launches.
+    """
+
+    elapsed = now = None
 
     products = 'cublas'  # who multiplies matrices
 
     def bits(self, out, *key):
         """Fill `out` with Rng.bits; key: draw, substep, step, seed, stream."""
-        self.by_element('bits', -(-out.size // 16), out, out.size, *key)
+        self.by_element('bits', -(-out.size // 16), out, out.size, *key, self.elapsed)
 
     def uniform(self, out, *key):
         """Fill `out` with Rng.uniform."""
-        self.by_element('uniform', -(-out.size // 8), out, out.size, *key)
+        self.by_element('uniform', -(-out.size // 8), out, out.size, *key, self.elapsed)
 
     def normal(self, out, *key):
         """Fill `out` with Rng.normal."""
-        self.by_element('normal', -(-out.size // 2), out, out.size, *key)
+        self.by_element('normal', -(-out.size // 2), out, out.size, *key, self.elapsed)
 
     def gather_images(self, images, rows, dtype):
         """See ops."""
@@ -76,9 +87,66 @@ class Kernels(Launcher):
 
     def adam_(self, theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
         """See ops; needs no scratch."""
-        n1, n2 = (1 - beta1**t) / (1 - beta1), (1 - beta2**t) / (1 - beta2)
-        self.by_element('adam_', theta.size, theta, dtheta, m, v, theta.size, beta1, beta2,
-                        learning_rate * n2**0.5 / n1, eps * n2**0.5)
+        settings = adam_settings(t=t, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
+        self.by_element('adam_', theta.size, theta, dtheta, m, v, theta.size, beta1, beta2, *settings, self.now)
+
+    def sgd_momentum_(self, theta, dtheta, velocity, scratch, *, learning_rate, momentum):
+        """See ops; needs no scratch."""
+        self.by_element('sgd_momentum_', theta.size, theta, dtheta, velocity, theta.size, learning_rate, momentum,
+                        self.now)
+
+    def clip_norm_(self, dtheta, *, limit):
+        """See ops."""
+        blocks = -(-dtheta.size // self.threads)
+        if blocks:
+            parts = self.empty(dtheta, (min(blocks, 128),), np.float64)
+            self.launch('square_sums', parts.shape, (self.threads,), dtheta, parts, dtheta.size, parts.size)
+            self.launch('clip_norm_', (blocks,), (self.threads,), dtheta, parts, dtheta.size, parts.size, limit)
+
+    def scale_dropout(self, x, rng, *, a, b, rate):
+        """See fusion; draws the bits itself."""
+        y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
+        self.by_element('scale_dropout', x.size, x, y, s, x.size, a, b, dropped, 2**16 / (2**16 - dropped),
+                        *rng.next_key(), self.elapsed)
+        return y, s
+
+    def maxout_dropout(self, x, rng, *, pieces, rate):
+        """See fusion; draws the bits itself."""
+        shape, dropped = (len(x), x.shape[1] // pieces), int(rate * 2**16)
+        y, mask = (self.empty(x, shape, x.dtype) for _ in range(2))
+        self.by_element('maxout_dropout', y.size, x, y, mask, *shape, pieces, dropped, 2**16 / (2**16 - dropped),
+                        *rng.next_key(), self.elapsed)
+        return y, mask
+
+    def maxout_dropout_backward(self, dy, x, mask, *, pieces):
+        """See fusion."""
+        dx = self.empty_like(x)
+        self.by_element('maxout_dropout_backward', dy.size, dy, x, mask, dx, *dy.shape, pieces)
+        return dx
+
+    def sigmoid_scale(self, x, *, a, b):
+        """See fusion."""
+        y, p = self.empty_like(x), self.empty_like(x)
+        self.by_element('sigmoid_scale', x.size, x, y, p, x.size, a, b)
+        return y, p
+
+    def sigmoid_scale_backward(self, dy, p, *, a):
+        """See fusion."""
+        dx = self.empty_like(dy)
+        self.by_element('sigmoid_scale_backward', dy.size, dy, p, dx, dy.size, a)
+        return dx
+
+    def add_noise(self, x, rng, *, sigma):
+        """See fusion; draws the noise itself."""
+        y = self.empty_like(x)
+        self.by_element('add_noise', -(-x.size // 2), x, y, x.size, sigma, self.now, *rng.next_key(), self.elapsed)
+        return y
+
+    def advance_(self, elapsed, now, rows, settings, orders, *, m, per_epoch, first):
+        """See graph."""
+        length, width = settings.shape
+        self.launch('advance_', (1,), (self.threads,), elapsed, now, rows, settings, orders, width, length,
+                    len(rows) // m, m, orders.shape[1], per_epoch, first)
 
     def bias_leaky_relu_dropout(self, x, b, rng, *, slope, rate):
         """See fusion; draws the bits itself."""

@@ -15,6 +15,7 @@ from minigan.checks.row import Row
 from minigan.gpu import compare
 from minigan.gpu.compare import by_error, largest_difference
 from minigan.gpu.device import CPU, identity, reason, select_device
+from minigan.gpu.graph import WARM_UP, StepGraph
 from minigan.layers import LeakyReLU
 from minigan.networks import RECIPES
 from minigan.storage.files import atomic_write, cache_folder, open_file, read_at_most
@@ -23,7 +24,8 @@ from minigan.training.config import Config
 
 STEPS = 100
 DRIFT = 1e-3  # how far apart two float32 runs may be after that many steps
-FEW, SHAPE, SIZE = 3, (33, 70), 3000  # steps, rows and columns, and random numbers of the short self-test
+FEW = WARM_UP + 2  # steps of the short self-test: the last two are replayed
+SHAPE, SIZE = (33, 70), 3000  # rows and columns, and random numbers in it
 LIMIT = 1 << 16  # bytes of a file with an outcome, at most
 
 
@@ -90,11 +92,12 @@ def compare_training(xp, steps, **choices):
     dataset, config = data.load('digits'), Config(**{**gentle, **choices})
     recipe = replace(recipe, G=smooth(recipe.G), D=smooth(recipe.D))
     config = config.resolve(recipe, dataset)
-    games = [build_game(config, recipe, dataset, module) for module in (xp, np)]
+    theirs, ours = (build_game(config, recipe, dataset, module) for module in (xp, np))
+    graph = StepGraph(theirs)  # as in training
     for t in range(steps):
-        for game in games:
-            game.step(t)
-    ours, theirs = (trained(game) for game in reversed(games))
+        graph.step(t)
+        ours.step(t)
+    theirs, ours = trained(theirs), trained(ours)
     found = max((largest_difference(theirs[name], ours[name], name) for name in ours), key=by_error)
     return Row(f'{steps} steps of {config.network}, against the CPU', found.error, DRIFT, found.where)
 

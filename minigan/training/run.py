@@ -75,6 +75,9 @@ def play(run, folder, progress):
         while run.t < run.last and not received:
             logits = run.step()
             bar.update()
+            if run.graph and run.graph.remark:
+                progress.say(run.graph.remark)
+                run.graph.remark = None
             if run.look_is_due():
                 bar.set_postfix({'epoch': run.epoch(), **run.monitor.look(logits)}, refresh=False)
             if run.epoch_is_over():

@@ -6,6 +6,7 @@ import numpy as np
 
 from minigan import data
 from minigan.backend import array_module, to_host
+from minigan.gpu.graph import StepGraph
 from minigan.networks import RECIPES
 from minigan.storage import archive, checkpoint
 from minigan.training.build import build_average, build_game
@@ -22,7 +23,8 @@ class Run:
     """A game, the monitor that measures it, and how many steps are done.
 
     t: steps done. config: resolved. dataset: on the device, except for the test images. sha256: of the images.
-    device: in words; given as choose_device returns it. generator: the net that samples are drawn with.
+    device: in words; given as choose_device returns it. graph: replays the game's steps on a GPU; None on a CPU.
+    generator: the net that samples are drawn with.
     Raises ValueError for a choice out of range, for bad data, and for a run that is too large for a checkpoint.
     """
 
@@ -35,6 +37,7 @@ class Run:
             import_tensorboard()
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
         self.game = build_game(self.config, recipe, self.dataset, xp)
+        self.graph = None if xp is np else StepGraph(self.game)
         self.average = build_average(self.config, recipe, self.dataset, self.game)
         self.generator = self.average.averaged if self.average else self.game.G
         self.monitor = Monitor(self.game, self.dataset)
@@ -46,7 +49,7 @@ class Run:
 
     def step(self):
         """One iteration of Algorithm 1; the average follows. Returns what game.step returns."""
-        logits = self.game.step(self.t)
+        logits = (self.graph or self.game).step(self.t)
         if self.average:
             self.average.update(self.t)
         self.t += 1

@@ -216,8 +216,8 @@ def test_numpys_numbers_as_settings_become_pythons(number):
     net = make(np.float32)
     adam = Adam(net, learning_rate=number(0.25), beta1=number(0.5), beta2=number(0.5), eps=number(0.5),
                 clip_norm=number(0.5))
-    assert {type(value) for value in (*adam.settings().values(), adam.clip_norm)} == {float}
-    assert adam.settings() == {'learning_rate': 0.25, 'beta1': 0.5, 'beta2': 0.5, 'eps': 0.5}
+    assert {type(value) for value in (*adam.settings(0).values(), adam.clip_norm)} == {float}
+    assert adam.settings(0) == {'learning_rate': 0.25, 'beta1': 0.5, 'beta2': 0.5, 'eps': 0.5}
     assert type(Average(make(), make(), eta=number(0.5)).eta) is float
     assert type(value_at(linear_decay(number(0.5), 10), 3)) is float
 

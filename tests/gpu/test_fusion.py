@@ -5,8 +5,10 @@ import copy
 import numpy as np
 import pytest
 
-from minigan import BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, Streams, Tanh, data, gradcheck
-from minigan.gpu.fusion import GROUPS, BatchNormLeakyReLU, DenseLeakyReLU, DenseTanh, fuse
+from minigan import (BatchNorm, Dense, Dropout, Game, LeakyReLU, Maxout, Net, Noise, Scale, Sigmoid, Streams, Tanh,
+                     data, gradcheck)
+from minigan.gpu.fusion import (GROUPS, BatchNormLeakyReLU, DenseLeakyReLU, DenseTanh, MaxoutDropout, NoisyInput,
+                                ScaleDropout, SigmoidScale, fuse)
 from minigan.networks import RECIPES
 from minigan.optim import Adam
 from minigan.training import Config, build_game
@@ -22,7 +24,9 @@ def twice(layers, **settings):
     ('default', [Dense, BatchNormLeakyReLU, Dense, BatchNormLeakyReLU, DenseTanh],
      [DenseLeakyReLU, DenseLeakyReLU, Dense]),
     ('article', [Dense, BatchNormLeakyReLU, Dense, BatchNormLeakyReLU, Dense, BatchNormLeakyReLU, Tanh],
-     [DenseLeakyReLU, DenseLeakyReLU, Dense])])
+     [DenseLeakyReLU, DenseLeakyReLU, Dense]),
+    ('goodfellow2014', [DenseLeakyReLU, DenseLeakyReLU, Dense, SigmoidScale],
+     [ScaleDropout, Dense, MaxoutDropout, Dense, MaxoutDropout, Dense])])
 def test_the_networks_become_groups(network, G, D):
     nets = (Net(layers, rng=Streams(0).at('init', 0), fuse=fuse)
             for layers in (RECIPES[network].G(10, 16), RECIPES[network].D(16)))
@@ -34,17 +38,20 @@ def test_every_group_is_in_a_network_or_checked_here():
         pass
 
     a, b, c = Dense(3, 4), LeakyReLU(0.2), Dropout(0.5)
+    assert [type(layer) for layer in fuse([Noise(lambda t: 1), a, b])] == [NoisyInput, DenseLeakyReLU]
     assert [type(layer) for layer in fuse([a, b, c, a, b, a, Tanh(), BatchNorm(4), b, BatchNorm(4), Tanh()])] == [
         DenseLeakyReLU, DenseLeakyReLU, DenseTanh, BatchNormLeakyReLU, BatchNormLeakyReLU, Tanh]
     for layers in ([a], [a, c, b], [Dense(3, 4, bias=False), b], [Dense(3, 4, bias=False), Tanh()], [a, Mine(0.2)],
-                   [b, a], []):
+                   [b, a], [Maxout(2), Dropout(0.0)], []):
         assert fuse(layers) == layers
-    assert len(GROUPS) == 5
+    assert len(GROUPS) == 9
 
 
 def mixed():
-    return [Dense(5, 7), LeakyReLU(0.3), Dropout(0.4), Dense(7, 6, bias=False), BatchNorm(6), LeakyReLU(0.1),
-            Dense(6, 4), LeakyReLU(0.2), Dropout(0.0), BatchNorm(4), Dropout(0.2), Dense(4, 3), Tanh()]
+    return [Noise(lambda t: 0.1 * t), Dense(5, 7), LeakyReLU(0.3), Dropout(0.4), Dense(7, 6, bias=False), BatchNorm(6),
+            LeakyReLU(0.1), Dense(6, 4), LeakyReLU(0.2), Dropout(0.0), BatchNorm(4), Dropout(0.2), Scale(0.5, 0.5),
+            Dropout(0.3), Dense(4, 6), Maxout(2), Dropout(0.5), Dense(3, 3), Sigmoid(), Scale(2, -1), Dense(3, 3),
+            Tanh()]
 
 
 @pytest.mark.parametrize('param_grads', [True, False])
@@ -62,7 +69,7 @@ def test_a_fused_net_computes_the_same(param_grads):
 
 
 def test_a_fused_net_passes_gradcheck():
-    net = Net(mixed(), rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse)
+    net = Net(mixed()[1:], rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse)
     report = gradcheck(net, np.random.default_rng(0).standard_normal((8, 5)))
     assert report.ok, report
 
@@ -94,7 +101,7 @@ def test_errors_are_those_of_the_layers():
 
 
 def test_training_alone_is_fused_and_only_where_it_is_asked_for():
-    for ask, groups in ((None, 0), (fuse, 5)):
+    for ask, groups in ((None, 0), (fuse, 9)):
         net = Net(mixed(), rng=Streams(0).at('init', 0), fuse=ask)
         assert sum(type(layer) in GROUPS.values() for layer in net.layers_in_training) == groups
 

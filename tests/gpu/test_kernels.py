@@ -168,6 +168,35 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'beta forgotten where h is recomputed': ('dy[i], gamma[column] * xhat[i] + beta[column]',
                                              'dy[i], gamma[column] * xhat[i]'),
 }
+BUGS |= {  # in what a CUDA graph and the 2014 networks need
+    'the clock stands still': ('if (threadIdx.x == 0) *elapsed += 1;', ''),
+    'every thread advances the clock': ('if (threadIdx.x == 0) *elapsed += 1;', '*elapsed += 1;'),
+    'the settings of the step before': ('u64 t = first + *elapsed + 1;', 'u64 t = first + *elapsed;'),
+    'the number of the step in 32 bits': ('u64 t = first + *elapsed + 1;', 'u64 t = (unsigned)(first + *elapsed + 1);'),
+    'settings past the end of their table': ('settings[t % length * width + i]', 'settings[t * width + i]'),
+    'always the first settings': ('settings[t % length * width + i]', 'settings[i]'),
+    'the minibatches of one step overlap': ('u64 j = t * k + i / m;', 'u64 j = t + i / m;'),
+    'the order of the other epoch': ('orders[j / per_epoch % 2 * n', 'orders[(j / per_epoch + 1) % 2 * n'),
+    'rows past the end of an order': ('j % per_epoch * m + i % m]', 'j * m + i % m]'),
+    'the same rows in every minibatch of an epoch': ('j % per_epoch * m + i % m]', 'i % m]'),
+    'one block of parts left out of a norm': ('part < count; part += THREADS', 'part < count - 1; part += THREADS'),
+    'a norm without the last numbers': ('i < size; i += count * THREADS', 'i < size - 1; i += count * THREADS'),
+    'a sum of squares in float': ('sum += (double)x[i] * x[i];', 'sum += x[i] * x[i];'),
+    'short gradients are stretched': ('if (i < size && norm > limit)', 'if (i < size)'),
+    'a gradient is divided by its norm': ('(float)(limit / norm)', '(float)(1 / norm)'),
+    'the velocity before the update': ('theta[i] += velocity[i];', 'theta[i] += momentum * velocity[i];'),
+    'noise of the wrong size': ('x[h + i] + sigma * pair.second', 'x[h + i] + pair.second'),
+    'the shift is forgotten': ('(a * x[i] + b) * mask', 'a * x[i] * mask'),
+    'the factor without the scale': ('s[i] = a * mask;', 's[i] = mask;'),
+    'one piece is left out': ('piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, group',
+                              'piece = 2; piece < pieces; ++piece) largest = fmaxf(largest, group'),
+    'equals do not share': ('dy[i] * mask[i] / count', 'dy[i] * mask[i]'),
+    'the largest unit takes all, mask or not': ('dy[i] * mask[i] / count', 'dy[i] / count'),
+    'the pieces of a different group': ('int start = i / n * pieces * n + i % n',
+                                        'int start = i / n * n + i % n * pieces'),
+    'a sigmoid that overflows': ('expf(fminf(x[i], 0)) / (1 + expf(-fabsf(x[i])))', 'expf(x[i]) / (1 + expf(x[i]))'),
+    'half of a derivative': ('a * dy[i] * p[i] * (1 - p[i])', 'a * dy[i] * p[i]'),
+}
 
 
 @needs_compiler

@@ -60,7 +60,7 @@ def test_one_wrong_kernel_is_enough_for_the_cpu(cupy, monkeypatch, only_training
         monkeypatch.setattr(on_gpu.compare, 'rows', lambda *_: [])
     monkeypatch.setattr(twins.Kernels, 'adam_', broken)
     xp, words = on_gpu.choose_device('auto', lambda _: None)
-    where = r'3 steps of \w+, against the CPU: .*' if only_training else r'adam_: \w+\[\d+\]: '
+    where = r'4 steps of \w+, against the CPU: .*' if only_training else r'adam_: \w+\[\d+\]: '
     assert xp is np and re.fullmatch(rf'{CPU}: the self-test of the GPU failed: {where}expected \S+, got .*', words)
 
 
@@ -68,7 +68,7 @@ def test_the_short_self_test_has_a_row_for_each_kernel_and_each_network(cupy, mo
     monkeypatch.setattr(on_gpu, 'compare_training', lambda xp, steps, network: Row(f'{steps} steps of {network}', 0, 1))
     names = [row.name.split(',')[0] for row in on_gpu.short_rows(cupy)]
     assert {*names} >= {*twins.compiled(cupy).signatures}
-    assert [name for name in names if 'steps' in name] == [f'3 steps of {network}' for network in on_gpu.RECIPES]
+    assert [name for name in names if 'steps' in name] == [f'4 steps of {network}' for network in on_gpu.RECIPES]
 
 
 def test_it_runs_once(tested):
