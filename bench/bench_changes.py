@@ -89,7 +89,8 @@ def registered(name, recipe):
 def play(recipe, judging, source, epochs, seed):
     """Train a recipe. Returns D(x), D(G(z)), score and distance."""
     with registered('changed', recipe), tempfile.TemporaryDirectory() as folder:
-        train(Config(network='changed', data=source, epochs=epochs, seed=seed, out=folder), quiet=True)
+        config = Config(network='changed', data=source, epochs=epochs, seed=seed, device='cpu', out=folder)
+        train(config, quiet=True)
         *_, last = csv.DictReader((Path(folder) / 'log.csv').open())
         samples = minigan.load(folder).sample(N).reshape(N, -1)
     return float(last['train_D_x']), float(last['train_D_G_z']), *judge(samples, judging)

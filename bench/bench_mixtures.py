@@ -108,7 +108,7 @@ class Images:
     """The default on MNIST."""
 
     def __init__(self, stabiliser, seed):
-        self.config = Config(**{**MNIST, **STABILISERS[stabiliser][1]}, seed=seed)
+        self.config = Config(**{**MNIST, **STABILISERS[stabiliser][1]}, seed=seed, device='cpu')
 
     def train(self):
         """Returns every measure."""

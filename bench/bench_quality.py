@@ -24,6 +24,7 @@ from minigan.evaluation import classifier, metrics
 from minigan.evaluation.judge import SAMPLES as N
 from minigan.evaluation.judge import Judge
 from minigan.evaluation.progress import Progress
+from minigan.gpu.device import select_device
 from minigan.streams import WATCH, Streams
 from minigan.training import Config
 from minigan.training.folder import RunFolder
@@ -105,12 +106,13 @@ class Minigan:
     """A network of minigan, as `minigan train` trains it."""
 
     def __init__(self, name, seed):
-        self.name, self.config = name, Config(data=SOURCE, seed=seed, **NETWORKS[name])
+        self.name, self.config = name, Config(data=SOURCE, seed=seed, device='cpu', **NETWORKS[name])
 
     def train(self, path):
         """Train, and save N samples of each generator; path: of an .npz file. Returns the curves."""
         with tempfile.TemporaryDirectory() as folder:
-            run, watched = Run(self.config, data.load(SOURCE)), WatchedFolder(folder, self.name)
+            run = Run(self.config, data.load(SOURCE), select_device(self.config.device))
+            watched = WatchedFolder(folder, self.name)
             watched.begin(run)
             training.run.play(run, watched, Progress(quiet=True))
         np.savez(path, **{name: samples(run, G, 0) for name, G in generators(run, self.name).items()})

@@ -33,7 +33,8 @@ class Run:
 
     def run(self, epochs):
         with tempfile.TemporaryDirectory() as folder:
-            training.train(training.Config(data=self.source, epochs=epochs, out=f'{folder}/run'), quiet=True)
+            config = training.Config(data=self.source, epochs=epochs, device='cpu', out=f'{folder}/run')
+            training.train(config, quiet=True)
 
 
 class Steps:

@@ -19,6 +19,17 @@ settings.load_profile('default')
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `pytest &` in a script ignores it, and so would every child
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _no_gpu():
+    """Hide a GPU from `--device auto`, here and in child processes, so that every machine gives the same results.
+
+    test_gpu.py has taken the GPU before, when it was collected.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('CUDA_VISIBLE_DEVICES', '')
+        yield
+
+
 @pytest.fixture
 def driver(request):
     """What stands in for CUDA below the real CuPy, as new; see tests/support/driver."""
@@ -30,8 +41,10 @@ def driver(request):
 
 
 @pytest.fixture
-def cupy(driver):
-    """The real CuPy, on a CPU."""
+def cupy(driver, monkeypatch, tmp_path_factory):
+    """The real CuPy, on a CPU; outcomes of its self-test are kept in a folder of this test."""
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    monkeypatch.setenv('MINIGAN_DATA', str(tmp_path_factory.mktemp('cache')))
     return driver.cupy
 
 

@@ -88,16 +88,22 @@ def gradcheck(seed):
 def selftest():
     """Print a comparison of each kernel with its specification, on this GPU."""
     from minigan.gpu import compare
-    from minigan.gpu.device import select_device
+    from minigan.gpu.device import select_device, tf32
+    from minigan.gpu.twins import compiled
     from minigan.training import on_gpu
     try:
         xp, device = select_device('cuda')
     except ValueError as error:
         raise ValueError(f'{error}; minigan kernelcheck checks the kernels without a GPU') from error
     print(f'{device}. Compares each kernel with its specification in NumPy, then whole steps with the CPU.\n'
-          f'got: the largest difference, relative to the largest number of its array\n\n{HEAD}')
+          f'got: the largest difference, relative to the largest number of its array\n')
+    switches = ' and '.join(tf32())
+    if switches:
+        print(f'{switches}: cuBLAS may round what it multiplies to TF32, which has 10 bits; the kernels do not\n')
+    print(HEAD)
     wrong, count = _print_rows(chain(compare.rows(xp), on_gpu.rows(xp)))
-    print()
+    hint = f'\n{switches} may be why: cuBLAS computes the products here. Unset it and repeat the test'
+    print(hint if wrong and switches and compiled(xp).products == 'cublas' else '')
     return _verdict(wrong, f'All {count} are correct.')
 
 

@@ -2,14 +2,12 @@
 
 import http.client
 import io
-import os
 import time
 import urllib.request
-from pathlib import Path
 
 from minigan.data.dataset import DataError, hold_out
 from minigan.data.idx import parse, read_idx
-from minigan.storage.files import atomic_write
+from minigan.storage.files import atomic_write, cache_folder
 
 FILES = {  # name -> SHA-256 of the uncompressed file
     'train-images-idx3-ubyte': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
@@ -27,17 +25,6 @@ def load():
     folder = cache_folder() / 'mnist'
     images, labels, test, test_labels = (read_idx(_file(folder, name), sha256) for name, sha256 in FILES.items())
     return hold_out('mnist', images, test, labels, test_labels)
-
-
-def cache_folder():
-    """The folder of downloaded data: $MINIGAN_DATA, or one in the user's cache. Raises OSError without a home."""
-    if os.environ.get('MINIGAN_DATA'):
-        return Path(os.environ['MINIGAN_DATA'])
-    folder = os.environ.get('LOCALAPPDATA' if os.name == 'nt' else 'XDG_CACHE_HOME')
-    try:
-        return Path(folder or Path.home() / ('' if os.name == 'nt' else '.cache')) / 'minigan'
-    except RuntimeError as error:  # no home
-        raise OSError('no cache folder: set $MINIGAN_DATA to one, as this user has no home folder') from error
 
 
 def _file(folder, name):

@@ -6,13 +6,12 @@ import numpy as np
 
 from minigan import ops
 from minigan.data import Order
-from minigan.data.mnist import cache_folder
 from minigan.evaluation.progress import Progress
 from minigan.layers import Dense, Dropout, LeakyReLU
 from minigan.net import Net
 from minigan.optim import Adam, linear_decay
 from minigan.storage import archive
-from minigan.storage.files import digest
+from minigan.storage.files import cache_folder, digest
 from minigan.streams import Streams
 
 EPOCHS, BATCH, LEARNING_RATE = 10, 128, 2e-3

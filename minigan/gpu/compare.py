@@ -188,13 +188,13 @@ def drawn_into(name, size):
     return (np.zeros(size, np.uint16 if name == 'bits' else np.float32), *KEY), {}
 
 
-def rows(xp):
+def rows(xp, shapes=SHAPES, sizes=SIZES):
     """The worst Row of each twin, over shapes or sizes; xp is cupy."""
     twins = compiled(xp)
     for name in arguments(2, 2, 0):
-        yield max((compare_twin(twins, name, m, n, xp=xp) for m, n in SHAPES), key=by_error)
+        yield max((compare_twin(twins, name, m, n, xp=xp) for m, n in shapes), key=by_error)
     for name in DRAWS:
-        yield max((compare_draws(twins, name, size, xp=xp) for size in SIZES), key=by_error)
+        yield max((compare_draws(twins, name, size, xp=xp) for size in sizes), key=by_error)
 
 
 def to_device(value, xp):

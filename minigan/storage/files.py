@@ -69,6 +69,17 @@ def make_folder(path):
     return path
 
 
+def cache_folder():
+    """The folder of what all runs share: $MINIGAN_DATA, or one in the user's cache. Raises OSError without a home."""
+    if os.environ.get('MINIGAN_DATA'):
+        return Path(os.environ['MINIGAN_DATA'])
+    folder = os.environ.get('LOCALAPPDATA' if os.name == 'nt' else 'XDG_CACHE_HOME')
+    try:
+        return Path(folder or Path.home() / ('' if os.name == 'nt' else '.cache')) / 'minigan'
+    except RuntimeError as error:  # no home
+        raise OSError('no cache folder: set $MINIGAN_DATA to one, as this user has no home folder') from error
+
+
 @contextmanager
 def locked(folder):
     """Lock a folder for the block. Raises ValueError when a different process has locked it.

@@ -7,34 +7,39 @@ from pathlib import Path
 import numpy as np
 
 from minigan import data
+from minigan.backend import on_gpu
 from minigan.evaluation.progress import Progress
-from minigan.gpu.device import select_device
+from minigan.gpu.device import CPU, gpu_errors
 from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag, require_known
 from minigan.training.folder import RunFolder, create
+from minigan.training.on_gpu import choose_device
 from minigan.training.overflow import NotFinite, explained
 from minigan.training.signals import Stopped, signals_received
 from minigan.training.state import Run, config_of
 from minigan.training.warnings import Watch
 
 
+@gpu_errors()
 def train(config, *, quiet=False):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
     The folder holds last.npz and best.npz (checkpoints; best: the epoch nearest to the data, see monitor.py),
     config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and
     losses.png. The same config gives the same parameters, pictures and log, except for the seconds.
-    Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written, NotFinite when
-    numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
+    Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written or a GPU fails,
+    NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
-    run = Run(config, data.load(config.data))
+    progress = Progress(quiet)
+    run = Run(config, data.load(config.data), choose_device(config.device, progress.say))
     folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
     with locked(folder.path):
         folder.save(run)
-        return _to_the_end(run, folder, Progress(quiet))
+        return _to_the_end(run, folder, progress)
 
 
+@gpu_errors()
 def resume(folder, *, quiet=False, **changes):
     """Continue the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
 
@@ -51,10 +56,11 @@ def resume(folder, *, quiet=False, **changes):
             config = config_of(about)
             for name in 'GD':
                 checkpoint.net(arrays, about, name)  # refuses what does not fit before a claimed size is allocated
-        _require_device(config, changes)
-        run = Run(replace(config, **changes), data.of_run(about, changes.get('data')))
+        device = _device(changes.get('device', config.device), progress)
+        run = Run(replace(config, **changes), data.of_run(about, changes.get('data')), device)
         with archive.errors_name(folder):
             run.restore(arrays)
+        _say_if_moved(about, run, progress)
         _warn_of_a_new_end(config, run.config.epochs, progress)
         if run.t == run.last:
             progress.say(f'this run has all of its {run.config.epochs} epochs; --epochs N trains more')
@@ -102,23 +108,32 @@ def _warn_of_a_new_end(config, epochs, progress):
                      f'jumps now, and the result will differ from that of a run planned for {epochs} epochs')
 
 
-def _require_device(config, changes):
-    """Raise ValueError, which says how to go on, when the device for the rest of the run is missing."""
+def _device(name, progress):
+    """What choose_device returns. Raises ValueError, which says how to go on, when that device is missing."""
     try:
-        select_device(changes.get('device', config.device))
+        return choose_device(name, progress.say)
     except ValueError as error:
         raise ValueError(f'{error}; to go on without a GPU: --device cpu') from error
+
+
+def _say_if_moved(about, run, progress):
+    """Say so if the steps before those of this checkpoint were computed on the other kind of device."""
+    was_on_gpu = str(about.get('device')).startswith('CuPy')
+    if was_on_gpu != on_gpu(run.game.G.theta):
+        progress.say(f'this run has moved {"from a GPU to the CPU" if was_on_gpu else "from the CPU to a GPU"}, where '
+                     'numbers are rounded differently')
 
 
 def _to_the_end(run, folder, progress):
     """Prepare the folder, play, and draw the losses. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
-        if run.config.device != 'cpu':
+        if run.device != CPU:
             progress.say(run.device)
-        folder.begin(run)
-        received = play(run, folder, progress)
-        folder.draw_losses(run)
+        with gpu_errors():
+            folder.begin(run)
+            received = play(run, folder, progress)
+            folder.draw_losses(run)
     except NotFinite as error:
         folder.save_best()  # its numbers are still finite
         raise explained(error, run.game, folder.path / archive.LAST, run.t, progress.say) from None

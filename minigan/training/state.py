@@ -6,7 +6,6 @@ import numpy as np
 
 from minigan import data
 from minigan.backend import array_module, to_host
-from minigan.gpu.device import select_device
 from minigan.gpu.graph import StepGraph
 from minigan.networks import RECIPES
 from minigan.storage import archive, checkpoint
@@ -24,14 +23,14 @@ class Run:
     """A game, the monitor that measures it, and how many steps are done.
 
     t: steps done. config: resolved. dataset: on the device, except for the test images. sha256: of the images.
-    device: in words. graph: replays the game's steps on a GPU; None on a CPU. generator: the net that samples are drawn
-    with.
+    device: in words; given as choose_device returns it. graph: replays the game's steps on a GPU; None on a CPU.
+    generator: the net that samples are drawn with.
     Raises ValueError for a choice out of range, for bad data, and for a run that is too large for a checkpoint.
     """
 
-    def __init__(self, config, dataset):
+    def __init__(self, config, dataset, device):
         from minigan.training.monitor import Monitor  # late, as scikit-learn takes long to import
-        xp, self.device = select_device(config.device)
+        xp, self.device = device
         recipe = RECIPES[config.network]
         self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset)
         if config.tensorboard:

@@ -164,22 +164,13 @@ def test_a_cached_file_that_has_changed_is_refused(tmp_path, server):
         data.load('mnist')
 
 
-def test_the_cache_is_where_the_user_says_or_in_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv('MINIGAN_DATA', str(tmp_path))
-    assert mnist.cache_folder() == tmp_path
-    monkeypatch.delenv('MINIGAN_DATA')
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'x'))
-    monkeypatch.setattr(mnist.os, 'name', 'posix')
-    assert mnist.cache_folder() == tmp_path / 'x' / 'minigan'
-
-
 def test_a_user_without_a_home_is_told_how_to_name_a_cache(monkeypatch):
     for name in ('MINIGAN_DATA', 'XDG_CACHE_HOME', 'LOCALAPPDATA'):
         monkeypatch.delenv(name, raising=False)
 
     def no_home():
         raise RuntimeError('Could not determine home directory.')
-    monkeypatch.setattr(mnist.Path, 'home', no_home)
+    monkeypatch.setattr(files.Path, 'home', no_home)
     with pytest.raises(OSError, match=r'no cache folder: set \$MINIGAN_DATA'):
         data.load('mnist')
 

@@ -48,6 +48,21 @@ def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys):
         r'    \w+( \w+)?(\[[\d, ]+\])*: expected \S+, got \S+(; m=\d+ n=\d+ seed=0)?', why) for why in whys)
 
 
+@pytest.mark.parametrize('products, wrong', [('cublas', True), ('cublas', False), ('own', True)])
+def test_it_names_a_switch_that_changes_cublas_and_blames_it_only_where_cublas_computes(
+        cupy, monkeypatch, capsys, products, wrong):
+    monkeypatch.setattr(compare, 'rows', lambda xp: [Row('adam_', float(wrong), 1e-6)])
+    monkeypatch.setattr(on_gpu, 'rows', lambda xp: [])
+    monkeypatch.setattr(twins.compiled(cupy), 'products', products)
+    monkeypatch.delenv('NVIDIA_TF32_OVERRIDE', raising=False)
+    for switch, named in (('0', False), ('1', True)):
+        monkeypatch.setenv('CUPY_TF32', switch)
+        assert main(['selftest']) == int(wrong)
+        head, _, verdict = capsys.readouterr().out.partition('allowed')
+        assert ('CUPY_TF32=1: cuBLAS may round' in head) == named
+        assert ('CUPY_TF32=1 may be why' in verdict) == (named and wrong and products == 'cublas')
+
+
 @pytest.mark.parametrize('got, expected, difference', [
     ((np.ones(3), np.ones(2)), (np.ones(3), np.ones(2)), 0),
     (np.array([1, 2, 3.5]), np.array([1, 2, 4.0]), 0.125), (np.ones(3), np.ones(2), np.inf),

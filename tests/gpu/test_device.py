@@ -135,11 +135,6 @@ def test_the_data_stay_on_the_device_as_bytes(cupy):
     assert all(type(net.theta) is cupy.ndarray for net in (one.G, one.D))
 
 
-def test_auto_takes_the_device_and_says_so(cupy, capsys):
-    train(Config(epochs=1, device='auto', batch=700, out='run'))
-    assert f'CuPy {cupy.__version__} on the GPU\n' in capsys.readouterr().err
-
-
 @pytest.mark.parametrize('name, shape', [('bits', (3, 7)), ('uniform', 19), ('normal', (5, 5)), ('permutation', 50)])
 def test_random_numbers_of_one_place_come_one_after_the_other(cupy, name, shape):
     """As on the CPU, the second array differs from the first."""

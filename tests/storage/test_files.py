@@ -306,3 +306,12 @@ def test_any_content_gives_arrays_or_one_line_within_bounded_memory(content, tmp
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 8 << 20, f'{peak} bytes for {len(content)}'
+
+
+def test_the_cache_is_where_the_user_says_or_in_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv('MINIGAN_DATA', str(tmp_path))
+    assert files.cache_folder() == tmp_path
+    monkeypatch.delenv('MINIGAN_DATA')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'x'))
+    monkeypatch.setattr(files.os, 'name', 'posix')
+    assert files.cache_folder() == tmp_path / 'x' / 'minigan'

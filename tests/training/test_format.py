@@ -19,7 +19,7 @@ CONFIG_1 = {
     'network': 'default', 'data': 'digits', 'epochs': 1, 'batch': 300, 'n_z': 100, 'k': 1, 'learning_rate_G': 0.004,
     'learning_rate_D': 0.001, 'beta1': 0.0, 'objective': 'nonsaturating', 'update': 'alternating',
     'schedule': 'linear', 'average': 1.0, 'label_smoothing': 0.0, 'input_noise': 0.0, 'clip_norm': 0.0, 'seed': 0,
-    'device': 'cpu', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
+    'device': 'auto', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
 ABOUT_1 = {'format', 'config', 'images', 'parameters', 'versions', 'device'}
 LOG_1 = ['epoch', 'step', 'gradient_norm_G', 'gradient_norm_D', 'train_V', 'train_L_D', 'train_L_G', 'train_D_x',
          'train_D_G_z', 'validation_V', 'validation_L_D', 'validation_L_G', 'validation_D_x', 'validation_D_G_z',

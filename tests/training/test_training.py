@@ -40,7 +40,7 @@ def test_a_run_leaves_its_folder():
         'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'n_z': 100, 'k': 1,
         'learning_rate_G': 4e-3, 'learning_rate_D': 1e-3, 'beta1': 0.0, 'objective': 'nonsaturating',
         'update': 'alternating', 'schedule': 'linear', 'average': 1.0, 'label_smoothing': 0.0, 'input_noise': 0.0,
-        'clip_norm': 0.0, 'seed': 5, 'device': 'cpu', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
+        'clip_norm': 0.0, 'seed': 5, 'device': 'auto', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
     sha256 = about['images'].pop('sha256')
     assert len(sha256) == 64
     assert about['images'] == {'name': 'digits', 'shape': [8, 8], 'train': 1439, 'validation': 179, 'test': 179}

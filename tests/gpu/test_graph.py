@@ -29,12 +29,12 @@ STEPS = WARM_UP + 9  # more than two epochs of PER_EPOCH minibatches
 BATCH, PER_EPOCH = 8, 5
 
 
-def game(xp, **choices):
+def game(cupy, **choices):
     digits = data.load('digits')
     few = replace(digits, train=digits.train[:PER_EPOCH * BATCH + 3])
     config = Config(**{'batch': BATCH, 'epochs': 5, **choices})
     recipe = RECIPES[config.network]
-    return build_game(config.resolve(recipe, few), recipe, few, xp)
+    return build_game(config.resolve(recipe, few), recipe, few, cupy)
 
 
 def after(step, one, steps=range(STEPS)):
@@ -45,39 +45,39 @@ def after(step, one, steps=range(STEPS)):
     return {name: array.get().tobytes() for name, array in arrays.items()}
 
 
-def replayed(xp, steps=range(STEPS), **choices):
+def replayed(cupy, steps=range(STEPS), **choices):
     """What the replayed steps of a game give."""
-    steps_graph = StepGraph(game(xp, **choices))
+    steps_graph = StepGraph(game(cupy, **choices))
     result = after(steps_graph.step, steps_graph.game, steps)
     assert steps_graph.remark is None
     return result
 
 
-def launched(xp, steps=range(STEPS), **choices):
+def launched(cupy, steps=range(STEPS), **choices):
     """What the same steps give, kernel by kernel."""
-    one = game(xp, **choices)
+    one = game(cupy, **choices)
     return after(one.step, one, steps)
 
 
 @pytest.mark.parametrize('name', CHOICES)
-def test_replays_give_the_same_bits_as_launches(xp, name):
-    assert replayed(xp, **CHOICES[name]) == launched(xp, **CHOICES[name])
+def test_replays_give_the_same_bits_as_launches(cupy, name):
+    assert replayed(cupy, **CHOICES[name]) == launched(cupy, **CHOICES[name])
 
 
-def test_a_table_of_settings_is_filled_again_when_it_ends(xp, monkeypatch):
+def test_a_table_of_settings_is_filled_again_when_it_ends(cupy, monkeypatch):
     monkeypatch.setattr(graph, 'LENGTH', 4)
-    assert replayed(xp) == launched(xp)
+    assert replayed(cupy) == launched(cupy)
 
 
-def test_each_step_returns_its_own_logits(xp):
-    ours, theirs = StepGraph(game(xp)), game(xp)
+def test_each_step_returns_its_own_logits(cupy):
+    ours, theirs = StepGraph(game(cupy)), game(cupy)
     for t in range(STEPS):
         for one, other in zip(ours.step(t), theirs.step(t)):
             np.testing.assert_array_equal(one.get(), other.get())
 
 
-def test_a_game_that_is_put_back_to_an_earlier_step_goes_on_from_there(xp):
-    steps_graph = StepGraph(game(xp))
+def test_a_game_that_is_put_back_to_an_earlier_step_goes_on_from_there(cupy):
+    steps_graph = StepGraph(game(cupy))
     one = steps_graph.game
     after(steps_graph.step, one, range(5))
     kept = {name: array.copy() for name, array in trained(one).items()}
@@ -85,22 +85,22 @@ def test_a_game_that_is_put_back_to_an_earlier_step_goes_on_from_there(xp):
     for name, array in trained(one).items():
         array[...] = kept[name]
     one.optimizer_G.t = one.optimizer_D.t = 5
-    assert after(steps_graph.step, one, range(5, 9)) == expected == launched(xp, range(9))
+    assert after(steps_graph.step, one, range(5, 9)) == expected == launched(cupy, range(9))
 
 
-def test_a_resumed_run_captures_at_its_own_step(xp):
-    ours, theirs = game(xp), game(xp)
+def test_a_resumed_run_captures_at_its_own_step(cupy):
+    ours, theirs = game(cupy), game(cupy)
     for one in (ours, theirs):
         after(one.step, one, range(7))
     assert after(StepGraph(ours).step, ours, range(7, 13)) == after(theirs.step, theirs, range(7, 13))
 
 
-def test_replays_and_launches_can_alternate(xp):
-    steps_graph = StepGraph(game(xp))
+def test_replays_and_launches_can_alternate(cupy):
+    steps_graph = StepGraph(game(cupy))
     for t in range(STEPS):
         (steps_graph.step if t % 3 else steps_graph.game.step)(t)
     result = after(steps_graph.step, steps_graph.game, [STEPS])
-    assert result == launched(xp, range(STEPS + 1))
+    assert result == launched(cupy, range(STEPS + 1))
 
 
 def counts(driver, steps_graph, t):
@@ -110,8 +110,8 @@ def counts(driver, steps_graph, t):
     return {name: count for name, count in driver.counts.items() if count}
 
 
-def test_the_host_launches_a_graph_and_nothing_else(xp, driver):
-    steps_graph = StepGraph(game(xp))
+def test_the_host_launches_a_graph_and_nothing_else(cupy, driver):
+    steps_graph = StepGraph(game(cupy))
     for t in range(6):
         steps_graph.step(t)
     for t in range(6, 9):
@@ -119,9 +119,9 @@ def test_the_host_launches_a_graph_and_nothing_else(xp, driver):
     assert counts(driver, steps_graph, 10)['graph launches'] == 1 and len(counts(driver, steps_graph, 15)) > 1
 
 
-def test_memory_does_not_grow(xp, driver):
+def test_memory_does_not_grow(cupy, driver):
     driver.executes = False
-    steps_graph, pool = StepGraph(game(xp)), xp.get_default_memory_pool()
+    steps_graph, pool = StepGraph(game(cupy)), cupy.get_default_memory_pool()
     for t in range(100):
         steps_graph.step(t)
     used, total = pool.used_bytes(), pool.total_bytes()
@@ -131,11 +131,11 @@ def test_memory_does_not_grow(xp, driver):
     assert (pool.used_bytes(), pool.total_bytes()) == (used, total) and driver.counts['allocations'] == 0
 
 
-def test_products_by_cublas_are_not_captured_and_steps_are_launched(xp, monkeypatch):
-    monkeypatch.setattr(compiled(xp), 'products', 'cublas')
-    steps_graph = StepGraph(game(xp))
+def test_products_by_cublas_are_not_captured_and_steps_are_launched(cupy, monkeypatch):
+    monkeypatch.setattr(compiled(cupy), 'products', 'cublas')
+    steps_graph = StepGraph(game(cupy))
     result = after(steps_graph.step, steps_graph.game)
-    assert result == launched(xp)
+    assert result == launched(cupy)
     assert steps_graph.remark.startswith('no CUDA graph, so each step launches its kernels one by one (NotImplemented')
     assert '\n' not in steps_graph.remark
 
@@ -148,22 +148,22 @@ class Mine(SGDMomentum):
     (lambda one: setattr(one, 'optimizer_G', Mine(one.G, learning_rate=0.1)), 'expected an optimizer of Adam, SGD'),
     (lambda one: setattr(one, 'minibatch', lambda j: one.streams.xp.zeros((BATCH, 64), np.float32)),
      'expected minibatches with an order of rows, got <function')])
-def test_what_cannot_be_replayed_is_launched_and_one_line_says_why(xp, change, said):
-    games = game(xp), game(xp)
+def test_what_cannot_be_replayed_is_launched_and_one_line_says_why(cupy, change, said):
+    games = game(cupy), game(cupy)
     for one in games:
         change(one)
     steps_graph = StepGraph(games[0])
     assert after(steps_graph.step, games[0]) == after(games[1].step, games[1]) and said in steps_graph.remark
 
 
-def test_a_capture_that_fails_leaves_the_stream_usable(xp):
+def test_a_capture_that_fails_leaves_the_stream_usable(cupy):
     def fail():
-        xp.zeros(3)
+        cupy.zeros(3)
         raise ZeroDivisionError('by zero')
 
     with pytest.raises(ZeroDivisionError):
-        capture(xp, fail)
-    captured = capture(xp, lambda: xp.full(3, 2.0))
+        capture(cupy, fail)
+    captured = capture(cupy, lambda: cupy.full(3, 2.0))
     captured.launch()
     assert captured.result.get().tolist() == [2, 2, 2]
 
@@ -226,20 +226,20 @@ BUGS = {  # what is planted -> (the bug, choices)
 
 
 @pytest.mark.parametrize('bug', BUGS)
-def test_a_planted_bug_changes_the_bits(xp, monkeypatch, bug):
+def test_a_planted_bug_changes_the_bits(cupy, monkeypatch, bug):
     plant, choices = BUGS[bug]
     monkeypatch.setattr(graph, 'LENGTH', choices.get('LENGTH', graph.LENGTH))
     choices = {name: value for name, value in choices.items() if name != 'LENGTH'}
-    expected = launched(xp, **choices)
-    assert replayed(xp, **choices) == expected
+    expected = launched(cupy, **choices)
+    assert replayed(cupy, **choices) == expected
     plant(monkeypatch)
-    assert replayed(xp, **choices) != expected
+    assert replayed(cupy, **choices) != expected
 
 
-def test_the_memory_of_a_capture_is_its_own(xp):
-    steps_graph = StepGraph(game(xp))
+def test_the_memory_of_a_capture_is_its_own(cupy):
+    steps_graph = StepGraph(game(cupy))
     for t in range(WARM_UP + 1):
         steps_graph.step(t)
-    mine = [xp.full(shape, 7, np.float32) for shape in 10 * [(BATCH, 512), (2 * BATCH, 512), (BATCH, 256), (BATCH, 1)]]
+    mine = [cupy.full(shape, 7, np.float32) for shape in 10 * [(BATCH, 512), (2 * BATCH, 512), (BATCH, 256), (BATCH, 1)]]
     steps_graph.step(WARM_UP + 1)
     assert all((array == 7).all() for array in mine)
