@@ -16,8 +16,7 @@ class Layer:
     shapes:        name -> shape of each trainable parameter; Net binds W and its derivative dW for a name 'W'
     state_shapes:  name -> shape of what training updates without a gradient (moving averages)
     layers:        the layers that it is made of; Net binds their parameters too
-    mixes_rows:    whether a row of the output depends on other rows of the minibatch; by default, whether one of its
-                   layers does
+    mixes_rows:    whether a row of y depends on other rows of x; by default, whether one of its layers does
     takes_integers: whether x holds integers, as for an embedding; then there is no dx
     cache:         what forward leaves for backward
     owner:         the net that it belongs to, as a weak reference, or None
@@ -218,18 +217,14 @@ class Maxout(Layer):
         self.pieces = pieces
 
     def forward(self, x, *, training, rng):
-        self.check_groups(x)
+        if x.shape[1] % self.pieces:
+            raise ValueError(f'{self}: expected a width that {self.pieces} divides, got {x.shape[1]}')
         y = ops.maxout(x, pieces=self.pieces)
         self.cache = x, y
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
         return ops.maxout_backward(dy, *self.cache, pieces=self.pieces) if input_grad else None
-
-    def check_groups(self, x):
-        """Raises ValueError unless the width of x is a whole number of groups."""
-        if x.shape[1] % self.pieces:
-            raise ValueError(f'{self}: expected a width that {self.pieces} divides, got {x.shape[1]}')
 
     def __repr__(self):
         return f'Maxout({self.pieces})'

@@ -153,7 +153,7 @@ class Net:
 
     def dtheta_norm(self):
         """The Euclidean norm of dtheta, in float64, as a scalar on the device: the CPU does not wait for it."""
-        norm, scale = ops.norm(self.dtheta)
+        norm, scale = ops.euclidean_norm(self.dtheta)
         return norm.astype(np.float64) / scale
 
     def __repr__(self):

@@ -315,7 +315,8 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
     theta -= scratch
 
 
-def norm(x):
+@twin
+def euclidean_norm(x):
     """The Euclidean norm, as the quotient of two numbers: the norm itself may be too large for float32.
 
         |x| = sqrt(sum x_i^2) = |s x| / s,   s = 2^-(2 e / 3),   where the largest |x_i| is about 2^e
@@ -338,7 +339,7 @@ def clip_norm_(dtheta, *, limit):
 
     dtheta: (n,), of all parameters of a net. Pascanu et al. 2013, Algorithm 1.
     """
-    length, s = norm(dtheta)
+    length, s = euclidean_norm(dtheta)
     dtheta *= s
     dtheta *= array_module(dtheta).minimum(1 / s, limit / (length + (length == 0)))  # product: min(1, limit s / length)
 

@@ -92,10 +92,9 @@ def reason(error):
 
 
 def _require_a_kernel(cupy):
-    """Compile kernels.cu, run one of its kernels, and load the libraries that a step needs. Raises what CuPy raises."""
+    """Compile the kernels and run one of them; multiply, if cuBLAS is to do it. Raises what CuPy raises."""
     kernels, x = compiled(cupy), cupy.asarray(np.arange(6, dtype=np.float32))
     if kernels.stack(x, x).get().tolist() != 2 * list(range(6)):
         raise RuntimeError('a kernel copied numbers wrongly')
-    ops.norm(x)  # CuPy loads cuBLAS for the product of two vectors, but does not call it
     if kernels.products == 'cublas':
         x.reshape(2, 3) @ x.reshape(3, 2)

@@ -278,7 +278,6 @@ class MaxoutDropout(Layer):
         self.maxout, self.dropout = maxout, dropout
 
     def forward(self, x, *, training, rng):
-        self.maxout.check_groups(x)
         self.dropout.check_rng(rng)
         y, mask = maxout_dropout(x, rng, pieces=self.maxout.pieces, rate=self.dropout.rate)
         self.cache = x, mask

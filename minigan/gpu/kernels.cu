@@ -262,21 +262,59 @@ __device__ double sum_of_threads(double value) {
     return part[0];
 }
 
-// The first half of ops.clip_norm_: each of `count` blocks adds the squares of every count-th run of THREADS numbers. In
-// double, no square of a float overflows or is lost. 4 in. Replaced: the eleven passes of ops.norm and ops.clip_norm_.
-extern "C" __global__ void square_sums(const float* __restrict__ x /* size */, double* __restrict__ parts /* count */,
-        int size, int count) {
-    double sum = 0;
-    for (int i = blockIdx.x * THREADS + threadIdx.x; i < size; i += count * THREADS) sum += (double)x[i] * x[i];
-    sum = sum_of_threads(sum);
-    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+__device__ float largest_of_threads(float value) {
+    __shared__ float part[THREADS];
+    part[threadIdx.x] = value;
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) part[threadIdx.x] = fmaxf(part[threadIdx.x], part[threadIdx.x + half]);
+    }
+    __syncthreads();
+    return part[0];
 }
 
-// ops.clip_norm_, from the sums of squares: every block adds the parts, and scales its run of numbers. 4 in, 4 out.
-extern "C" __global__ void clip_norm_(float* __restrict__ x /* size */, const double* __restrict__ parts /* count */,
+// The first half of ops.euclidean_norm and ops.clip_norm_: of `count` blocks each takes every count-th run of THREADS numbers, and
+// leaves the sum of their squares and the largest |x|. In double, no square of a float overflows or is lost. 4 in.
+extern "C" __global__ void square_sums(const float* __restrict__ x /* size */, double* __restrict__ sums /* count */,
+        float* __restrict__ largest /* count */, int size, int count) {
+    double sum = 0;
+    float most = 0;
+    for (int i = blockIdx.x * THREADS + threadIdx.x; i < size; i += count * THREADS) {
+        sum += (double)x[i] * x[i];
+        most = fmaxf(most, fabsf(x[i]));
+    }
+    sum = sum_of_threads(sum);
+    most = largest_of_threads(most);
+    if (threadIdx.x > 0) return;
+    sums[blockIdx.x] = sum;
+    largest[blockIdx.x] = most;
+}
+
+// ops.euclidean_norm, from the sums: |s x| and s. One block. Replaced: its eleven passes.
+extern "C" __global__ void euclidean_norm(const double* __restrict__ sums /* count */,
+        const float* __restrict__ largest /* count */, float* __restrict__ length /* 1 */, float* __restrict__ s /* 1 */,
+        int count) {
+    double sum = 0;
+    float most = 0;
+    for (int i = threadIdx.x; i < count; i += THREADS) {
+        sum += sums[i];
+        most = fmaxf(most, largest[i]);
+    }
+    sum = sum_of_threads(sum);
+    most = largest_of_threads(most);
+    if (threadIdx.x > 0) return;
+    int exponent;
+    frexpf(most, &exponent);
+    *s = ldexpf(1, -(int)floorf(2 * exponent / 3.0f));
+    *length = (float)(*s * sqrt(sum));
+}
+
+// ops.clip_norm_, from the sums: every block adds them, and scales its run of numbers. 4 in, 4 out. Replaced: the eleven
+// passes of ops.euclidean_norm, and two more.
+extern "C" __global__ void clip_norm_(float* __restrict__ x /* size */, const double* __restrict__ sums /* count */,
         int size, int count, float limit) {
     double sum = 0;
-    for (int part = threadIdx.x; part < count; part += THREADS) sum += parts[part];
+    for (int part = threadIdx.x; part < count; part += THREADS) sum += sums[part];
     double norm = sqrt(sum_of_threads(sum));
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < size && norm > limit) x[i] *= (float)(limit / norm);

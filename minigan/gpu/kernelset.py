@@ -30,7 +30,7 @@ from minigan.gpu.fusion import fuse
 from minigan.gpu.launch import Launcher
 from minigan.networks import RECIPES
 
-HALF = {'square_sums': 'the first half of clip_norm_, whose twin launches it'}
+HALF = {'square_sums': 'the first half of euclidean_norm and clip_norm_, whose twins launch it'}
 EXEMPT = {  # of the package's operations
     'kernel': {}, 'specification': HALF, 'twin': HALF, 'arguments': HALF,
     'gradient check': {
@@ -42,7 +42,7 @@ EXEMPT = {  # of the package's operations
         'batch_norm_moments': 'the statistics of batch_norm, whose check covers them',
         'batch_norm_leaky_relu_sums': 'the sums of batch_norm_leaky_relu_backward_, whose check covers them',
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
-        'sgd_momentum_': 'an update', 'clip_norm_': 'an update',
+        'sgd_momentum_': 'an update', 'clip_norm_': 'an update', 'euclidean_norm': 'nobody reads its derivative',
         'add_noise': 'its derivative is dy itself', 'advance_': 'moves numbers',
     },
 }

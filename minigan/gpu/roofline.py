@@ -20,7 +20,8 @@ RESOURCES = {
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0), 'sgd_momentum_': (16, 0),
     'scale_dropout': (40, 0), 'maxout_dropout': (48, 0), 'maxout_dropout_backward': (56, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
-    'square_sums': (32, 2048), 'clip_norm_': (48, 2048), 'add_noise': (56, 0, 32), 'advance_': (56, 0),
+    'square_sums': (40, 3072), 'euclidean_norm': (64, 3072), 'clip_norm_': (48, 2048),
+    'add_noise': (56, 0, 32), 'advance_': (56, 0),
     'batch_norm_moments': (32, 1024), 'batch_norm_leaky_relu_': (56, 1024),
     'batch_norm_leaky_relu_sums': (40, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
     'dense': (144, 26_624), 'dense_backward_input': (152, 26_624), 'dense_backward_params_': (152, 26_624),
@@ -59,7 +60,8 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'gather_images': (5, 3),
     'adam_': (28, 8 + 2 * FUNCTION),
     'sgd_momentum_': (20, 4),
-    'square_sums': (4, 2),
+    'square_sums': (4, 4),
+    'euclidean_norm': (4, 4),
     'clip_norm_': (8, 1),
     'advance_': (0, 0),  # a few hundred numbers, however large m and n are
     'batch_norm_moments': (4, 4),  # what it leaves is small next to x: two numbers for a column of a chunk

@@ -100,13 +100,28 @@ class Kernels(Launcher):
         self.by_element('sgd_momentum_', theta.size, theta, dtheta, velocity, theta.size, learning_rate, momentum,
                         self.now)
 
+    def euclidean_norm(self, x):
+        """See ops."""
+        if not x.size:
+            return ops.euclidean_norm.__wrapped__(x)
+        length, s = (self.empty(x, (), x.dtype) for _ in range(2))
+        sums, largest = self._square_sums(x)
+        self.launch('euclidean_norm', (1,), (self.threads,), sums, largest, length, s, sums.size)
+        return length, s
+
     def clip_norm_(self, dtheta, *, limit):
         """See ops."""
-        blocks = -(-dtheta.size // self.threads)
-        if blocks:
-            parts = self.empty(dtheta, (min(blocks, 128),), np.float64)
-            self.launch('square_sums', parts.shape, (self.threads,), dtheta, parts, dtheta.size, parts.size)
-            self.launch('clip_norm_', (blocks,), (self.threads,), dtheta, parts, dtheta.size, parts.size, limit)
+        if dtheta.size:
+            sums, _ = self._square_sums(dtheta)
+            grid = (-(-dtheta.size // self.threads),)
+            self.launch('clip_norm_', grid, (self.threads,), dtheta, sums, dtheta.size, sums.size, limit)
+
+    def _square_sums(self, x):
+        """Parts of the sum of squares, and of the largest |x|: of up to 128 blocks."""
+        count = min(-(-x.size // self.threads), 128)
+        sums, largest = self.empty(x, (count,), np.float64), self.empty(x, (count,), np.float32)
+        self.launch('square_sums', (count,), (self.threads,), x, sums, largest, x.size, count)
+        return sums, largest
 
     def scale_dropout(self, x, rng, *, a, b, rate):
         """See fusion; draws the bits itself."""

@@ -75,7 +75,7 @@ def check_all(code):
 
 
 PIECE = re.compile(r'^(extern "C"|__device__).*?\b(?!__)(\w+)\(.*?^}\n', re.DOTALL | re.MULTILINE)  # which kind, name
-TOGETHER = ({'square_sums', 'clip_norm_'}, {'batch_norm_moments', 'batch_norm_leaky_relu_'},
+TOGETHER = ({'square_sums', 'clip_norm_', 'euclidean_norm'}, {'batch_norm_moments', 'batch_norm_leaky_relu_'},
             {'batch_norm_leaky_relu_sums', 'batch_norm_leaky_relu_backward_'})  # launched by one twin
 
 
@@ -178,6 +178,10 @@ BUGS |= {  # in what a CUDA graph and the 2014 networks need
     'one block of parts left out of a norm': ('part < count; part += THREADS', 'part < count - 1; part += THREADS'),
     'a norm without the last numbers': ('i < size; i += count * THREADS', 'i < size - 1; i += count * THREADS'),
     'a sum of squares in float': ('sum += (double)x[i] * x[i];', 'sum += x[i] * x[i];'),
+    'the largest number without the last block': ('i < count; i += THREADS) {\n        sum += sums[i];',
+                                                  'i < count - 1; i += THREADS) {\n        sum += sums[i];'),
+    'an exponent that is rounded to 0': ('(int)floorf(2 * exponent / 3.0f)', '2 * exponent / 3'),
+    'the largest, not the largest magnitude': ('fmaxf(most, fabsf(x[i]))', 'fmaxf(most, x[i])'),
     'short gradients are stretched': ('if (i < size && norm > limit)', 'if (i < size)'),
     'a gradient is divided by its norm': ('(float)(limit / norm)', '(float)(1 / norm)'),
     'the velocity before the update': ('theta[i] += velocity[i];', 'theta[i] += momentum * velocity[i];'),
