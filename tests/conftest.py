@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS'):
@@ -31,16 +30,9 @@ def driver(request):
 
 
 @pytest.fixture
-def cupy(monkeypatch):
-    """The stand-in, which `import cupy` then gives."""
-    from support.standin import Cupy
-
-    from minigan.gpu.emulator import COMPILER
-    if COMPILER is None:
-        pytest.skip('no C++ compiler, or not Linux')
-    module = Cupy()
-    monkeypatch.setitem(sys.modules, 'cupy', module)
-    return module
+def cupy(driver):
+    """The real CuPy, on a CPU."""
+    return driver.cupy
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,11 +21,6 @@ extern "C" __global__ void echo(u64 a, float b, int c, long long d, const float*
 '''
 
 
-@pytest.fixture
-def cupy(driver):
-    return driver.cupy
-
-
 def bits(number):
     return int(np.float32(number).view(np.uint32))
 

@@ -15,11 +15,6 @@ SIZE = 300
 
 
 @pytest.fixture
-def cupy(driver):
-    return driver.cupy
-
-
-@pytest.fixture
 def stream(cupy):
     """A blocking stream. Whatever a test does, its capture ends."""
     stream = cupy.cuda.Stream()
