@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from minigan import __version__, ops
+from minigan import __version__
 from minigan.gpu.twins import code, compiled
 
 DEVICES = ('cpu', 'cuda', 'auto')

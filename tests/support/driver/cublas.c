@@ -1,9 +1,9 @@
-// Stands in for cuBLAS: what CuPy needs for products of float32 and float64. Every other function of the library that
-// CuPy could call is in the list NAMES of __init__.py, and fails with CUBLAS_STATUS_NOT_SUPPORTED.
+// Stands in for cuBLAS: what CuPy needs for products of float32 and float64. build.py adds all other functions that
+// CuPy could call; they fail with CUBLAS_STATUS_NOT_SUPPORTED.
 //
 // Matrices lie column by column; op(A) is A, or its transpose if the flag is not 0.
 
-enum { OK = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15, FLOAT = 0, DOUBLE = 1 };
+enum { OK = 0, NOT_SUPPORTED = 15, FLOAT = 0, DOUBLE = 1 };
 
 long cublas_calls;
 int cublas_executes = 1;
@@ -20,18 +20,17 @@ int cublasSetPointerMode_v2(void* handle, int mode) { pointers = mode; return OK
 int cublasGetPointerMode_v2(void* handle, int* mode) { *mode = pointers; return OK; }
 int cublasGetVersion_v2(void* handle, int* version) { *version = 120900; return OK; }
 
-// SciPy's BLAS, which takes pointers to everything; __init__.py puts its functions here.
-#define BLAS(NAME, ...) void (*NAME)(__VA_ARGS__);
-BLAS(sgemm, char* ta, char* tb, int* m, int* n, int* k, const float* alpha, const float* A, int* lda, const float* B,
-     int* ldb, const float* beta, float* C, int* ldc)
-BLAS(dgemm, char* ta, char* tb, int* m, int* n, int* k, const double* alpha, const double* A, int* lda, const double* B,
-     int* ldb, const double* beta, double* C, int* ldc)
-BLAS(sgemv, char* ta, int* m, int* n, const float* alpha, const float* A, int* lda, const float* x, int* dx,
-     const float* beta, float* y, int* dy)
-BLAS(dgemv, char* ta, int* m, int* n, const double* alpha, const double* A, int* lda, const double* x, int* dx,
-     const double* beta, double* y, int* dy)
-float (*sdot)(int* n, const float* x, int* dx, const float* y, int* dy);
-double (*ddot)(int* n, const double* x, int* dx, const double* y, int* dy);
+// SciPy's BLAS, which takes pointers to everything; install.py puts its functions here.
+void (*blas_sgemm)(char* ta, char* tb, int* m, int* n, int* k, const float* alpha, const float* A, int* lda,
+                   const float* B, int* ldb, const float* beta, float* C, int* ldc);
+void (*blas_dgemm)(char* ta, char* tb, int* m, int* n, int* k, const double* alpha, const double* A, int* lda,
+                   const double* B, int* ldb, const double* beta, double* C, int* ldc);
+void (*blas_sgemv)(char* ta, int* m, int* n, const float* alpha, const float* A, int* lda, const float* x, int* dx,
+                   const float* beta, float* y, int* dy);
+void (*blas_dgemv)(char* ta, int* m, int* n, const double* alpha, const double* A, int* lda, const double* x, int* dx,
+                   const double* beta, double* y, int* dy);
+float (*blas_sdot)(int* n, const float* x, int* dx, const float* y, int* dy);
+double (*blas_ddot)(int* n, const double* x, int* dx, const double* y, int* dy);
 
 // C = alpha op(A) op(B) + beta C, of m rows and n columns, over the depth k.
 int cublasGemmEx(void* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* A, int type_A,
@@ -40,8 +39,8 @@ int cublasGemmEx(void* handle, int ta, int tb, int m, int n, int k, const void* 
     ++cublas_calls;
     if (!cublas_executes) return OK;
     if (type_A != type_B || type_A != type_C || type_A > DOUBLE) return NOT_SUPPORTED;
-    if (type_A == FLOAT) sgemm(&"nt"[ta], &"nt"[tb], &m, &n, &k, alpha, A, &lda, B, &ldb, beta, C, &ldc);
-    else dgemm(&"nt"[ta], &"nt"[tb], &m, &n, &k, alpha, A, &lda, B, &ldb, beta, C, &ldc);
+    if (type_A == FLOAT) blas_sgemm(&"nt"[ta], &"nt"[tb], &m, &n, &k, alpha, A, &lda, B, &ldb, beta, C, &ldc);
+    else blas_dgemm(&"nt"[ta], &"nt"[tb], &m, &n, &k, alpha, A, &lda, B, &ldb, beta, C, &ldc);
     return OK;
 }
 
@@ -60,7 +59,7 @@ int cublasSgemv_v2(void* handle, int ta, int m, int n, const float* alpha, const
                    int dx, const float* beta, float* y, int dy) {
     ++cublas_calls;
     if (!cublas_executes) return OK;
-    sgemv(&"nt"[ta], &m, &n, alpha, A, &lda, x, &dx, beta, y, &dy);
+    blas_sgemv(&"nt"[ta], &m, &n, alpha, A, &lda, x, &dx, beta, y, &dy);
     return OK;
 }
 
@@ -68,20 +67,20 @@ int cublasDgemv_v2(void* handle, int ta, int m, int n, const double* alpha, cons
                    int dx, const double* beta, double* y, int dy) {
     ++cublas_calls;
     if (!cublas_executes) return OK;
-    dgemv(&"nt"[ta], &m, &n, alpha, A, &lda, x, &dx, beta, y, &dy);
+    blas_dgemv(&"nt"[ta], &m, &n, alpha, A, &lda, x, &dx, beta, y, &dy);
     return OK;
 }
 
 int cublasSdot_v2(void* handle, int n, const float* x, int dx, const float* y, int dy, float* sum) {
     ++cublas_calls;
     if (!cublas_executes) return OK;
-    *sum = sdot(&n, x, &dx, y, &dy);
+    *sum = blas_sdot(&n, x, &dx, y, &dy);
     return OK;
 }
 
 int cublasDdot_v2(void* handle, int n, const double* x, int dx, const double* y, int dy, double* sum) {
     ++cublas_calls;
     if (!cublas_executes) return OK;
-    *sum = ddot(&n, x, &dx, y, &dy);
+    *sum = blas_ddot(&n, x, &dx, y, &dy);
     return OK;
 }

@@ -1,6 +1,6 @@
 // Stands in for CUDA's driver and runtime below the real CuPy, without a GPU. __init__.py says how it works.
 //
-// CuPy's modules call each other through function pointers (__pyx_capi__); __init__.py points them at the functions
+// CuPy's modules call each other through function pointers (__pyx_capi__); install.py points them at the functions
 // here that are called fake_NAME. A function that fails raises CuPy's own exception, as CuPy's function would. Device
 // memory is the host's, a kernel is a function of a library that minigan.gpu.emulator built, and everything is done
 // when its call returns, except in a capture, where it is recorded.
@@ -20,13 +20,13 @@ void PyErr_SetObject(PyObject*, PyObject*), Py_IncRef(PyObject*), Py_DecRef(PyOb
 
 #define EXPORT __attribute__((visibility("default")))
 
-// What __init__.py reads and sets.
+// What install.py reads and sets.
 EXPORT struct {
     long launches, replays, nodes, uploads, downloads, copies, memsets, allocations, frees, host_allocations, waits;
 } counts;
-EXPORT PyObject* runtime_error;            // CUDARuntimeError
-EXPORT int executes = 1;                   // 0: kernels are counted but not run
-EXPORT size_t memory, used;                 // of the device, in bytes
+EXPORT PyObject* runtime_error;  // CUDARuntimeError
+EXPORT int executes = 1;         // 0: kernels are counted but not run
+EXPORT size_t memory, used;      // of the device, in bytes
 
 enum {  // cudaError_t
     INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_SUPPORTED = 801,
@@ -162,7 +162,7 @@ static int run(Node* node) {
     void* pointers[MOST];
     char* next = node->arguments;
     for (unsigned i = 0; i < node->kernel->arguments; next += (node->kernel->size[i++] + 7) / 8 * 8) pointers[i] = next;
-    char watched[64] = {0};  // races::Array, which launch() fills
+    uintptr_t watched[8];  // room for the races::Array that launch() writes; nothing is watched
     unsigned one[] = {1, 1};
     const char* error = node->kernel->launch(node->kernel->loops ? one : node->grid,
                                              node->kernel->loops ? one : node->block, pointers, order, watched, 0);
@@ -387,8 +387,8 @@ EXPORT float fake_eventElapsedTime(intptr_t start, intptr_t end, int skip) {
 
 // A second stream that joins a capture is not supported.
 EXPORT PyObject* fake_streamWaitEvent(intptr_t stream, intptr_t event, int skip, void* optional) {
-    if (captured(stream) != (((Event*)event)->graph != NULL)) return captured(stream) ? invalidate(NOT_SUPPORTED) : fail(NOT_SUPPORTED);
-    return none();
+    if (captured(stream) == (((Event*)event)->graph != NULL)) return none();
+    return captured(stream) ? invalidate(NOT_SUPPORTED) : fail(NOT_SUPPORTED);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def _load_cublas():
     library = build.cublas(next(folder.glob('cublas.*.so')))
     for name in ('sgemm', 'dgemm', 'sgemv', 'dgemv', 'sdot', 'ddot'):
         capsule = cython_blas.__pyx_capi__[name]
-        ctypes.c_void_p.in_dll(library, name).value = _pointer_of(capsule, _name_of(capsule))
+        ctypes.c_void_p.in_dll(library, f'blas_{name}').value = _pointer_of(capsule, _name_of(capsule))
     return library
 
 
