@@ -25,17 +25,9 @@ def operations(arguments, device):
     theta.grad = a['adam_'][1]
     settings = arguments['adam_'][1]
     adam = torch.optim.Adam([theta], lr=settings['learning_rate'], betas=(settings['beta1'], settings['beta2']),
-                            eps=settings['eps'], fused=True)
+                            eps=settings['eps'], fused=True, capturable=device == 'cuda')
     (logit,), (images, rows, _), (first, second) = a['cross_entropy, target 1'], a['gather_images'], a['stack']
     ones = torch.ones_like(logit)
-
-    def bias_leaky_relu_dropout_backward():
-        dx = a['bias_leaky_relu_dropout_backward_'][0] * a['bias_leaky_relu_dropout_backward_'][1]
-        return dx, dx.sum(0)
-
-    def bias_tanh_backward():
-        dx = aten.tanh_backward(*a['bias_tanh_backward_'][:2])
-        return dx, dx.sum(0)
 
     def batch_norm_backward():
         dh = aten.leaky_relu_backward(dy, h, slope, False)
@@ -48,11 +40,10 @@ def operations(arguments, device):
         'stack': lambda: torch.cat([first, second]),
         'gather_images': lambda: images[rows].float().mul_(1 / 127.5).sub_(1),
         'adam_': adam.step,
-        'bias_leaky_relu_dropout': lambda: F.dropout(
-            F.leaky_relu(a['bias_leaky_relu_dropout'][0] + a['bias_leaky_relu_dropout'][1], slope), rate),
-        'bias_leaky_relu_dropout_backward_': bias_leaky_relu_dropout_backward,
-        'bias_tanh': lambda: torch.tanh(torch.add(*a['bias_tanh'])),
-        'bias_tanh_backward_': bias_tanh_backward,
+        'sum_parts': lambda: a['sum_parts'][0].sum(0).add_(a['sum_parts'][1]),
+        'bias_leaky_relu_dropout': lambda: F.dropout(F.leaky_relu(
+            a['bias_leaky_relu_dropout'][0].sum(0).add_(a['bias_leaky_relu_dropout'][1]), slope), rate),
+        'bias_tanh': lambda: a['bias_tanh'][0].sum(0).add_(a['bias_tanh'][1]).tanh_(),
         'batch_norm_leaky_relu_': lambda: F.leaky_relu(torch.native_batch_norm(
             x, gamma, beta, moving_mean, moving_var, True, momentum, eps)[0], slope),
         'batch_norm_leaky_relu_backward_': batch_norm_backward,
