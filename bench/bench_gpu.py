@@ -48,8 +48,8 @@ def load(folder):
         return {}
     try:
         content = json.loads(path.read_text())
-        return {name: content[name] for name in PARTS if name in content}
-    except (ValueError, TypeError) as error:
+        return {name: dict(content.pop(name)) for name in PARTS if name in content}
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f'{path}: expected the results of this command, got something else ({error})') from error
 
 

@@ -1,4 +1,4 @@
-"""What bench_step.py and bench_gpu.py compare: an alternating step of the default networks, and of its references.
+"""An alternating step of the default networks, by minigan and by its references, for bench_step.py and bench_gpu.py.
 
 A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
 gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step from the start.

@@ -17,6 +17,7 @@ from minigan.training import on_gpu as whole_steps
 
 TOOLS = 'memcheck', 'racecheck', 'initcheck', 'synccheck'
 PLACES = '/usr/local/cuda/bin', '/opt/cuda/bin'  # where NVIDIA's installers put the sanitizer
+TOOL_LIMIT = 110  # seconds: all four end before a part is stopped
 LINES = 15  # of an output that are kept
 CHECKED = Path(__file__).with_name('every_kernel.py')
 
@@ -73,7 +74,7 @@ def sanitizer(xp, settings):
         return
     for tool in TOOLS:
         command = [program, '--tool', tool, '--error-exitcode', '3', sys.executable, str(CHECKED)]
-        code, lines, seconds = output_of(command, settings.limit / len(TOOLS))
+        code, lines, seconds = output_of(command, TOOL_LIMIT)
         said = [line for line in lines if line.startswith('=========')]
         yield {'command': f'compute-sanitizer --tool {tool} python {CHECKED.relative_to(ROOT)}', 'ok': code == 0,
                'code': code, 'seconds': seconds, 'lines': said[:LINES] if said[1:] else [*said, *lines[-LINES:]]}

@@ -1,7 +1,7 @@
-"""The stand-in for cupy with what benchmarks need too: events on streams, graphs, and a GPU with properties.
+"""The stand-in for cupy with what benchmarks need too: events, a GPU with properties, and graphs.
 
-A captured function runs when it is captured and again at each replay. `import cupy` in a process that has
-PYTHONPATH=folder:tests, with `from support.gpu_to_time import install; install()` in folder/cupy.py, gives it.
+What is captured runs at once, and again at each replay. `install()` gives it to `import cupy` in this process; a file
+cupy.py that calls it, in a folder of PYTHONPATH, gives it to a different one.
 """
 
 import sys
@@ -16,48 +16,38 @@ PROPERTIES = {'name': b'no GPU, but a stand-in', 'major': 9, 'minor': 0, 'totalG
 
 
 class Timer(Event):
-    """cupy.cuda.Event, which may name a stream."""
+    """cupy.cuda.Event. done: what the next ones say."""
 
     done = False
-
-    def record(self, stream=None):
-        """Take the time."""
-        super().record()
 
 
 class Captured:
     """What graph.capture returns."""
 
-    stream = None
-
     def __init__(self, xp, function):
-        self.function, self.result = function, function()
-
-    def launch(self):
-        """Run the function again."""
-        self.function()
+        self.launch, self.result = function, function()
 
 
 class StepGraph:
     """graph.StepGraph, which captures nothing."""
 
-    remark = 'no GPU: steps are launched one by one'
+    remark = None
 
     def __init__(self, game):
         self.step = game.step
 
 
-def gpu(**keywords):
-    """The module."""
-    module = Cupy(**keywords)
-    module.watched = False  # for races: quicker without
-    module.cuda.Event = Timer
-    module.cuda.set_allocator = lambda allocator: None
+def gpu():
+    """The module. Its kernels are not watched for races."""
+    module = Cupy()
+    module.watched, module.cuda.Event, module.cuda.set_allocator = False, Timer, lambda allocator: None
     module.cuda.runtime = types.SimpleNamespace(
         getDeviceProperties=lambda number: PROPERTIES, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 12090)
     return module
 
 
-def install():
-    """Make `import cupy` give it in this process, and capture without a GPU."""
-    sys.modules['cupy'], graph.capture, graph.StepGraph = gpu(), Captured, StepGraph
+def install(replace=setattr):
+    """Make `import cupy` give it, and graphs be captured without a GPU. replace: such as monkeypatch.setattr."""
+    sys.modules['cupy'] = gpu()
+    replace(graph, 'capture', Captured)
+    replace(graph, 'StepGraph', StepGraph)
