@@ -25,7 +25,7 @@ def about(xp):
     gpu = runtime.getDeviceProperties(xp.cuda.Device().id)
     return {'gpu': gpu['name'].decode(), 'compute capability': f'{gpu["major"]}.{gpu["minor"]}',
             'memory, GB': round(gpu['totalGlobalMem'] / 1e9, 1), 'multiprocessors': gpu['multiProcessorCount'],
-            'L2 cache, MB': round(gpu['l2CacheSize'] / 1e6, 1), 'driver, CUDA': version(runtime.driverGetVersion()),
+            'L2 cache, MB': round(gpu.get('l2CacheSize', 0) / 1e6, 1), 'driver, CUDA': version(runtime.driverGetVersion()),
             'runtime, CUDA': version(runtime.runtimeGetVersion()), 'CuPy': xp.__version__,
             'minigan': f'{minigan.__version__}, kernels {hashlib.sha256(twins.code().encode()).hexdigest()[:12]}',
             'TF32': ', '.join(f'{name}={os.environ[name]}' for name in TF32 if name in os.environ) or 'not switched on',

@@ -21,7 +21,7 @@ class Settings(NamedTuple):
     seconds: float = 0.01
     limit: float = 360
     batches: tuple = (32, 64, 128, 256, 512)
-    rows: tuple = (64, 32_768)
+    rows: tuple = (64, 16_384)
     runs: int = 3
 
 

@@ -29,7 +29,7 @@ class Steps:
     rest = 0
 
     def __init__(self, xp, network, m, form):
-        self.xp, self.t, self.remark = xp, 0, None
+        self.xp, self.t = xp, 0
         self.game, self.products = game_of(network, m, xp), 'cublas' if form == WITH_CUBLAS else 'own'
         self.step_of = self.game.step
         if form == OURS:

@@ -41,6 +41,9 @@ class Same:
             views[self.player][-1] = views[self.player][-1] * self.factor
         return views['D'], views['G']
 
+    def run(self, rows):
+        """Nothing is timed."""
+
 
 @pytest.mark.parametrize('player', ['D', 'G'])
 def test_a_reference_with_other_gradients_is_not_timed(player, monkeypatch):
@@ -186,7 +189,6 @@ def test_against_times_the_minigan_of_the_other_folder(tmp_path):
 @pytest.mark.parametrize('script, arguments, says', [
     (bench_ops, ['--only', 'cosine'], "invalid choice: 'cosine'"),
     (bench_ops, ['--against', 'nowhere'], 'expected a folder that contains minigan/__init__.py, got nowhere'),
-    (bench_ops, ['--device', 'cuda', '--only', 'tanh'], '--threads, --only and --against are for the CPU'),
     (bench_step, ['--against', 'nowhere'], 'expected a folder that contains minigan/__init__.py, got nowhere'),
     (bench_changes, ['--epochs', '0'], "expected an integer of at least 1, got '0'")])
 def test_a_wrong_argument_is_refused_in_one_line(script, arguments, says, monkeypatch, capsys):
