@@ -37,6 +37,7 @@ from on_gpu.part import Settings, in_words
 from minigan.gpu.device import select_device
 from minigan.storage.files import atomic_write
 
+COMMAND = 'python bench/bench_gpu.py --out FOLDER --parts'
 STOP = 480  # seconds after which a part is killed
 QUICK = Settings(rounds=3, seconds=0.003, limit=120, batches=(32,), rows=(64,), runs=1)
 
@@ -106,13 +107,13 @@ def end(process):
     process.wait()
 
 
-def run(folder, names, xp, settings, arguments):
-    """Run the parts, and write the page after each. arguments: for a process each; None: all run in this one."""
+def run(folder, names, xp, settings, arguments, here):
+    """Run the parts, and write the page after each. arguments: of the command line. here: all in this process."""
     for name in names:
         print(f'{name} ...', end=' ', flush=True)
         save(folder, name, results=[], about={}, error=None, cut=False, done=False, seconds=0.0,
-             rounds=settings.rounds)
-        if arguments is None:
+             rounds=settings.rounds, command=' '.join([COMMAND, name, *arguments]))
+        if here:
             measure(folder, name, xp, settings)
         else:
             in_a_process(folder, name, arguments)
@@ -143,7 +144,7 @@ def main():
         return 2
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # JAX takes three quarters of the GPU's memory
     arguments = ['--rounds', str(settings.rounds), *(['--quick'] if options.quick else [])]
-    run(options.out, options.parts, xp, settings, None if options.here else arguments)
+    run(options.out, options.parts, xp, settings, arguments, options.here)
     content = load(options.out)
     print('', *page.verdict(content), f'{options.out / PAGE}', sep='\n')
     return 1 if page.faults(content) else 0

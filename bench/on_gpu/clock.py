@@ -106,7 +106,8 @@ def timed(xp, function):
     """A Replayed function, or a Queued one where it cannot be captured."""
     try:
         return Replayed(xp, function)
-    except Exception:  # whatever CuPy raises; an error of the function itself is raised again
+    except Exception:  # whatever CuPy raises
+        function()  # raises an error of its own again
         return Queued(xp, function)
 
 

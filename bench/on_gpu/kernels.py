@@ -1,7 +1,7 @@
 """Every kernel but the products: by the GPU's clock and on the CPU, against a copy, CuPy's functions and PyTorch."""
 
 import re
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 import numpy as np
@@ -38,9 +38,7 @@ def of_kernel(xp, name, m, arguments, theirs, settings):
     try:
         functions, bytes_, wrong = candidates(xp, name, m, arguments)
         usual = next(iter(functions))
-        timers = {label: timed(xp, function) for label, function in functions.items()}
-        if name in theirs:
-            timers['PyTorch'] = pytorch.ReplayedByPyTorch(theirs[name])
+        timers, missing = timers_of(xp, functions, theirs.get(name))
         entrants = race_of(timers, settings)
         host = host_seconds(xp, functions[usual], rounds=settings.rounds)
     except Exception as error:  # the other kernels go on
@@ -48,8 +46,24 @@ def of_kernel(xp, name, m, arguments, theirs, settings):
     ours = entrants[usual]
     return {'seconds': quartiles(ours.seconds), 'host': host, 'bytes': bytes_, 'wrong': wrong,
             'ratios': {label: entrants[label].ratio(ours) for label in OTHERS if label in entrants},
-            'how': {label: timers[label].how for label in (usual, *OTHERS) if label in entrants},
+            'how': missing | {label: timers[label].how for label in (usual, *OTHERS) if label in entrants},
             'blocks': {label: median(entrants[label].seconds) for label in entrants if isinstance(label, int)}}
+
+
+def timers_of(xp, functions, theirs):
+    """(label -> timer, label -> why there is none: only for OTHERS). theirs: PyTorch's function, or None."""
+    makers = {label: partial(timed, xp, function) for label, function in functions.items()}
+    if theirs:
+        makers['PyTorch'] = partial(pytorch.ReplayedByPyTorch, theirs)
+    timers, missing = {}, {}
+    for label, make in makers.items():
+        try:
+            timers[label] = make()
+        except Exception as error:
+            if label not in OTHERS:
+                raise
+            missing[label] = in_words(error)
+    return timers, missing
 
 
 def candidates(xp, name, m, arguments):

@@ -25,7 +25,8 @@ def about(xp):
     gpu = runtime.getDeviceProperties(xp.cuda.Device().id)
     return {'gpu': gpu['name'].decode(), 'compute capability': f'{gpu["major"]}.{gpu["minor"]}',
             'memory, GB': round(gpu['totalGlobalMem'] / 1e9, 1), 'multiprocessors': gpu['multiProcessorCount'],
-            'L2 cache, MB': round(gpu.get('l2CacheSize', 0) / 1e6, 1), 'driver, CUDA': version(runtime.driverGetVersion()),
+            'L2 cache, MB': round(gpu.get('l2CacheSize', 0) / 1e6, 1),
+            'driver, CUDA': version(runtime.driverGetVersion()),
             'runtime, CUDA': version(runtime.runtimeGetVersion()), 'CuPy': xp.__version__,
             'minigan': f'{minigan.__version__}, kernels {hashlib.sha256(twins.code().encode()).hexdigest()[:12]}',
             'TF32': ', '.join(f'{name}={os.environ[name]}' for name in TF32 if name in os.environ) or 'not switched on',
@@ -43,9 +44,9 @@ def write(folder, content):
     for name, part in PARTS.items():
         if name in content:
             lines += [f'## {part.title}', *of_part(folder, name, part, content[name])]
-    lines += ['## How to reproduce', 'In a copy of minigan, with its kernels as named above:',
-              f'```\npython bench/bench_gpu.py --out FOLDER --parts {" ".join(content)}\n```',
-              f'`{JSON}`, next to this page, has all numbers.']
+    lines += ['## How to reproduce', 'In a copy of minigan with the kernels named above, run the command at the end of '
+              f'each part, or `python bench/bench_gpu.py --out FOLDER` for all. `{JSON}`, next to this page, has all '
+              'numbers.']
     with atomic_write(Path(folder) / PAGE, 'w') as file:
         file.write('\n\n'.join(lines) + '\n')
 
@@ -104,5 +105,5 @@ def of_part(folder, name, part, one):
         if part.chart and part.chart(one['results'], figure):
             figure.savefig(Path(folder) / f'{name}.png', dpi=100)
             yield f'![{part.title}]({name}.png)'
-    rounds = f' in {one["rounds"]} rounds' if part.timed else ''
-    yield f'*Measured{rounds} within {one["seconds"]:.0f} s.*'
+    rounds = f', {one["rounds"]} rounds' if part.timed else ''
+    yield f'*{one["seconds"]:.0f} s{rounds}:* `{one["command"]}`'

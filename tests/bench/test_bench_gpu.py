@@ -120,6 +120,7 @@ def test_every_part_writes_its_results_its_page_and_its_chart(small, outcomes, m
     assert [line.split()[1] for line in verdict.splitlines() if line.startswith('- ')] == [
         'Kernels', 'Products:', 'A', 'Training']
     assert verdict.splitlines()[2] in said and 'no GPU, but a stand-in' in text
+    assert '`python bench/bench_gpu.py --out FOLDER --parts step --rounds 1 --quick`' in text
     names = {r['kernel'].split(',')[0] for r in content['kernels']['results']}
     wanted = {name.split(',')[0] for name in compare.arguments(3, 3, 0)} | set(compare.DRAWS)
     assert names == {name for name in wanted if not name.startswith('dense')}
@@ -275,10 +276,22 @@ def test_calls_wait_in_the_queue_before_the_clock_starts(gpu, monkeypatch):
 
 
 def test_a_queue_that_the_gpu_always_catches_up_with_is_named(gpu, monkeypatch):
+    called = []
     monkeypatch.setattr(gpu_to_time.Timer, 'done', True)
-    timer = clock.Queued(gpu, lambda: None)
-    timer.call('run', 10**6)
+    gpu.cuda.get_elapsed_time = lambda start, end: 2.0
+    timer = clock.Queued(gpu, lambda: called.append(1))
+    assert timer.call('run', 10**6) == (None, pytest.approx(2e-3 * 10**6 / clock.QUEUED))  # no longer queue than that
     assert timer.how == 'queue, waiting for the CPU' and timer.copies == clock.BUSY
+    assert len(called) == 8 * clock.QUEUED  # with 2, 4, ..., 256 copies
+
+
+def test_the_time_on_the_cpu_is_that_of_a_call(gpu, monkeypatch):
+    """By a clock that advances by a second with each call, and by a minute while the GPU is waited for."""
+    now = [0.0]
+    monkeypatch.setattr(clock.time, 'perf_counter', lambda: now[0])
+    monkeypatch.setattr(gpu_to_time.Timer, 'synchronize', lambda self: now.__setitem__(0, now[0] + 60))
+    found = clock.host_seconds(gpu, lambda: now.__setitem__(0, now[0] + 1), rounds=2, calls=5)
+    assert found == pytest.approx([1, 1, 1])
 
 
 def test_what_cannot_be_captured_is_queued_and_an_error_of_its_own_is_raised(gpu, monkeypatch):
@@ -286,7 +299,27 @@ def test_what_cannot_be_captured_is_queued_and_an_error_of_its_own_is_raised(gpu
     monkeypatch.setattr(clock.graph, 'capture', lambda xp, function: refused())
     assert clock.timed(gpu, lambda: None).how == 'queue'
     with pytest.raises(DataError):
-        clock.timed(gpu, refused).call('run', 1)
+        clock.timed(gpu, refused)
+
+
+def test_a_kernel_is_timed_though_the_others_fail(gpu, monkeypatch):
+    found = {256: lambda: None, 'CuPy': refused}
+    monkeypatch.setattr(kernels, 'candidates', lambda *_: (found, None, []))
+    monkeypatch.setattr(kernels.pytorch, 'ReplayedByPyTorch', lambda function: function())
+    r = kernels.of_kernel(gpu, 'adam_', 3, {}, {'adam_': refused}, QUICK)
+    assert r['ratios'] == {} and all('DataError: no download' in r['how'][label] for label in ('CuPy', 'PyTorch'))
+    assert 'CuPy: DataError' in kernels.cells({'kernel': 'adam_', **r})[-1]
+    found[64] = refused
+    assert 'DataError' in kernels.of_kernel(gpu, 'adam_', 3, {}, {}, QUICK)['error']
+
+
+def test_a_kernel_of_columns_is_timed_with_several_lanes(gpu):
+    given, hyper = compare.arguments(3, 33, 0, gpu)['batch_norm_leaky_relu_']
+    found = kernels.variants(gpu, 'batch_norm_leaky_relu_', compare.to_device(given, gpu), hyper)
+    columns, lanes = twins.compiled(gpu).tile
+    assert [block // columns for block in found] == list(dict.fromkeys((lanes, *kernels.LANES)))
+    for block, pair in found.items():
+        assert kernels.compiled(gpu, *pair).tile == [columns, block // columns]
 
 
 def test_the_limits_are_measured(gpu):
@@ -338,7 +371,9 @@ def test_the_numbers_of_a_kernel_follow_from_the_times(gpu, monkeypatch):
 def test_a_kernel_that_is_wrong_with_some_size_of_block_is_named(gpu, monkeypatch, label):
     monkeypatch.setattr(compare, 'compare_twin', lambda kernels_, name, m, n, xp: Row(
         name, float(kernels_.block == int(label)), 1e-6))
-    _, _, wrong = kernels.candidates(gpu, 'adam_', 3, compare.arguments(3, 33, 0, gpu))
+    results = [{'kernel': 'adam_', 'm': 3, **kernels.of_kernel(gpu, 'adam_', 3, compare.arguments(3, 33, 0, gpu), {},
+                                                               QUICK)}]
+    wrong = [line.removeprefix('adam_, 3 rows: ') for line in kernels.wrong(results)]
     assert len(wrong) == 1 and wrong[0].startswith(f'{label} threads: adam_') and wrong[0].endswith('WRONG')
 
 
