@@ -19,8 +19,8 @@ def operations(arguments, device):
     momentum = 1 - arguments['batch_norm_leaky_relu_'][1]['momentum']
     rate = arguments['bias_leaky_relu_dropout'][1]['rate']
     x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
-    dy, _, _, _, dgamma, dbeta = a['batch_norm_leaky_relu_backward_']
-    h, mu, rstd = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
+    dy, _, _, (xhat, rstd), _, _ = a['batch_norm_leaky_relu_backward_']
+    centred, mu, h = xhat / rstd, torch.zeros_like(rstd), gamma * xhat + beta  # what its forward pass would have left
     theta = a['adam_'][0].clone().requires_grad_()
     theta.grad = a['adam_'][1]
     settings = arguments['adam_'][1]
@@ -31,7 +31,7 @@ def operations(arguments, device):
 
     def batch_norm_backward():
         dh = aten.leaky_relu_backward(dy, h, slope, False)
-        return aten.native_batch_norm_backward(dh, x, gamma, None, None, mu, rstd, True, eps, [True, True, True])
+        return aten.native_batch_norm_backward(dh, centred, gamma, None, None, mu, rstd, True, eps, [True, True, True])
 
     return {
         'tanh_backward': lambda: aten.tanh_backward(*a['tanh_backward']),

@@ -432,6 +432,9 @@ def test_the_fused_products_are_those_of_the_networks():
 
 def test_each_form_of_a_step_is_what_it_says(small):
     counts = {}
+    layers = [type(layer).__name__ for net in step.Steps(small, 'default', 6, step.PLAIN).game.__dict__.values()
+              if hasattr(net, 'layers_in_training') for layer in net.layers_in_training]
+    assert layers.count('Dense') == 6  # none of them fused
     for form in (step.OURS, step.LAUNCHED, step.WITH_CUBLAS, step.PLAIN):
         steps = step.Steps(small, 'default', 6, form)
         steps.call('run', 1)
