@@ -216,20 +216,20 @@ def chart(results, figure):
     runs = steps_of(results)
     if not runs:
         return False
-    figure.set_size_inches(9, 5.5)
+    figure.set_size_inches(10, 5)
     axes = figure.subplots()
     for name in dict.fromkeys(name for r in runs for name in r['seconds']):
         points = [(r['m'], *(1e3 * q for q in r['seconds'][name])) for r in runs if name in r['seconds']]
         m, middle, lower, upper = zip(*points)
         bars = [[a - b for a, b in zip(middle, lower)], [b - a for a, b in zip(middle, upper)]]
-        axes.errorbar(m, middle, bars, label=name, marker='.', linewidth=2 if name == OURS else 1,
-                      linestyle='-' if name.startswith('minigan') else '--')
+        axes.errorbar(m, middle, bars, label=name, marker='s' if name == CPU else '.',
+                      linewidth=2 if name == OURS else 1, linestyle='-' if name.startswith('minigan') else '--')
     axes.plot([r['m'] for r in runs], [1e3 * least(r, OURS)[1] for r in runs], color='grey', linestyle=':', marker='_',
               label="floor of minigan's graph")
     label_powers(axes, {r['m'] for r in runs}, 'batch')
     axes.set_yscale('log')
     axes.set_ylabel('ms a step')
-    axes.legend(fontsize='small')
+    figure.legend(loc='outside right upper', fontsize='small')
     return True
 
 

@@ -104,11 +104,12 @@ def chart(results, figure):
     axes.plot(*zip(*points), marker='o', label=f'default on {about["data"]}')
     for r in runs:
         if 'frechet' in r:
-            axes.annotate(f'{r["epochs"]} epochs', (r['seconds'], r['frechet']), textcoords='offset points',
+            axes.annotate(f'epochs: {r["epochs"]}', (r['seconds'], r['frechet']), textcoords='offset points',
                           xytext=(6, 6), fontsize='small')
     if 'frechet' in about['real images']:
         axes.axhline(about['real images']['frechet'], color='grey', linestyle=':', label='real images')
     axes.loglog()
+    axes.margins(0.15)
     axes.set_xlabel('seconds of a whole run')
     axes.set_ylabel('Frechet distance')
     axes.legend()
