@@ -4,7 +4,6 @@
     python bench/bench_ops.py --quick          batch 32, few rounds: ten seconds
     python bench/bench_ops.py --threads 2
     python bench/bench_ops.py --only tanh adam_ --against ../another-minigan
-    python bench/bench_ops.py --device cuda    every CUDA kernel, in blocks of several sizes
 
 us: the time of a call. speed: GFLOP/s of matrix products, GB/s of all others, counting what must be read and written
 at least once. fraction: the speed relative to that of a matrix product of 1024 x 1024 x 1024, or of a copy of as many
@@ -15,13 +14,7 @@ writes where it has just read (sgd_momentum_), can exceed 100 %.
 PyTorch, the other (--against): its time / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
 The column is empty where PyTorch has no such call. Before anything is timed, PyTorch's results are compared with
 minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here.
-A full run writes bench/results/ops.json and draws ops.png.
-
---device cuda: us: the time from one call to the next, by the GPU's clock. host us: how long the CPU was busy with the
-call. If both are equal, launching takes the time, unless the CPU was so far ahead that it had to wait. fraction: the
-speed relative to a copy that moves as many bytes. plain: the time of CuPy's own functions / the kernel's; for bits,
-uniform and normal, the time of drawing on the CPU and copying / the kernel's. PyTorch: its time / the kernel's.
-Each kernel is first compared with its specification.
+A full run writes bench/results/ops.json and draws ops.png. bench_gpu.py is for a GPU.
 """
 
 import argparse
@@ -30,7 +23,6 @@ from contextlib import ExitStack, closing
 import numpy as np
 from harness import RESULTS, ROOT, Entrant, Worker, describe, machine, other_minigan, positive, race, save, spread
 from matplotlib.figure import Figure
-from on_gpu import measure_on_gpu, report_kernels
 
 from minigan import Adam, SGDMomentum, Streams, ops
 from minigan.checks.derivatives import TOLERANCE
@@ -244,8 +236,7 @@ def main():
     names = list(operations(arrays(2, 1)))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
-    parser.add_argument('--batches', type=positive, metavar='M', nargs='+', help='default: 32 256; on a GPU 64 32768')
+    parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
     parser.add_argument('--threads', type=positive, metavar='N', default=1)
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
     parser.add_argument('--only', nargs='+', metavar='NAME', choices=names, help=f'only these: {", ".join(names)}')
@@ -255,12 +246,6 @@ def main():
     settings = {'rounds': options.rounds, 'seconds': 0.03}
     if options.quick:
         options.batches, settings = [32], {'rounds': min(options.rounds, 4), 'seconds': 0.01}
-    if options.device == 'cuda':
-        if options.threads > 1 or options.only or options.against:
-            parser.error('--device cuda: --threads, --only and --against are for the CPU')
-        full = not options.batches and options.rounds == ROUNDS
-        return measure_on_gpu(report_kernels, options.batches or (64, 32768), 'ops-cuda' if full else None, **settings)
-    options.batches = options.batches or BATCHES
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []
     for m in options.batches:

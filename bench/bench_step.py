@@ -3,7 +3,6 @@
     python bench/bench_step.py              every batch size, one thread and two: about 12 minutes
     python bench/bench_step.py --quick      batch 32, two threads, few rounds, no torch.compile: under a minute
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
-    python bench/bench_step.py --device cuda    on a GPU: minigan, the same without its kernels, and PyTorch
 
 A step is complete: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
 reference's gradients are first checked against minigan's; a reference that is not installed is reported as missing.
@@ -11,10 +10,7 @@ Then each runs in a process of its own, in turn with the others. The table has m
 ratios to minigan (above 1: slower than minigan). floor: about the least time that a step of NumPy functions can take:
 its matrix products, as ops.py computes them, and in place of Adam a copy of 28 bytes per parameter. A full run also
 writes bench/results/step.json, draws step.png and puts its table into bench/README.md.
-
---device cuda: the floor is the longest of three times: that of moving the step's bytes at the rate of a large copy, of
-computing its FLOPs at the rate of a large product, and of minigan's launches if each takes as long as that of an empty
-kernel from CuPy. The rates are measured in the same run.
+bench_gpu.py is for a GPU.
 """
 
 import argparse
@@ -23,7 +19,6 @@ from candidates import REFERENCES
 from harness import (RESULTS, Entrant, Worker, describe, load, machine, markdown, other_minigan, positive, race, save,
                      spread, update_table)
 from matplotlib.figure import Figure
-from on_gpu import measure_on_gpu, report_step
 
 PARTS = {'minigan': 'step', 'minigan, D step': 'update_D', 'minigan, G step': 'update_G',
          'minigan, simultaneous': 'simultaneous'}
@@ -112,7 +107,6 @@ def main():
     """Parse the arguments, measure, print, and after a full run write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
     parser.add_argument('--threads', type=positive, metavar='N', nargs='+')
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
@@ -123,16 +117,10 @@ def main():
     options = parser.parse_args()
     if min(options.batches) < 2:
         parser.error('--batches: expected at least 2 images, since G has a batch norm')
-    if options.device == 'cuda' and (options.threads or options.against):
-        parser.error('--device cuda: --threads and --against are for the CPU')
     settings = {'rounds': options.rounds, 'seconds': 0.25, 'only': options.only, 'against': options.against}
     if options.quick:
         options.batches, options.threads = [32], options.threads or [2]
         settings |= {'rounds': 4, 'seconds': 0.1, 'only': options.only or [*REFERENCES.keys() - {'PyTorch compile'}]}
-    if options.device == 'cuda':
-        full = options.batches == BATCHES and options.rounds == ROUNDS and not settings['only']
-        return measure_on_gpu(report_step, options.batches, 'step-cuda' if full else None, rounds=settings['rounds'],
-                              seconds=settings['seconds'], only=settings['only'])
     options.threads = options.threads or THREADS
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up; '
           f'median (quartiles)')

@@ -1,4 +1,4 @@
-"""What bench_step.py compares: one alternating step of the default networks, by minigan and by its references.
+"""An alternating step of the default networks, by minigan and by its references, for bench_step.py and bench_gpu.py.
 
 A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
 gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step from the start.
@@ -23,8 +23,16 @@ REFERENCES = {  # name -> module in references/, class, arguments
     'Keras tf.function': ('keras_', 'Keras'),
     'JAX jit': ('jax_', 'JAX'),
 }
+ON_GPU = {  # of bench_gpu.py
+    **{name: REFERENCES[name] for name in ('PyTorch eager', 'PyTorch fused Adam', 'PyTorch compile')},
+    'PyTorch reduce-overhead': ('pytorch', 'PyTorch', 'reduce-overhead'),
+    'PyTorch CUDA graph': ('pytorch_graph', 'Graphed', 'fused'),
+    'PyTorch compile, CUDA graph': ('pytorch_graph', 'Graphed', 'compile'),
+    'JAX jit': REFERENCES['JAX jit'],
+}
 EPS = 1e-3
 TOLERANCE = 1e-5  # float32 gradients, as the norm of the difference over the norm
+CHECKED = 32  # rows at most: with many, one unit that rounding moves across its kink becomes likely
 
 
 @dataclass(frozen=True)
@@ -147,13 +155,15 @@ class Reference:
     """
 
     def __init__(self, name, m, threads, device='cpu'):
-        module, kind, *arguments = REFERENCES[name]
+        module, kind, *arguments = {**REFERENCES, **ON_GPU}[name]
         make, begin = getattr(import_module(f'references.{module}'), kind), start(game(m), threads, device)
-        error = gradient_error(make(replace(begin, rate=0.0, eps=EPS), *arguments), m)
+        small = start(game(min(m, CHECKED)), threads, device)
+        error = gradient_error(make(replace(small, rate=0.0, eps=EPS), *arguments), small.m)
         if not error < TOLERANCE:
             raise ValueError(f"expected minigan's gradients within {TOLERANCE}, got {error:.2g}")
         self.about, self.m, self.step = {'gradient_error': error}, m, make(begin, *arguments)
         self.rng, self.images = np.random.default_rng(0), len(begin.images)
+        self.run(3)  # compiles, while other processes do too
 
     def run(self, steps):
         self.step.run(self.rng.integers(0, self.images, (steps, self.m)))

@@ -7,6 +7,10 @@ from jax import nn
 
 class JAX:
     def __init__(self, start):
+        if start.device == 'cuda':
+            jax.config.update('jax_default_matmul_precision', 'highest')  # no TF32
+            if jax.default_backend() != 'gpu':
+                raise ValueError(f'JAX {jax.__version__} finds no GPU')
         self.start, self.m = start, start.m
         images = jnp.asarray(start.images)
         key = jax.random.key(0, impl='unsafe_rbg')

@@ -7,20 +7,25 @@ from torch.nn import functional as F
 
 class PyTorch:
     """mode: 'eager' (foreach Adam), 'fused' (Adam in one kernel), 'own dropout' (fused, and dropout from 16 random bits
-    as here: nn.Dropout is slow on a CPU) or 'compile' (fused, and TorchInductor)."""
+    as here: nn.Dropout is slow on a CPU), 'compile' (fused, and TorchInductor) or 'reduce-overhead' (compile, and on a
+    GPU a CUDA graph for each forward and backward pass). Products are in float32: TF32 is off."""
+
+    capturable = False  # whether a CUDA graph may hold Adam's step
 
     def __init__(self, start, mode):
+        torch.set_float32_matmul_precision('highest')
         torch.set_num_threads(start.threads)
         torch.set_default_device(start.device)
         self.start, self.m, self.images = start, start.m, torch.tensor(start.images)
         self.G, self.D = generator(start), discriminator(start, Dropout if mode == 'own dropout' else nn.Dropout)
         settings = {'lr': start.learning_rate, 'betas': (start.beta1, 0.999), 'eps': start.eps}
-        settings |= {'foreach': True} if mode == 'eager' else {'fused': True}
+        settings |= {'foreach': True} if mode == 'eager' else {'fused': True, 'capturable': self.capturable}
         self.adam_G = torch.optim.Adam(self.G.parameters(), **settings)
         self.adam_D = torch.optim.Adam(self.D.parameters(), **settings)
-        self.loss_D, self.loss_G = self._loss_D, self._loss_G
-        if mode == 'compile':
-            self.loss_D, self.loss_G = torch.compile(self._loss_D), torch.compile(self._loss_G)
+        self.mode, self.loss_D, self.loss_G = mode, self._loss_D, self._loss_G
+        if mode in ('compile', 'reduce-overhead'):
+            self.loss_D, self.loss_G = (torch.compile(loss, mode=mode if mode == 'reduce-overhead' else None)
+                                        for loss in (self._loss_D, self._loss_G))
 
     def _loss_D(self, x, z):
         with torch.no_grad():
@@ -32,6 +37,8 @@ class PyTorch:
         return F.softplus(-self.D(self.G(z))).mean()
 
     def step(self, x, z_D, z_G):
+        if self.mode == 'reduce-overhead':
+            torch.compiler.cudagraph_mark_step_begin()
         loss_D = self.loss_D(x, z_D)
         loss_D.backward()
         self.adam_D.step()
@@ -48,13 +55,20 @@ class PyTorch:
 
     def gradients(self, x, z_D, z_G):
         self.step(*map(torch.tensor, (x, z_D, z_G)))
+        return self.found()
+
+    def found(self):
+        """The gradients of the last step."""
         return tuple([w.grad.cpu().numpy().T for w in net.parameters()] for net in (self.D, self.G))
+
+    def draw_and_step(self, chosen):
+        z_D, z_G = torch.randn(self.m, self.start.n_z), torch.randn(self.m, self.start.n_z)
+        self.zero_grad()
+        self.step(self.images[chosen], z_D, z_G)
 
     def run(self, rows):
         for chosen in torch.tensor(rows):
-            z_D, z_G = torch.randn(self.m, self.start.n_z), torch.randn(self.m, self.start.n_z)
-            self.zero_grad()
-            self.step(self.images[chosen], z_D, z_G)
+            self.draw_and_step(chosen)
         if self.start.device == 'cuda':
             torch.cuda.synchronize()
 

@@ -20,19 +20,19 @@ def operations(arguments, device):
     rate = arguments['bias_leaky_relu_dropout'][1]['rate']
     (x_dense, W, b), (dy_dense, _) = a['dense'], a['dense_backward_input']
     x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
-    dy, _, _, _, dgamma, dbeta = a['batch_norm_leaky_relu_backward_']
-    h, mu, rstd = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
+    dy, _, _, (xhat, rstd), _, _ = a['batch_norm_leaky_relu_backward_']
+    centred, mu, h = xhat / rstd, torch.zeros_like(rstd), gamma * xhat + beta  # what its forward pass would have left
     theta = a['adam_'][0].clone().requires_grad_()
     theta.grad = a['adam_'][1]
     settings = arguments['adam_'][1]
     adam = torch.optim.Adam([theta], lr=settings['learning_rate'], betas=(settings['beta1'], settings['beta2']),
-                            eps=settings['eps'], fused=True)
+                            eps=settings['eps'], fused=True, capturable=device == 'cuda')
     (logit,), (images, rows, _), (first, second) = a['cross_entropy, target 1'], a['gather_images'], a['stack']
     ones = torch.ones_like(logit)
 
     def batch_norm_backward():
         dh = aten.leaky_relu_backward(dy, h, slope, False)
-        return aten.native_batch_norm_backward(dh, x, gamma, None, None, mu, rstd, True, eps, [True, True, True])
+        return aten.native_batch_norm_backward(dh, centred, gamma, None, None, mu, rstd, True, eps, [True, True, True])
 
     return {
         'tanh_backward': lambda: aten.tanh_backward(*a['tanh_backward']),
@@ -46,10 +46,10 @@ def operations(arguments, device):
         'dense_backward_params_': lambda: (x_dense.T @ dy_dense, dy_dense.sum(0)),
         'dense_leaky_relu_dropout': lambda: F.dropout(F.leaky_relu(torch.addmm(b, x_dense, W), slope), rate),
         'dense_tanh': lambda: torch.tanh(torch.addmm(a['dense_tanh'][2], *a['dense_tanh'][:2])),
-        'sum_parts': lambda: a['sum_parts'][0].sum(0) + a['sum_parts'][1],
-        'bias_leaky_relu_dropout': lambda: F.dropout(
-            F.leaky_relu(a['bias_leaky_relu_dropout'][0].sum(0) + a['bias_leaky_relu_dropout'][1], slope), rate),
-        'bias_tanh': lambda: torch.tanh(a['bias_tanh'][0].sum(0) + a['bias_tanh'][1]),
+        'sum_parts': lambda: a['sum_parts'][0].sum(0).add_(a['sum_parts'][1]),
+        'bias_leaky_relu_dropout': lambda: F.dropout(F.leaky_relu(
+            a['bias_leaky_relu_dropout'][0].sum(0).add_(a['bias_leaky_relu_dropout'][1]), slope), rate),
+        'bias_tanh': lambda: a['bias_tanh'][0].sum(0).add_(a['bias_tanh'][1]).tanh_(),
         'batch_norm_leaky_relu_': lambda: F.leaky_relu(torch.native_batch_norm(
             x, gamma, beta, moving_mean, moving_var, True, momentum, eps)[0], slope),
         'batch_norm_leaky_relu_backward_': batch_norm_backward,

@@ -1,0 +1,1 @@
+"""The parts of bench_gpu.py, a module for each, and what they share."""
