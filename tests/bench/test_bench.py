@@ -410,7 +410,8 @@ def test_a_kernel_that_is_wrong_with_some_size_of_block_is_not_timed(cupy, monke
         on_gpu.measure_kernel(cupy, name, 3, compare.arguments(3, 512, 0), {}, rounds=1, seconds=None)
 
 
-@pytest.mark.parametrize('name', ['adam_', 'batch_norm_leaky_relu_', 'dense_backward_input', 'uniform', 'cross_entropy, target 1'])
+@pytest.mark.parametrize('name', ['adam_', 'batch_norm_leaky_relu_', 'dense_backward_input', 'uniform',
+                                  'cross_entropy, target 1'])
 def test_what_is_timed_are_blocks_of_that_size_a_copy_of_that_size_and_plain_functions(cupy, monkeypatch, name):
     launched, real = [], twins.Kernels.launch
     found = on_gpu.candidates_for(cupy, name, 3, compare.arguments(3, 512, 0, cupy), {})
