@@ -21,7 +21,7 @@ def operations(arguments, device):
     (x_dense, W, b), (dy_dense, _) = a['dense'], a['dense_backward_input']
     x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
     dy, _, _, _, dgamma, dbeta = a['batch_norm_leaky_relu_backward_']
-    h, mu, rstd = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
+    h, mu, rstd = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, 1e-3)  # the eps of the cache
     theta = a['adam_'][0].clone().requires_grad_()
     theta.grad = a['adam_'][1]
     settings = arguments['adam_'][1]
@@ -32,7 +32,7 @@ def operations(arguments, device):
 
     def batch_norm_backward():
         dh = aten.leaky_relu_backward(dy, h, slope, False)
-        return aten.native_batch_norm_backward(dh, x, gamma, None, None, mu, rstd, True, eps, [True, True, True])
+        return aten.native_batch_norm_backward(dh, x, gamma, None, None, mu, rstd, True, 1e-3, [True, True, True])
 
     return {
         'tanh_backward': lambda: aten.tanh_backward(*a['tanh_backward']),
