@@ -12,6 +12,10 @@ typedef unsigned char u8;
 // Random numbers: Philox 4x64-10 (Salmon et al. 2011), the bits of streams.Streams on the CPU.
 // Key (seed, stream), counter (block, draw, substep, step); NumPy counts blocks from 1.
 
+__device__ u64 step_now(u64 step, const u64* elapsed) {
+    return elapsed ? step + *elapsed : step;
+}
+
 struct Words { u64 w[4]; };
 
 __device__ Words philox(u64 block, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
@@ -27,11 +31,6 @@ __device__ Words philox(u64 block, u64 draw, u64 substep, u64 step, u64 seed, u6
         stream += 0xBB67AE8584CAA73Bull;
     }
     return {{a, b, c, d}};
-}
-
-// The step of this launch. A graph of launches is replayed with the same numbers: it counts its steps in memory.
-__device__ u64 now(u64 step, const u64* elapsed) {
-    return step + (elapsed ? *elapsed : 0);
 }
 
 // The i-th word. An array whose index is not known at compile time would lie in memory.

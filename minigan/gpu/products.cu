@@ -176,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(128) dense_leaky_relu_dropout(const
         float* __restrict__ y /* m n_out */, float* __restrict__ s /* m n_out */, int m, int n_in, int n_out,
         float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream,
         const u64* __restrict__ elapsed /* 1 */) {
-    step = now(step, elapsed);
+    step = step_now(step, elapsed);
     product<true, false>(x, W, m, n_out, n_in, 1, nullptr, [=](int i, int column, float sum) {
         float h = sum + b[column];
         s[i] = leaky_relu_dropout(h, i, slope, dropped, scale, draw, substep, step, seed, stream);
@@ -219,6 +219,6 @@ extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ par
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= m * n) return;
     float h = sum_of_parts(parts, splits, m * n, i) + b[i % n];
-    s[i] = leaky_relu_dropout(h, i, slope, dropped, scale, draw, substep, now(step, elapsed), seed, stream);
+    s[i] = leaky_relu_dropout(h, i, slope, dropped, scale, draw, substep, step_now(step, elapsed), seed, stream);
     y[i] = h * s[i];
 }
