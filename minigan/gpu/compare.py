@@ -40,8 +40,8 @@ def arguments(m, n, seed, xp=np):
     theta, dtheta, first, second = rng.standard_normal((4, m * n), np.float32)
     images = rng.integers(0, 256, (2**20 // n, n), np.uint8)
     rows = rng.integers(0, len(images), m)
-    logit, saturated = 4 * x.reshape(-1, 1), np.float32(rng.choice([0, 15, -15]))
-    logit += saturated
+    saturated = np.float32((0, 15, -15)[(seed + n) % 3])
+    logit = (1 if saturated else 4) * x.reshape(-1, 1) + saturated
     if not saturated:
         logit[::5] *= 40  # beyond the range of exp; never all of them: a GPU flushes tiny numbers to 0
         logit[2::7] = 0
@@ -96,7 +96,8 @@ def products(rng, m, n_in, n_out, key, **settings):
     Real numbers see to it that no precision is lost: exact ones have too few digits.
     """
     x, W, dW, dy = (exact(rng, *shape) for shape in ((m, n_in), (n_in, n_out), (n_in, n_out), (m, n_out)))
-    b, db, parts, part_b = (exact(rng, *shape) for shape in ((n_out,), (n_out,), (3, m, n_in), (n_in,)))
+    db, parts = exact(rng, n_out), exact(rng, 3, m, n_in)
+    b, part_b = (-h[rng.integers(0, m, h.shape[1]), range(h.shape[1])] for h in (x @ W, parts.sum(axis=0)))  # kinks
     real_x, real_W, real_dy, real_b = (rng.standard_normal(one.shape, np.float32) for one in (x, W, dy, b))
     none, hardly_any = {**settings, 'rate': 0}, {**settings, 'rate': 1e-6}
     return {
@@ -124,8 +125,8 @@ def products(rng, m, n_in, n_out, key, **settings):
 def exact(rng, *shape):
     """Multiples of 1/4 up to 2: as long as a sum has fewer than 2^18 of their products, it is exact in any order.
 
-    So a number that is left out of a product, or counted twice, shows, however deep the product is; and so does the
-    wrong side of a kink, since many sums are exactly 0.
+    So a number that is left out of a product, or counted twice, shows, however deep the product is; and a unit can lie
+    exactly on a kink.
     """
     return (rng.integers(-8, 9, shape) / 4).astype(np.float32)
 

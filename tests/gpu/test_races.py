@@ -307,5 +307,20 @@ def test_neighbouring_bytes_and_half_words_are_not_accused():
         assert (a == np.arange(32)).all() and (b == a).all() and (c == a).all()
 
 
+@pytest.mark.parametrize('first', ['s[t] = x[t];', '((char*)s)[4 * t + 3] = 1;'])
+@pytest.mark.parametrize('second', ['y[t] = s[NEXT];', 'y[t] = ((char*)s)[4 * NEXT + 3];',
+                                    'h[t] = ((short*)s)[2 * NEXT + 1];'])
+@pytest.mark.parametrize('order', ORDERS)
+def test_words_and_their_bytes_are_the_same_places(first, second, order):
+    second = second.replace('NEXT', '((t + 1) % 32)')
+    with pytest.raises(RuntimeError, match='a race on byte .* of shared memory'):
+        launch(both(f'{first}\n {second}'), 1, 32, order)
+    launch(both(f'{first}\n __syncthreads();\n {second}'), 1, 32, order)
+    launch(both('((char*)s)[4 * t] = 1; ((char*)s)[(4 * t + 5) % 128] = 1;'), 1, 32, order)  # different bytes of a word
+
+
+both = functools.cache(lambda body: HostModule(source(body)))
+
+
 def test_every_case_has_its_arguments():
     assert {case for case, *_ in IN_THE_KERNELS.values()} <= {*arguments(2, 2, 0), 'bits'}
