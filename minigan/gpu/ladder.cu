@@ -56,8 +56,8 @@ extern "C" __global__ void __launch_bounds__(256) shared_tile(const float* __res
 // m n_out n_in 0.19 bytes in all. Intensity: 10.7 FLOPs a byte from global memory; 32 bytes for 32 FLOPs, 1 a byte,
 // from shared memory, four times as many as before. x lies there transposed, so that the 4 numbers of a thread are
 // neighbours; with the alignment, the compiler fetches them in one instruction.
-// Next: between the barriers all threads wait for global memory, and few rows make few blocks: 16 for 64 x 512, of which
-// a large GPU takes more than 100 at once. products.cu fetches the next tile while one is used, and splits the depth.
+// Next: between the barriers all threads wait for global memory, and few rows make few blocks: 16 for 64 x 512, where a
+// large GPU takes more than 100 at once. products.cu fetches the next tile while one is used, and splits the depth.
 #define ROWS 32
 #define WIDTH 64
 #define DEPTH 16

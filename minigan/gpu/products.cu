@@ -9,9 +9,9 @@
 //   - There are two tiles each of A and B. One is used while the next is on its way: it waits in registers until the
 //     other buffer is free. So the threads do not wait for global memory, and one barrier a tile is enough.
 //   - A warp computes 16 x 32 numbers, not 8 x 64: the squarer, the fewer bytes from shared memory.
-//   - Where few rows and columns leave a GPU idle, the depth is split over blocks. Each leaves a part of C, and a second
+//   - Where few rows and columns leave a GPU idle, the depth is split over blocks. Each leaves a part of C; a second
 //     kernel adds the parts in order. How many there are depends on the shape alone, so every GPU gives the same bits.
-//   - Any of the two matrices may be transposed: only the order in which a tile is loaded differs.
+//   - Each of the two matrices may be transposed: only the order in which a tile is loaded differs.
 
 #define TILE_ROWS 32
 #define TILE_COLUMNS 64
