@@ -142,7 +142,8 @@ UNWATCHED static bool run_block() {
         if (done == threads.size()) return true;
         if (done) return fail_at_barrier("a barrier is not reached by every thread", waiting);
         for (unsigned t = 0; t < threads.size(); ++t)
-            if (threads[t].line != threads[0].line || threads[t].file != threads[0].file) return fail_at_barrier("threads wait at different barriers", t);
+            if (threads[t].line != threads[0].line || threads[t].file != threads[0].file)
+                return fail_at_barrier("threads wait at different barriers", t);
         ++races::now.stretch;
         for (unsigned t : order) resume(t);
     }

@@ -181,7 +181,8 @@ static std::string outside(const char* place) {
 
 static std::string explanation(Stop reason) {
     bool shared = !found.array->name;
-    std::string place = text(shared ? "byte %zu of shared memory" : "[%zu]", found.place * (shared ? found.array->item : 1));
+    size_t index = shared ? found.place * found.array->item : found.place;
+    std::string place = text(shared ? "byte %zu of shared memory" : "[%zu]", index);
     if (found.array->name) place = found.array->name + place;
     std::string access_now = place + ": " + access(now, found.write ? "writes" : "reads");
     if (reason == CONST) return "an input behind a const pointer is written, " + access_now;

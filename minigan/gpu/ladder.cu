@@ -4,7 +4,8 @@
 //
 // The arithmetic intensity is the number of FLOPs for each byte that is read. An A100 computes 19.5e12 FLOPs in the
 // second in which its memory delivers 2.0e12 bytes: below 10 FLOPs a byte, it waits for memory. Shared memory delivers
-// about 128 bytes a clock to each multiprocessor, which computes 256 FLOPs in that time: there, 2 are enough.
+// about 128 bytes a clock to a multiprocessor, which computes 256 FLOPs in that time: there, 2 are enough. What several
+// threads of a warp read at once from the same place of shared memory counts once.
 // m rows, n_in the depth, n_out columns.
 
 // 1. A thread for each number of y.
@@ -30,7 +31,7 @@ extern "C" __global__ void one_number(const float* __restrict__ x /* m n_in */,
 // been used.
 // Traffic: for each k a block reads 16 + 16 numbers from global memory, 128 bytes for 2 16 16 = 512 FLOPs:
 // m n_out n_in / 2 bytes in all. Intensity: 4 FLOPs a byte from global memory, 16 times as many as before. From shared
-// memory, it is what it was: 8 bytes for 2 FLOPs, 0.25 a byte.
+// memory, a warp of 2 x 16 threads reads 2 + 16 numbers, 72 bytes for 64 FLOPs: 0.9 a byte.
 // Next: shared memory is the limit now. What is faster still are registers.
 #define SIDE 16
 
@@ -53,11 +54,11 @@ extern "C" __global__ void __launch_bounds__(256) shared_tile(const float* __res
 //
 // For each k a thread takes 4 numbers of x and 4 of W out of shared memory, and uses each of them 4 times.
 // Traffic: for each k a block reads 32 + 64 numbers from global memory, 384 bytes for 2 32 64 = 4,096 FLOPs:
-// m n_out n_in 0.19 bytes in all. Intensity: 10.7 FLOPs a byte from global memory; 32 bytes for 32 FLOPs, 1 a byte,
-// from shared memory, four times as many as before. x lies there transposed, so that the 4 numbers of a thread are
-// neighbours; with the alignment, the compiler fetches them in one instruction.
-// Next: between the barriers all threads wait for global memory, and few rows make few blocks: 16 for 64 x 512, of which
-// a large GPU takes more than 100 at once. products.cu fetches the next tile while one is used, and splits the depth.
+// m n_out n_in 0.19 bytes in all. Intensity: 10.7 FLOPs a byte from global memory. From shared memory, a warp reads
+// 8 + 64 numbers, 288 bytes for 1,024 FLOPs: 3.6 a byte, four times as many as before. x lies there transposed, so that
+// the 4 numbers of a thread are neighbours; with the alignment, the compiler fetches them in one instruction.
+// Next: between the barriers all threads wait for global memory, and few rows make few blocks: 16 for 64 x 512, where a
+// large GPU takes more than 100 at once. products.cu fetches the next tile while one is used, and splits the depth.
 #define ROWS 32
 #define WIDTH 64
 #define DEPTH 16
