@@ -119,9 +119,9 @@ def test_a_gpu_that_computes_is_taken_and_one_that_miscomputes_is_not(cupy, monk
 def test_a_missing_cublas_matters_only_where_it_is_needed(cupy, monkeypatch):
     def missing(*_, **__):
         raise ImportError(FINDING % (2 * ('libcublas.so.12',)))
-    cupy.matmul = missing
-    for norm, products, needed in ((missing, 'own', True), (abs, 'cublas', True), (abs, 'own', False)):
-        monkeypatch.setattr(device.ops, 'norm', norm)
+    monkeypatch.setattr(cupy._core.core, 'matmul', missing)
+    monkeypatch.setattr(cupy.ndarray, '__matmul__', missing) if False else None
+    for products, needed in (('cublas', True), ('own', False)):
         monkeypatch.setattr(twins.compiled(cupy), 'products', products)
         xp, line = device.select_device('auto')
         assert (xp is np) == needed == ('cublas, a library of CUDA, is missing' in line)
@@ -168,12 +168,13 @@ def test_the_errors_of_the_real_cupy_are_known():
 
 def test_the_identity_of_a_gpu_changes_with_all_that_its_self_test_depends_on(cupy, monkeypatch):
     runtime, found = cupy.cuda.runtime, [device.identity(cupy)]
-    properties = runtime.getDeviceProperties(0)
+    properties = dict(runtime.getDeviceProperties(0))
+    monkeypatch.setattr(runtime, 'getDeviceProperties', lambda number: properties)
     for change in (lambda: properties.update(name=b'a different one'), lambda: properties.update(major=8),
                    lambda: properties.update(minor=6),
                    lambda: monkeypatch.setattr(runtime, 'driverGetVersion', lambda: 13000),
                    lambda: monkeypatch.setattr(runtime, 'runtimeGetVersion', lambda: 13000),
-                   lambda: setattr(cupy, '__version__', '99'),
+                   lambda: monkeypatch.setattr(cupy, '__version__', '99'),
                    lambda: monkeypatch.setattr(device, '__version__', '99'),
                    lambda: monkeypatch.setattr(device, 'code', lambda: 'a different source')):
         change()
