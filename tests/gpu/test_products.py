@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_kernels import CODE, KERNEL, assert_ok, built, needs_compiler, needs_nvrtc
+from test_kernels import CODE, assert_ok, built, needs_compiler, needs_nvrtc
 
 from minigan import ops
 from minigan.gpu import fusion, kernelcheck, nvrtc, roofline, twins
@@ -20,6 +20,7 @@ from minigan.gpu.nvrtc import ARCHITECTURES
 from minigan.gpu.twins import BLOCKS, LEAST, PRODUCTS, WORTH, Kernels
 
 UNIT = 2.0**-24  # half the distance from 1 to the next float32: the largest relative error of one operation
+KERNEL = re.compile(r'^extern "C".*?^}\n', re.DOTALL | re.MULTILINE)
 FUNCTIONS = 'dense', 'dense_backward_input', 'dense_backward_params_'
 TILE = dict(re.findall(r'#define (TILE_\w+) (\d+)', CODE))
 ROWS, COLUMNS, DEPTH = (int(TILE[f'TILE_{name}']) for name in ('ROWS', 'COLUMNS', 'DEPTH'))
