@@ -469,7 +469,7 @@ class Framework:
         return self.missing is None
 
     def call(self, method, steps):
-        return None, steps * 1e-9
+        return None, steps * (1e-9 if self.name == 'JAX jit' else 1e9)
 
     def close(self):
         pass
@@ -477,7 +477,7 @@ class Framework:
 
 def test_the_fastest_framework_is_named(small, monkeypatch):
     monkeypatch.setattr(step, 'Worker', Framework)
-    monkeypatch.setattr(step, 'ON_GPU', {'PyTorch eager': (), 'JAX jit': ()})
+    monkeypatch.setattr(step, 'ON_GPU', {'PyTorch eager': (), 'PyTorch compile': (), 'JAX jit': ()})
     results = json.loads(json.dumps(list(step.measure(small, QUICK))))
     assert 'The fastest framework, JAX jit, takes 0.00 times as long as minigan.' in step.verdict(results)
     text = '\n'.join(step.page(results))
