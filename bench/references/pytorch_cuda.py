@@ -18,7 +18,6 @@ def operations(arguments, device):
     eps, slope = (arguments['batch_norm_leaky_relu_'][1][name] for name in ('eps', 'slope'))
     momentum = 1 - arguments['batch_norm_leaky_relu_'][1]['momentum']
     rate = arguments['bias_leaky_relu_dropout'][1]['rate']
-    (x_dense, W, b), (dy_dense, _) = a['dense'], a['dense_backward_input']
     x, gamma, beta, moving_mean, moving_var = a['batch_norm_leaky_relu_']
     dy, _, _, (xhat, rstd), _, _ = a['batch_norm_leaky_relu_backward_']
     centred, mu, h = xhat / rstd, torch.zeros_like(rstd), gamma * xhat + beta  # what its forward pass would have left
@@ -41,11 +40,6 @@ def operations(arguments, device):
         'stack': lambda: torch.cat([first, second]),
         'gather_images': lambda: images[rows].float().mul_(1 / 127.5).sub_(1),
         'adam_': adam.step,
-        'dense': lambda: torch.addmm(b, x_dense, W),
-        'dense_backward_input': lambda: dy_dense @ W.T,
-        'dense_backward_params_': lambda: (x_dense.T @ dy_dense, dy_dense.sum(0)),
-        'dense_leaky_relu_dropout': lambda: F.dropout(F.leaky_relu(torch.addmm(b, x_dense, W), slope), rate),
-        'dense_tanh': lambda: torch.tanh(torch.addmm(a['dense_tanh'][2], *a['dense_tanh'][:2])),
         'sum_parts': lambda: a['sum_parts'][0].sum(0).add_(a['sum_parts'][1]),
         'bias_leaky_relu_dropout': lambda: F.dropout(F.leaky_relu(
             a['bias_leaky_relu_dropout'][0].sum(0).add_(a['bias_leaky_relu_dropout'][1]), slope), rate),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minigan import ops
 from minigan.gpu import compare
 from minigan.gpu.emulator import COMPILER
 from minigan.gpu.kernelcheck import NO_COMPILER, emulated
@@ -46,11 +47,19 @@ def test_in_chunks_a_kernel_equals_its_specification(case, m, n, seed, order, fm
                                   (10_000, 32)])
 @pytest.mark.parametrize('fma', [False, True])
 def test_many_rows_are_as_accurate_as_few(case, m, n, fma):
-    """Against float64: in float32, NumPy adds the rows one by one, and y is off by 2e-5 for 10,000 of mean 20."""
+    """Against float64: in float32, NumPy adds the rows one by one, and y is off by 2e-5 for 10,000 of mean 20.
+
+    What is allowed for a sum is relative to the sum of its terms' magnitudes.
+    """
     name, arguments = case.split(',')[0], compare.arguments(m, n, m)[case]
+    allowed = compare.allowed(name)
+    if name == 'batch_norm_leaky_relu_sums':
+        (dy, gamma, beta, xhat), keywords = in_float64(arguments[0]), arguments[1]
+        terms = ops.leaky_relu_backward(dy, gamma * xhat + beta, slope=keywords['slope']) * xhat
+        allowed *= max(1, abs(terms).sum(axis=0).max() / abs(terms.sum(axis=0)).max())
     built(fma).module.seed = m % 4
     row = compare.compare(case, getattr(built(fma), name), compare.specifications()[name], arguments,
-                          (in_float64(arguments[0]), arguments[1]), compare.allowed(name), settings=f'{m=} {n=}')
+                          (in_float64(arguments[0]), arguments[1]), allowed, settings=f'{m=} {n=}')
     assert row.ok, f'{row}; {row.why}'
 
 

@@ -158,11 +158,11 @@ def test_steps_that_have_elapsed_count(splits, monkeypatch):
 
 
 @pytest.mark.parametrize('products', PRODUCTS)
-def test_products_may_be_cublass(products, cupy, monkeypatch):
+def test_products_may_be_cublass(products, cupy, driver, monkeypatch):
     monkeypatch.setattr(Kernels, 'products', products)
     given = [arguments(40, 300, 0, xp)[name] for xp in (np, cupy) for name in (
         'dense', 'dense_backward_input', 'dense_backward_params_', 'dense_leaky_relu_dropout', 'dense_tanh')]
-    cupy.counts.clear()
+    driver.clear()
     for name, (ours, keywords), (theirs, theirs_keywords) in zip(
             ('dense', 'dense_backward_input', 'dense_backward_params_', 'dense_leaky_relu_dropout', 'dense_tanh'),
             given[:5], given[5:]):
@@ -173,7 +173,7 @@ def test_products_may_be_cublass(products, cupy, monkeypatch):
         for one, other in pairs:
             if isinstance(other, np.ndarray):
                 np.testing.assert_allclose(one.get(), other, rtol=1e-6)
-    assert cupy.counts['products'] == (5 if products == 'cublas' else 0) and twins.compiled(cupy).products == products
+    assert driver.counts['products'] == (5 if products == 'cublas' else 0) and twins.compiled(cupy).products == products
 
 
 # What is planted: (the kernels that are built, text, replacement).
