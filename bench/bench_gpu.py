@@ -16,8 +16,8 @@ The parts:
 FOLDER gets bench_gpu.json, the page bench_gpu.md and its charts. Each result is saved as soon as it is there. Every
 part runs in a process of its own, so that one that crashes leaves the others alone; a part begins nothing new after
 6 minutes and is stopped after 8. Times are medians over the rounds, with quartiles; in a round each thing
-takes a turn of about 10 ms, a step of 100 ms.
-Exit code: 0 if all is correct, 1 if anything is wrong or missing, 2 without a GPU.
+takes a turn of about 10 ms, a step of 100 ms. TF32 is off, whatever the environment says.
+Exit code: 0 if nothing is wrong, 1 if anything is wrong or a part ended with an error, 2 without a GPU, 130 if stopped.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from minigan.storage.files import atomic_write
 
 COMMAND = 'python bench/bench_gpu.py --out FOLDER --parts'
 STOP = 480  # seconds after which a part is killed
+TF32 = 'CUPY_TF32', 'NVIDIA_TF32_OVERRIDE', 'TORCH_ALLOW_TF32_CUBLAS_OVERRIDE'  # switches in the environment
 QUICK = Settings(rounds=3, seconds=0.003, limit=120, batches=(32,), rows=(64,), runs=1)
 
 
@@ -113,14 +114,16 @@ def run(folder, names, xp, settings, arguments, here):
         print(f'{name} ...', end=' ', flush=True)
         save(folder, name, results=[], about={}, error=None, cut=False, done=False, seconds=0.0,
              rounds=settings.rounds, command=' '.join([COMMAND, name, *arguments]))
-        if here:
-            measure(folder, name, xp, settings)
-        else:
-            in_a_process(folder, name, arguments)
-        content = load(folder)
-        page.write(folder, content)
+        try:
+            if here:
+                measure(folder, name, xp, settings)
+            else:
+                in_a_process(folder, name, arguments)
+        finally:
+            content = load(folder)
+            page.write(folder, content)
         one = content[name]
-        print(f'{len(one["results"])} results, {one["seconds"]:.0f} s', one['error'] or '', flush=True)
+        print(f'{len(one["results"])} results, {one["seconds"]:.0f} s', page.unfinished(one) or '', flush=True)
 
 
 def main():
@@ -135,6 +138,8 @@ def main():
     options = parser.parse_args()
     settings = QUICK if options.quick else Settings()
     settings = settings._replace(rounds=options.rounds or settings.rounds)
+    for name in TF32:
+        os.environ.pop(name, None)  # before CuPy reads it
     try:
         xp, _ = select_device('cuda')
         options.out.mkdir(parents=True, exist_ok=True)
@@ -144,7 +149,12 @@ def main():
         return 2
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # JAX takes three quarters of the GPU's memory
     arguments = ['--rounds', str(settings.rounds), *(['--quick'] if options.quick else [])]
-    run(options.out, options.parts, xp, settings, arguments, options.here)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a part's process would go on
+    try:
+        run(options.out, options.parts, xp, settings, arguments, options.here)
+    except KeyboardInterrupt:
+        print(f'stopped; {options.out / PAGE} has the results so far')
+        return 130
     content = load(options.out)
     print('', *page.verdict(content), f'{options.out / PAGE}', sep='\n')
     return 1 if page.faults(content) else 0

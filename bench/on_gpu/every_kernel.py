@@ -1,4 +1,4 @@
-"""Run every kernel at small shapes, and a few steps of each network: what compute-sanitizer watches.
+"""Run every kernel at small shapes, and a few steps of each network, launched and replayed: for compute-sanitizer.
 
 Without CuPy's memory pool: the pool keeps arrays next to each other in memory that is allocated as a whole, so that
 touching the first byte beyond an array goes unnoticed.
@@ -8,11 +8,10 @@ import sys
 
 from minigan import RECIPES
 from minigan.gpu import compare, twins
-from minigan.training.on_gpu import compare_training
+from minigan.training.on_gpu import FEW, compare_training
 
 SHAPES = (3, 1), (9, 33)
 SIZES = 1, 17
-STEPS = 2
 
 
 def rows(xp):
@@ -25,7 +24,7 @@ def rows(xp):
         for size in SIZES:
             yield compare.compare_draws(kernels, name, size, xp=xp)
     for network in RECIPES:
-        yield compare_training(xp, STEPS, network=network, batch=9)
+        yield compare_training(xp, FEW, network=network, batch=9)
 
 
 def main():

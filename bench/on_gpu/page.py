@@ -1,7 +1,6 @@
 """The page and the charts of bench_gpu.py's results, and what stands at their head."""
 
 import hashlib
-import os
 from pathlib import Path
 
 from harness import describe, machine
@@ -14,7 +13,7 @@ from minigan.storage.files import atomic_write
 
 PARTS = {'selftest': correct.SELFTEST, 'tests': correct.TESTS, 'sanitizer': correct.SANITIZER,
          'kernels': kernels.PART, 'products': products.PART, 'step': step.PART, 'train': train.PART}
-TF32 = 'CUPY_TF32', 'NVIDIA_TF32_OVERRIDE', 'TORCH_ALLOW_TF32_CUBLAS_OVERRIDE'  # switches in the environment
+CHECKS = 'selftest', 'tests', 'sanitizer'  # the parts that say whether minigan is correct
 FAULTS = 20  # lines of the verdict
 JSON, PAGE = 'bench_gpu.json', 'bench_gpu.md'
 
@@ -29,7 +28,6 @@ def about(xp):
             'driver, CUDA': version(runtime.driverGetVersion()),
             'runtime, CUDA': version(runtime.runtimeGetVersion()), 'CuPy': xp.__version__,
             'minigan': f'{minigan.__version__}, kernels {hashlib.sha256(twins.code().encode()).hexdigest()[:12]}',
-            'TF32': ', '.join(f'{name}={os.environ[name]}' for name in TF32 if name in os.environ) or 'not switched on',
             'machine': describe(machine())}
 
 
@@ -51,12 +49,18 @@ def write(folder, content):
         file.write('\n\n'.join(lines) + '\n')
 
 
-def head(content):
-    """Where the parts ran: a list for each machine, nearly always one."""
+def places(content):
+    """about() of each machine, or copy of minigan, as a tuple -> the parts that ran there; nearly always one."""
     where = {}
     for name, part in content.items():
         if part['about']:
             where.setdefault(tuple(part['about'].items()), []).append(name)
+    return where
+
+
+def head(content):
+    """Where the parts ran: a list for each place."""
+    where = places(content)
     for items, parts in where.items():
         if len(where) > 1:
             yield f'{", ".join(parts)}:'
@@ -64,26 +68,46 @@ def head(content):
 
 
 def verdict(content):
-    """Correct or not, and the figures that matter."""
-    found = faults(content)
-    checked = [name for name in ('selftest', 'tests', 'sanitizer') if name in content
-               and not any('missing' in r for r in content[name]['results'])]
+    """Correct or not, what nobody checked, and the figures that matter."""
+    found, open_ = faults(content), {name: why for name in CHECKS if (why := unknown(content.get(name)))}
+    holds = '; '.join(PARTS[name].verdict(content[name]['results']) for name in CHECKS
+                      if name not in open_ and not PARTS[name].wrong(content[name]['results']))
     if found:
         yield f'**NOT CORRECT, or not measured: {len(found)}.**'
         yield '\n'.join(f'- {line}' for line in found[:FAULTS])
         if found[FAULTS:]:
             yield f'and {len(found) - FAULTS} more, below'
-    elif 'selftest' in checked:
-        count = len(content['selftest']['results'])
-        others = {'tests': 'the tests pass', 'sanitizer': 'the sanitizer finds nothing'}
-        said = ', '.join(others[name] for name in checked if name in others)
-        yield f'**Correct: all {count} comparisons of the self-test hold{f"; {said}" if said else ""}.**'
+        if holds:
+            yield f'What holds: {holds}.'
+    elif 'selftest' in open_:
+        yield '**Not known to be correct: the self-test has not run to its end.**'
     else:
-        yield '**Not known to be correct: the self-test has not run.**'
+        yield f'**Correct: {holds}.**'
+    if open_:
+        yield f'Not checked: {"; ".join(f"{PARTS[name].title} ({why})" for name, why in open_.items())}.'
+    if len(places(content)) > 1:
+        yield 'The parts ran on different machines, or with different versions.'
     sentences = [part.verdict(content[name]['results']) for name, part in PARTS.items()
-                 if name in content and content[name]['results']]
+                 if name not in CHECKS and name in content and content[name]['results']]
     if any(sentences):
         yield '\n'.join(f'- {sentence}' for sentence in sentences if sentence)
+
+
+def unknown(one):
+    """Why a part says nothing about correctness, or None. one: its content, or None."""
+    if one is None:
+        return 'not run'
+    missing = [r['missing'] for r in one['results'] if 'missing' in r]
+    return (*missing, unfinished(one) or ('no results' if not one['results'] else None))[0]
+
+
+def unfinished(one):
+    """Why results of a part may be missing, or None."""
+    if one['error']:
+        return 'ended with an error'
+    if not one['done']:
+        return 'stopped before its end'
+    return f'time was up after {one["seconds"]:.0f} s' if one['cut'] else None
 
 
 def faults(content):
@@ -97,8 +121,8 @@ def of_part(folder, name, part, one):
     """The paragraphs of a part, and its chart."""
     if one['error']:
         yield f'**This part ended with an error: {one["error"]}**'
-    if one['cut']:
-        yield f'Time was up after {one["seconds"]:.0f} s: results may be missing.'
+    elif unfinished(one):
+        yield f'**Results may be missing: {unfinished(one)}.**'
     if one['results']:
         yield from part.page(one['results'])
         figure = Figure(layout='constrained')

@@ -134,7 +134,8 @@ def page(results):
            'tables have the products alone, without a bias; in the others cuBLAS is followed by a kernel for the rest. '
            'Own / cuBLAS is the ratio of their times, as median (quartiles) over the rounds: below 1, our own is '
            f'faster. Difference: the largest, relative to the largest number; {ALLOWED:.0e} is allowed.')
-    yield '; '.join(f'{name} is timed by {", ".join(hows)}' for name, hows in clocks(measured).items()) + '.'
+    yield ('Timed ' + '; '.join(f'by a {how}: {", ".join(names)}' for how, names in clocks(measured).items())
+           + '. Calls in a queue wait behind copies until the clock starts.')
     for kind, equation in EQUATIONS.items():
         of_kind = sorted((r for r in results if r['kind'] == kind), key=lambda r: (r['n_in'], r['n_out'], r['rows']))
         if of_kind:
@@ -145,11 +146,11 @@ def page(results):
 
 
 def clocks(results):
-    """name -> how its products were timed."""
+    """How products were timed -> the names of those that were."""
     found = {}
     for r in results:
         for name, how in r['how'].items():
-            found.setdefault(name, {})[how] = None
+            found.setdefault(how, {})[name] = None
     return found
 
 

@@ -1,11 +1,13 @@
 """A whole step: minigan in its several forms, PyTorch and JAX in theirs, and the least that a step can take."""
 
 import os
+import sys
 import time
 from contextlib import ExitStack, closing
+from threading import Timer
 from unittest import mock
 
-from candidates import ON_GPU
+from candidates import ON_GPU, Reference
 from harness import Worker, markdown, quartiles
 from on_gpu.clock import host_seconds, limits, race_of, repeat, wait
 from on_gpu.games import floor, game_of
@@ -21,6 +23,7 @@ WITH_CUBLAS = 'minigan, launches, cuBLAS'
 PLAIN = "CuPy's own functions"
 CPU = 'minigan on the CPU'
 CORES = os.cpu_count()
+PATIENCE = 60  # seconds that the references get to become ready, however late it is
 
 
 class Steps:
@@ -60,6 +63,20 @@ class Steps:
             return host_seconds(self.xp, self.step, rounds=rounds, calls=10)
 
 
+def reference(name, m, seconds):
+    """A reference on the GPU; its process ends if it is not ready after that many seconds. For harness.Worker."""
+    def end():
+        print(f'not ready after {seconds:.0f} s', file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = Timer(seconds, end)
+    timer.start()
+    try:
+        return Reference(name, m, CORES, 'cuda')
+    finally:
+        timer.cancel()
+
+
 def launches(xp, network, m):
     """How many kernels of minigan's a plain step launches."""
     one = game_of(network, m, xp)
@@ -72,22 +89,24 @@ def launches(xp, network, m):
 
 def measure(xp, settings):
     """Yield what the GPU reaches, then the result of each network and batch. The references have the default only."""
+    begin = time.perf_counter()
     limit = limits(xp, settings)
     yield {'limits': limit}
     medians = {name: quartiles[0] for name, quartiles in limit.items()}
     own = {network: recipe.batch for network, recipe in RECIPES.items() if network != 'default'}
     for network, m in [*(('default', m) for m in in_order(settings.batches)), *own.items()]:
-        yield {'network': network, 'm': m, **of_step(xp, network, m, medians, settings)}
+        patience = max(PATIENCE, settings.limit - (time.perf_counter() - begin))
+        yield {'network': network, 'm': m, **of_step(xp, network, m, medians, settings, patience)}
 
 
-def of_step(xp, network, m, limit, settings):
-    """The times of a step, by form; or the 'error' that was raised."""
+def of_step(xp, network, m, limit, settings, patience):
+    """The times of a step, by form; or the 'error' that was raised. patience: seconds to wait for the references."""
     try:
         with ExitStack() as stack:
             workers = {}
             if network == 'default':
                 workers = {name: stack.enter_context(closing(Worker(
-                    'candidates:Reference', name, m, CORES, 'cuda', threads=CORES))) for name in ON_GPU}
+                    'on_gpu.step:reference', name, m, patience, threads=CORES))) for name in ON_GPU}
                 workers[CPU] = stack.enter_context(closing(Worker('candidates:Minigan', m, 'step', threads=CORES)))
             ours = {form: Steps(xp, network, m, form) for form in (OURS, LAUNCHED, WITH_CUBLAS, PLAIN)}
             missing = {name: worker.missing for name, worker in workers.items() if not worker.wait_until_ready()}
@@ -103,13 +122,13 @@ def of_step(xp, network, m, limit, settings):
             'host': host, 'missing': missing, 'remark': ours[OURS].graph.remark, 'launches': count,
             'gradients': {name: worker.about['gradient_error'] for name, worker in workers.items()
                           if worker.about},
-            'terms': {**terms, 'launches x launch': count * limit['s/launch'],
-                      'kernels x node': count * limit['s/node']}}
+            'terms': {**terms, 'kernels x time of a launch': count * limit['s/launch'],
+                      'kernels x time in a graph': count * limit['s/node']}}
 
 
 def least(r, form):
     """The floor of a form: (its name, seconds). A graph has no launches, but its nodes start one after the other."""
-    leave_out = 'launches x launch' if form == OURS else 'kernels x node'
+    leave_out = 'kernels x time of a launch' if form == OURS else 'kernels x time in a graph'
     terms = {name: seconds for name, seconds in r['terms'].items() if name != leave_out}
     name = max(terms, key=terms.get)
     return name, terms[name]
@@ -151,11 +170,15 @@ def verdict(results):
     if r['remark']:
         return f'A step of {r["m"]} images: {1e3 * launched:.3f} ms launched kernel by kernel; {r["remark"]}.{against}'
     return (f'A step of {r["m"]} images: {1e3 * ours:.3f} ms as one graph, {1e3 * launched:.3f} ms launched kernel by '
-            f'kernel. The graph takes {ours / seconds:.1f} times its floor ({name}).{against}')
+            f'kernel. The graph takes {ours / seconds:.1f} times its floor, which is {name}.{against}')
 
 
 def page(results):
     """Tables of the default's step by batch, of the other networks, and of what bounds them."""
+    yield ('A step updates D once and G once, with all their noise and dropout. Its time is by the wall clock, up '
+           'to the moment when the GPU has finished a block of steps. Frameworks compute in float32 without TF32, and their '
+           'gradients have been compared with minigan\'s. "On the CPU": with all cores. Times and ratios are medians '
+           '(quartiles) over the rounds.')
     yield from of_limits(results[0]['limits'])
     for r in results[1:]:
         if 'error' in r:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from minigan.training.config import Config
 
 ROOT = Path(__file__).parents[2]
 QUICK = Settings(rounds=1, seconds=1e-9, limit=1e6, batches=(4,), rows=(3,), runs=1)
+CLEAN = '========= ERROR SUMMARY: 0 errors'
 TINY = [('dense', 1, 3, 5), ('dense_backward_input', 1, 3, 5), ('dense_backward_params_', 2, 4, 1)]
 
 
@@ -68,7 +70,7 @@ def outcomes(monkeypatch):
     rows = [Row('adam_', 1e-7, 1e-6), Row('100 steps', 1e-5, 1e-3)]
     monkeypatch.setattr(compare, 'rows', lambda xp: iter(rows))
     monkeypatch.setattr(correct.whole_steps, 'rows', lambda xp: iter([]))
-    monkeypatch.setattr(correct, 'output_of', lambda command, limit: (0, ['========= ', '3 passed in 1.0s'], 1.0))
+    monkeypatch.setattr(correct, 'output_of', lambda command, limit: (0, [CLEAN, '3 passed in 1.0s'], 1.0))
     monkeypatch.setattr(correct.shutil, 'which', lambda *_, **__: '/bin/compute-sanitizer')
     return rows
 
@@ -111,15 +113,18 @@ def test_every_part_writes_its_results_its_page_and_its_chart(small, outcomes, m
     for name in ('kernels', 'products', 'step', 'train'):
         assert (tmp_path / f'{name}.png').stat().st_size > 5000 and f']({name}.png)' in text
     verdict = text[text.index('## Verdict'):text.index('## Self-test')]
-    assert '**Correct: all 2 comparisons of the self-test hold; the tests pass, the sanitizer finds nothing.' in verdict
+    assert ('**Correct: all 2 comparisons of the self-test hold; tests/gpu/test_gpu.py: 3 passed in 1.0s; '
+            'compute-sanitizer finds nothing (memcheck, racecheck, initcheck, synccheck).**') in verdict
+    assert 'Not checked' not in verdict
     assert [line.split()[1] for line in verdict.splitlines() if line.startswith('- ')] == [
         'Kernels', 'Products:', 'A', 'Training']
     assert verdict.splitlines()[2] in said and 'no GPU, but a stand-in' in text
     assert '`python bench/bench_gpu.py --out FOLDER --parts step --rounds 1 --quick`' in text
-    names = {r['kernel'].split(',')[0] for r in content['kernels']['results']}
+    names = [r['kernel'].split(',')[0] for r in content['kernels']['results']]
+    assert len(names) == len(set(names))
     wanted = {name.split(',')[0] for name in compare.arguments(3, 3, 0)} | set(compare.DRAWS)
-    assert names == {name for name in wanted if not name.startswith('dense')}
-    assert 'error' not in json.dumps([one['results'] for name, one in content.items() if name != 'selftest'])
+    assert set(names) == {name for name in wanted if not name.startswith('dense')}
+    assert '"error"' not in json.dumps([one['results'] for name, one in content.items() if name != 'selftest'])
 
 
 def refused():
@@ -139,12 +144,12 @@ def test_a_page_can_be_written_from_any_part_of_the_results(small, outcomes, mon
     for name in whole:
         for length in (0, 1, 2):
             page.write(tmp_path, {name: {**whole[name], 'results': whole[name]['results'][:length]}})
-        broken = [{key: r[key] for key in r if key in ('kernel', 'm', 'network', 'kind', 'rows', 'n_in', 'n_out',
+        broken = [{key: r[key] for key in r if key in ('kernel', 'm', 'n', 'network', 'kind', 'rows', 'n_in', 'n_out',
                                                        'networks', 'limits')} | {'error': 'OutOfMemoryError'}
                   if 'm' in r or 'kind' in r else r for r in whole[name]['results']]
         page.write(tmp_path, {name: {**whole[name], 'results': broken, 'error': 'XError: the part', 'cut': True}})
         text = (tmp_path / page.PAGE).read_text()
-        assert '**NOT CORRECT' in text and 'XError: the part' in text and 'Time was up' in text
+        assert '**NOT CORRECT' in text and 'XError: the part' in text
         assert ('OutOfMemoryError' in text) == (name in ('kernels', 'products', 'step'))
 
 
@@ -217,6 +222,29 @@ def test_a_part_begins_nothing_new_when_its_time_is_up(gpu, monkeypatch, tmp_pat
     assert len(one['results']) == 1 and one['cut']
 
 
+def test_a_run_that_is_stopped_leaves_a_page_that_says_so(gpu, monkeypatch, capsys, tmp_path):
+    def measure(xp, settings):
+        yield {'name': 'adam_', 'error': 0.0, 'allowed': 1.0, 'ok': True, 'why': ''}
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield {}
+    monkeypatch.setitem(page.PARTS, 'selftest', correct.SELFTEST._replace(measure=measure))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert run(monkeypatch, '--out', tmp_path, '--parts', 'selftest', 'tests') == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    text = (tmp_path / page.PAGE).read_text()
+    assert 'stopped; ' in capsys.readouterr().out and '**Results may be missing: stopped before its end.**' in text
+    assert '**Not known to be correct' in text and list(bench_gpu.load(tmp_path)) == ['selftest']
+
+
+def test_tf32_is_off_whatever_the_environment_says(gpu, outcomes, monkeypatch, tmp_path):
+    for name in bench_gpu.TF32:
+        monkeypatch.setenv(name, '1')
+    run(monkeypatch, '--out', tmp_path, '--parts', 'selftest')
+    assert not set(bench_gpu.TF32) & set(os.environ)
+
+
 def test_other_parts_keep_their_results(gpu, outcomes, monkeypatch, tmp_path):
     run(monkeypatch, '--out', tmp_path, '--parts', 'tests')
     before = bench_gpu.load(tmp_path)['tests']
@@ -224,26 +252,55 @@ def test_other_parts_keep_their_results(gpu, outcomes, monkeypatch, tmp_path):
     assert bench_gpu.load(tmp_path)['tests'] == before and len(bench_gpu.load(tmp_path)) == 2
 
 
+ENDED = {'error': None, 'done': True, 'cut': False, 'seconds': 1.0, 'about': {}}
+
+
 @pytest.mark.parametrize('part, results, said', [
     (None, None, 'Not known to be correct'),
     ('selftest', [{'name': 'adam_', 'error': 2.0, 'allowed': 1e-6, 'ok': False, 'why': 'theta'}], 'adam_: 2.0e+00 of'),
     ('tests', [{'command': 'pytest', 'ok': False, 'code': 1, 'seconds': 1, 'lines': ['1 failed']}], '1 failed'),
-    ('sanitizer', [{'command': 'x', 'ok': False, 'code': None, 'seconds': 1, 'lines': []}], 'x: it took too long'),
-    ('kernels', [{'kernel': 'bits', 'm': 64, 'wrong': ['512 threads: WRONG']}], 'bits, 64 rows: 512 threads: WRONG'),
+    ('sanitizer', [{'command': 'x', 'ok': False, 'code': None, 'seconds': 1, 'lines': []}], 'x: STOPPED: it took too'),
+    ('kernels', [{'kernel': 'bits', 'm': 64, 'n': 512, 'wrong': ['512 threads: WRONG']}],
+     'bits, 64 rows: 512 threads: WRONG'),
     ('products', [{'kind': 'dense', 'rows': 32, 'n_in': 3, 'n_out': 5, 'difference': 2e-5}], '1e-05, got 2.0e-05'),
     ('products', [{'kind': 'dense', 'rows': 32, 'n_in': 3, 'n_out': 5, 'difference': float('nan')}], 'got nan'),
     ('step', [{'limits': {}}, {'network': 'default', 'm': 32, 'missing': {
         'JAX jit': "ValueError: expected minigan's gradients within 1e-05, got 1"}}], 'batch 32, JAX jit: ValueError'),
 ])
 def test_the_verdict_names_what_is_wrong(part, results, said):
-    content = {part: {'results': results, 'error': None}} if part else {}
-    text = '\n'.join(page.verdict({**content, **({} if part else {'train': {'results': [], 'error': None}})}))
+    content = {part or 'train': {**ENDED, 'results': results or []}}
+    text = '\n'.join(page.verdict(content))
     assert said in text and 'Correct:' not in text and bool(page.faults(content)) == bool(part)
+
+
+PASSED = {**ENDED, 'results': [{'name': 'adam_', 'error': 0.0, 'allowed': 1e-6, 'ok': True, 'why': ''}]}
+
+
+@pytest.mark.parametrize('changes, why', [
+    ({'results': []}, 'no results'), ({'done': False}, 'stopped before its end'),
+    ({'cut': True, 'seconds': 361.2}, 'time was up after 361 s')])
+def test_a_self_test_that_has_not_run_to_its_end_is_not_called_correct(changes, why):
+    assert '**Correct: all 1 comparisons of the self-test hold.**' in list(page.verdict({'selftest': PASSED}))
+    text = '\n'.join(page.verdict({'selftest': {**PASSED, **changes}}))
+    assert 'Correct:' not in text and f'Self-test ({why})' in text and '**Not known to be correct' in text
+
+
+def test_the_verdict_says_what_nobody_checked():
+    missing = {**ENDED, 'results': [{'missing': 'pytest not installed: pip install pytest'}]}
+    text = list(page.verdict({'selftest': PASSED, 'tests': missing}))
+    assert text == ['**Correct: all 1 comparisons of the self-test hold.**', 'Not checked: Tests on the GPU (pytest '
+                    'not installed: pip install pytest); compute-sanitizer (not run).']
+
+
+def test_parts_of_different_machines_are_told_apart():
+    content = {'selftest': {**PASSED, 'about': {'gpu': 'A'}}, 'tests': {**ENDED, 'results': [], 'about': {'gpu': 'B'}}}
+    assert 'The parts ran on different machines, or with different versions.' in list(page.verdict(content))
+    assert list(page.head(content)) == ['selftest:', '- gpu: A', 'tests:', '- gpu: B']
 
 
 def test_a_framework_that_is_not_installed_is_no_fault():
     results = [{'limits': {}}, {'network': 'default', 'm': 32, 'missing': {'JAX jit': 'ModuleNotFoundError: jax'}}]
-    assert page.faults({'step': {'results': results, 'error': None}}) == []
+    assert page.faults({'step': {**ENDED, 'results': results}}) == []
 
 
 # The clock
@@ -303,7 +360,7 @@ def test_a_kernel_is_timed_though_the_others_fail(gpu, monkeypatch):
     monkeypatch.setattr(kernels.pytorch, 'ReplayedByPyTorch', lambda function: function())
     r = kernels.of_kernel(gpu, 'adam_', 3, {}, {'adam_': refused}, QUICK)
     assert r['ratios'] == {} and all('DataError: no download' in r['how'][label] for label in ('CuPy', 'PyTorch'))
-    assert 'CuPy: DataError' in kernels.cells({'kernel': 'adam_', **r})[-1]
+    assert 'CuPy: DataError' in kernels.cells({'kernel': 'adam_', 'm': 3, 'n': 512, **r})[-1]
     found[64] = refused
     assert 'DataError' in kernels.of_kernel(gpu, 'adam_', 3, {}, {}, QUICK)['error']
 
@@ -345,7 +402,27 @@ def test_what_is_timed_are_blocks_of_that_size_a_copy_of_that_size_and_plain_fun
     moved = []
     monkeypatch.setattr(gpu, 'copyto', lambda target, source: moved.append(target.nbytes + source.nbytes))
     found['copy']()
-    assert moved == [bytes_ // 8 * 8] and bytes_ == int(roofline.TRAFFIC[function][0] * 99)
+    assert moved == [bytes_ // 8 * 8] and bytes_ == int(roofline.TRAFFIC[function][0] * 3 * kernels.columns(name))
+
+
+def test_a_kernel_without_traffic_is_not_compared_with_a_copy(gpu):
+    found, bytes_, _ = kernels.candidates(gpu, 'advance_', 3, compare.arguments(3, 33, 0, gpu))
+    assert bytes_ == 0 and 'copy' not in found
+
+
+@pytest.mark.parametrize('name', ['batch_norm_moments', 'batch_norm_leaky_relu_sums'])
+def test_sums_by_chunk_are_timed_with_the_chunks_of_training(gpu, name):
+    _, hyper, _, _ = kernels.what_runs(gpu, name, 200 * 33, compare.arguments(200, 33, 0, gpu))
+    assert hyper['rows'] == twins.chunks_of(200)[0]
+
+
+def test_a_logit_is_one_number_of_each_row(gpu, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(kernels, 'of_kernel', lambda xp, name, m, arguments, theirs, settings: seen.update(
+        {name: arguments[name][0][0].shape}) or {} if name in arguments else {})
+    results = list(kernels.measure(gpu, QUICK))
+    assert {seen[name] for name in seen if name.startswith('cross_entropy')} == {(3, 1)} and seen['stack'] == (3, 33)
+    assert {r['kernel'] for r in results if r['n'] == 1} == {name for name in seen if name.startswith('cross_entropy')}
 
 
 def test_the_numbers_of_a_kernel_follow_from_the_times(gpu, monkeypatch):
@@ -355,7 +432,8 @@ def test_the_numbers_of_a_kernel_follow_from_the_times(gpu, monkeypatch):
     monkeypatch.setattr(kernels, 'timed', lambda xp, label: type('T', (), {
         'rest': 0, 'how': 'graph', 'call': lambda self, method, steps: (None, steps * 1e-6 * took[label])})())
     monkeypatch.setattr(kernels, 'host_seconds', lambda xp, function, rounds: [5e-6] * 3)
-    r = json.loads(json.dumps({'kernel': 'adam_', 'm': 10, **kernels.of_kernel(gpu, 'adam_', 10, {}, {}, QUICK)}))
+    r = json.loads(json.dumps({'kernel': 'adam_', 'm': 10, 'n': kernels.WIDTH,
+                               **kernels.of_kernel(gpu, 'adam_', 10, {}, {}, QUICK)}))
     assert r['seconds'] == pytest.approx([2e-6] * 3) and r['blocks'] == pytest.approx({'256': 2e-6, '64': 3e-6})
     assert kernels.fraction(r) == pytest.approx(0.5) and r['ratios']['CuPy'] == pytest.approx([4] * 3)
     assert kernels.cells(r)[:6] == ['adam_', '2.0 (2.0-2.0)', '5.0 (5.0-5.0)', '0.6', '50%', '4.00 (4.00-4.00)']
@@ -455,6 +533,23 @@ def test_a_step_without_a_graph_is_not_called_one(small, monkeypatch):
     assert 'default, batch 4: no CUDA graph' in list(step.page(results))
 
 
+def test_a_reference_that_is_not_ready_in_time_is_missing():
+    code = ('import time; from on_gpu import step; step.Reference = lambda *_: time.sleep(60); '
+            'step.reference("JAX jit", 1, 0.1)')
+    path = os.pathsep.join(map(str, (ROOT, ROOT / 'bench')))
+    ended = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': path}, capture_output=True,
+                           text=True, timeout=50)
+    assert ended.returncode == 1 and ended.stderr == 'not ready after 0 s\n'
+
+
+def test_the_references_get_the_time_that_is_left_but_a_minute_at_least(small, monkeypatch):
+    seen = []
+    monkeypatch.setattr(step, 'of_step', lambda *arguments: seen.append(arguments[-1]) or {})
+    for limit in (1000, 10):
+        list(step.measure(small, QUICK._replace(limit=limit)))
+    assert 900 < seen[0] < 1000 and seen[1] == step.PATIENCE
+
+
 class Framework:
     """A reference's process."""
 
@@ -485,9 +580,10 @@ def test_the_fastest_framework_is_named(small, monkeypatch):
 
 
 def test_the_floor_of_a_graph_has_no_launches():
-    r = {'terms': {'bytes / bandwidth': 1.0, 'FLOPs / peak': 2.0, 'launches x launch': 5.0, 'kernels x node': 3.0}}
-    assert step.least(r, step.OURS) == ('kernels x node', 3.0)
-    assert step.least(r, step.LAUNCHED) == ('launches x launch', 5.0)
+    r = {'terms': {'bytes / bandwidth': 1.0, 'FLOPs / peak': 2.0, 'kernels x time of a launch': 5.0,
+                   'kernels x time in a graph': 3.0}}
+    assert step.least(r, step.OURS) == ('kernels x time in a graph', 3.0)
+    assert step.least(r, step.LAUNCHED) == ('kernels x time of a launch', 5.0)
 
 
 # PyTorch
@@ -537,7 +633,7 @@ def test_a_missing_pytorch_is_no_error(gpu, monkeypatch):
 
 # Is it correct?
 
-def program(path, code, said='========= ERROR SUMMARY: 0 errors'):
+def program(path, code, said=CLEAN):
     path.write_text(f'#!/bin/sh\necho "$@"\necho "{said}"\nexit {code}\n')
     path.chmod(0o755)
 
@@ -553,6 +649,24 @@ def test_the_sanitizers_four_tools_watch_every_kernel(monkeypatch, tmp_path):
     results = list(correct.sanitizer(None, QUICK))
     assert not any(r['ok'] for r in results) and 'Invalid __global__ read' in '\n'.join(correct.outputs_page(results))
     assert len(correct.outputs_wrong(results)) == 4
+
+
+@pytest.mark.parametrize('said, ok', [
+    (CLEAN, True), ('========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)', True),
+    ('========= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)', False),
+    ('========= Target application terminated before first instrumented API call', False), ('', False)])
+def test_a_tool_that_did_not_say_that_it_found_nothing_has_not_passed(monkeypatch, said, ok):
+    monkeypatch.setattr(correct, 'output_of', lambda command, limit: (0, ['x', said], 1.0))
+    monkeypatch.setattr(correct.shutil, 'which', lambda *_, **__: '/bin/compute-sanitizer')
+    results = list(correct.sanitizer(None, QUICK))
+    assert [r['ok'] for r in results] == [ok] * 4
+
+
+def test_without_pytest_the_tests_are_missing_and_not_wrong(monkeypatch):
+    monkeypatch.setattr(correct, 'find_spec', lambda name: None)
+    results = list(correct.tests(None, QUICK))
+    assert correct.outputs_wrong(results) == [] and results[0]['missing'].endswith('pip install pytest hypothesis')
+    assert list(correct.outputs_page(results)) == [results[0]['missing']]
 
 
 @pytest.mark.parametrize('code, last, ok', [(0, '11 passed, 2 skipped in 3 s', True), (0, '1 skipped in 1 s', False),
