@@ -77,7 +77,7 @@ def sanitizer(xp, settings):
     """Yield what each tool of compute-sanitizer says about every kernel at small shapes, without CuPy's memory pool."""
     program = shutil.which('compute-sanitizer', path=os.pathsep.join([os.environ.get('PATH', ''), *PLACES]))
     if program is None:
-        yield {'missing': "compute-sanitizer is not installed; it comes with NVIDIA's CUDA toolkit"}
+        yield {'missing': "not installed: it comes with NVIDIA's CUDA toolkit"}
         return
     for tool in TOOLS:
         command = [program, '--tool', tool, '--error-exitcode', '3', sys.executable, str(CHECKED)]

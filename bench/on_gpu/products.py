@@ -122,9 +122,11 @@ def verdict(results):
         return None
     worst = max(measured, key=lambda r: r['ratio'][0])
     lower, middle, upper = np.percentile([r['ratio'][0] for r in measured], (25, 50, 75))
-    return (f"Products: minigan's own take {middle:.2f} ({lower:.2f}-{upper:.2f}) times as long as cuBLAS over "
-            f'{len(measured)} shapes; at worst {worst["ratio"][0]:.2f} ({EQUATIONS[worst["kind"]]}, {worst["rows"]} '
-            f'rows, {worst["n_in"]} -> {worst["n_out"]}).')
+    waiting = sum('waiting' in r['how']['cuBLAS'] for r in measured)
+    return (f"Products: minigan's own take {middle:.2f} (quartiles {lower:.2f}-{upper:.2f}) times as long as cuBLAS "
+            f'over {len(measured)} shapes; at worst {worst["ratio"][0]:.2f} ({EQUATIONS[worst["kind"]]}, '
+            f'{worst["rows"]} rows, {worst["n_in"]} -> {worst["n_out"]}).'
+            + (f' For {waiting} of them, the time of cuBLAS includes waiting for the CPU.' if waiting else ''))
 
 
 def page(results):

@@ -27,7 +27,7 @@ def operations(arguments):
 class ReplayedByPyTorch(Replayed):
     """A PyTorch function in a CUDA graph."""
 
-    how = 'graph by PyTorch'
+    how = 'PyTorch graph'
 
     def __init__(self, function):
         from references.pytorch_graph import captured

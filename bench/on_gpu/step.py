@@ -175,10 +175,10 @@ def verdict(results):
 
 def page(results):
     """Tables of the default's step by batch, of the other networks, and of what bounds them."""
-    yield ('A step updates D once and G once, with all their noise and dropout. Its time is by the wall clock, up '
-           'to the moment when the GPU has finished a block of steps. Frameworks compute in float32 without TF32, and their '
-           'gradients have been compared with minigan\'s. "On the CPU": with all cores. Times and ratios are medians '
-           '(quartiles) over the rounds.')
+    yield ('A step updates D once and G once, with all their noise and dropout. Its time is by the wall clock, up to '
+           'the moment when the GPU has finished a block of steps. Frameworks compute in float32 without TF32; their '
+           "gradients have been compared with minigan's. minigan on the CPU takes all cores. Times and ratios are "
+           'medians (quartiles) over the rounds.')
     yield from of_limits(results[0]['limits'])
     for r in results[1:]:
         if 'error' in r:
@@ -241,11 +241,11 @@ def chart(results, figure):
         return False
     figure.set_size_inches(10, 5)
     axes = figure.subplots()
-    for name in dict.fromkeys(name for r in runs for name in r['seconds']):
+    for i, name in enumerate(dict.fromkeys(name for r in runs for name in r['seconds'])):
         points = [(r['m'], *(1e3 * q for q in r['seconds'][name])) for r in runs if name in r['seconds']]
         m, middle, lower, upper = zip(*points)
         bars = [[a - b for a, b in zip(middle, lower)], [b - a for a, b in zip(middle, upper)]]
-        axes.errorbar(m, middle, bars, label=name, marker='s' if name == CPU else '.',
+        axes.errorbar(m, middle, bars, label=name, marker='.' if i < 10 else '^',  # ten colours
                       linewidth=2 if name == OURS else 1, linestyle='-' if name.startswith('minigan') else '--')
     axes.plot([r['m'] for r in runs], [1e3 * least(r, OURS)[1] for r in runs], color='grey', linestyle=':', marker='_',
               label="floor of minigan's graph")

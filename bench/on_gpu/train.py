@@ -13,6 +13,7 @@ from minigan.evaluation import classifier
 from minigan.evaluation.judge import SAMPLES, Judge
 from minigan.storage import generator
 
+NAMES = {'mnist': 'MNIST', 'digits': 'the digits'}
 RUNS = {'mnist': (1, 5, 25), 'digits': (5, 25, 120)}  # data -> epochs; the last are those of `minigan train`
 MEASURES = {'frechet': ('Frechet distance', 1), 'score': ('classifier score', 2), 'precision': ('precision', 2),
             'recall': ('recall', 2), 'density': ('density', 2), 'coverage': ('coverage', 2),
@@ -21,10 +22,10 @@ MEASURES = {'frechet': ('Frechet distance', 1), 'score': ('classifier score', 2)
 
 def measure(xp, settings):
     """Yield the data's name, the measures of real images, and the result of each run."""
-    name, dataset, why = images()
+    name, dataset = images()
     judge = Judge(dataset, classifier.load(dataset, quiet=True))
     n = min(SAMPLES, len(dataset.train))
-    yield {'data': name, 'why': why, 'samples': n, 'real images': kept(judge.real_images(n))}
+    yield {'data': name, 'samples': n, 'real images': kept(judge.real_images(n))}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         play(name, 1, out / 'warm-up')  # compiles CuPy's own kernels
@@ -36,11 +37,11 @@ def measure(xp, settings):
 
 
 def images():
-    """(name, Dataset, why): MNIST, or the digits and why it is not MNIST."""
+    """(name, Dataset): MNIST, or the digits where it is not in the cache folder and cannot be downloaded."""
     try:
-        return 'mnist', data.load('mnist'), ''
-    except (DataError, OSError) as error:
-        return 'digits', data.load('digits'), str(error)
+        return 'mnist', data.load('mnist')
+    except (DataError, OSError):
+        return 'digits', data.load('digits')
 
 
 def play(source, epochs, out):
@@ -65,7 +66,7 @@ def verdict(results):
     runs = [r for r in results if 'epochs' in r]
     if not runs:
         return None
-    source, last = results[0]['data'], runs[-1]
+    source, last = NAMES[results[0]['data']], runs[-1]
     distance = ''
     if 'frechet' in last:
         distance = f'; Frechet distance {last["frechet"]:.1f}'
@@ -76,8 +77,9 @@ def verdict(results):
 def page(results):
     """A table of the runs."""
     about, *runs = results
-    if about['why']:
-        yield f'MNIST could not be had, so these are runs on the digits: {about["why"]}'
+    if about['data'] == 'digits':
+        yield ('MNIST could not be loaded, so these are runs on the digits. `minigan train --data mnist` says why, and '
+               'how to get it.')
     yield (f'`minigan train --data {about["data"]} --device cuda --epochs N`, with the default network and seed 0. '
            'Seconds by the clock, from start to end, with pictures, log and checkpoints. Each run is whole: its '
            f'learning rates have fallen to 0. Measures of {about["samples"]:,} samples; '
@@ -101,15 +103,15 @@ def chart(results, figure):
         return False
     figure.set_size_inches(7, 4)
     axes = figure.subplots()
-    axes.plot(*zip(*points), marker='o', label=f'default on {about["data"]}')
+    axes.plot(*zip(*points), marker='o', label=f'default on {NAMES[about["data"]]}')
     for r in runs:
         if 'frechet' in r:
             axes.annotate(f'epochs: {r["epochs"]}', (r['seconds'], r['frechet']), textcoords='offset points',
-                          xytext=(6, 6), fontsize='small')
+                          xytext=(7, 4), fontsize='small')
     if 'frechet' in about['real images']:
         axes.axhline(about['real images']['frechet'], color='grey', linestyle=':', label='real images')
-    axes.loglog()
-    axes.margins(0.15)
+    axes.set_yscale('log')
+    axes.margins(0.2, 0.15)
     axes.set_xlabel('seconds of a whole run')
     axes.set_ylabel('Frechet distance')
     axes.legend()

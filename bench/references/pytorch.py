@@ -15,17 +15,18 @@ class PyTorch:
     def __init__(self, start, mode):
         torch.set_float32_matmul_precision('highest')
         torch.set_num_threads(start.threads)
-        torch.set_default_device(start.device)
-        self.start, self.m, self.images = start, start.m, torch.tensor(start.images)
-        self.G, self.D = generator(start), discriminator(start, Dropout if mode == 'own dropout' else nn.Dropout)
+        self.start, self.m, self.device = start, start.m, start.device
+        with torch.device(self.device):  # not torch.set_default_device, which slows down every call
+            self.images = torch.tensor(start.images)
+            self.G, self.D = generator(start), discriminator(start, Dropout if mode == 'own dropout' else nn.Dropout)
         settings = {'lr': start.learning_rate, 'betas': (start.beta1, 0.999), 'eps': start.eps}
         settings |= {'foreach': True} if mode == 'eager' else {'fused': True, 'capturable': self.capturable}
         self.adam_G = torch.optim.Adam(self.G.parameters(), **settings)
         self.adam_D = torch.optim.Adam(self.D.parameters(), **settings)
         self.mode, self.loss_D, self.loss_G = mode, self._loss_D, self._loss_G
         if mode in ('compile', 'reduce-overhead'):
-            self.loss_D, self.loss_G = (torch.compile(loss, mode=mode if mode == 'reduce-overhead' else None)
-                                        for loss in (self._loss_D, self._loss_G))
+            options = {'mode': mode if mode == 'reduce-overhead' else None, 'dynamic': False}  # code for one batch
+            self.loss_D, self.loss_G = (torch.compile(loss, **options) for loss in (self._loss_D, self._loss_G))
 
     def _loss_D(self, x, z):
         with torch.no_grad():
@@ -54,7 +55,7 @@ class PyTorch:
         self.adam_G.zero_grad()
 
     def gradients(self, x, z_D, z_G):
-        self.step(*map(torch.tensor, (x, z_D, z_G)))
+        self.step(*(torch.tensor(array, device=self.device) for array in (x, z_D, z_G)))
         return self.found()
 
     def found(self):
@@ -62,20 +63,20 @@ class PyTorch:
         return tuple([w.grad.cpu().numpy().T for w in net.parameters()] for net in (self.D, self.G))
 
     def draw_and_step(self, chosen):
-        z_D, z_G = torch.randn(self.m, self.start.n_z), torch.randn(self.m, self.start.n_z)
+        z_D, z_G = (torch.randn(self.m, self.start.n_z, device=self.device) for _ in range(2))
         self.zero_grad()
         self.step(self.images[chosen], z_D, z_G)
 
     def run(self, rows):
-        for chosen in torch.tensor(rows):
+        for chosen in torch.tensor(rows, device=self.device):
             self.draw_and_step(chosen)
-        if self.start.device == 'cuda':
+        if self.device == 'cuda':
             torch.cuda.synchronize()
 
     def samples(self, n):
         self.G.eval()
         with torch.no_grad():
-            samples = self.G(torch.randn(n, self.start.n_z)).cpu().numpy()
+            samples = self.G(torch.randn(n, self.start.n_z, device=self.device)).cpu().numpy()
         self.G.train()
         return samples
 
@@ -101,7 +102,7 @@ class Dropout(nn.Module):
         self.dropped = int(rate * 2**16)
 
     def forward(self, x):
-        bits = torch.randint(-2**15, 2**15, x.shape, dtype=torch.int16)
+        bits = torch.randint(-2**15, 2**15, x.shape, dtype=torch.int16, device=x.device)
         return x * (bits >= self.dropped - 2**15).to(x.dtype).mul_(2**16 / (2**16 - self.dropped))
 
 

@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional as F
 
 aten = torch.ops.aten
+USED = ('tanh_backward', 'cross_entropy, target 1', 'stack', 'gather_images', 'adam_', 'sum_parts',
+        'bias_leaky_relu_dropout', 'bias_tanh', 'batch_norm_leaky_relu_', 'batch_norm_leaky_relu_backward_')
 
 
 def operations(arguments, device):
@@ -14,7 +16,7 @@ def operations(arguments, device):
             return tuple(map(tensors, value))
         return torch.tensor(value, device=device) if isinstance(value, np.ndarray) else value
 
-    a = {name: tensors(args) for name, (args, _) in arguments.items()}
+    a = {name: tensors(arguments[name][0]) for name in USED}
     eps, slope = (arguments['batch_norm_leaky_relu_'][1][name] for name in ('eps', 'slope'))
     momentum = 1 - arguments['batch_norm_leaky_relu_'][1]['momentum']
     rate = arguments['bias_leaky_relu_dropout'][1]['rate']

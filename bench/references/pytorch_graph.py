@@ -32,18 +32,18 @@ class Graphed(PyTorch):
     @cached_property
     def graph(self):
         """The step on the rows in self.chosen."""
-        self.chosen = torch.zeros(self.m, dtype=torch.long)
+        self.chosen = torch.zeros(self.m, dtype=torch.long, device=self.device)
         return captured(lambda: self.draw_and_step(self.chosen))
 
     def run(self, rows):
         graph = self.graph
-        for chosen in torch.tensor(rows):
+        for chosen in torch.tensor(rows, device=self.device):
             self.chosen.copy_(chosen)
             graph.replay()
         torch.cuda.synchronize()
 
     def gradients(self, x, z_D, z_G):
-        given = [torch.tensor(array) for array in (x, z_D, z_G)]
+        given = [torch.tensor(array, device=self.device) for array in (x, z_D, z_G)]
         weights = [w.data for net in (self.G, self.D) for w in net.parameters()]
         at_start = [w.clone() for w in weights]
 

@@ -604,6 +604,44 @@ def test_pytorchs_functions_for_a_gpu_compute_the_same():
         assert compare.difference(result.numpy(), expected) < 1e-5, name
 
 
+def test_pytorch_gets_no_arrays_that_it_does_not_need():
+    """An older PyTorch has no uint64, and a small GPU has no room for the arrays of all kernels."""
+    pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_cuda
+    arguments = compare.arguments(9, 33, 0)
+    pytorch_cuda.operations({name: arguments[name] for name in pytorch_cuda.USED}, 'cpu')
+
+
+def test_pytorch_compiles_for_one_batch(monkeypatch):
+    """Else its second batch would get slower code, for any batch."""
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch import PyTorch
+    seen = []
+    monkeypatch.setattr(torch, 'compile', lambda function, **options: seen.append(options) or function)
+    for mode in ('compile', 'reduce-overhead'):
+        PyTorch(candidates.start(candidates.game(4), torch.get_num_threads()), mode)
+    assert seen == [{'mode': None, 'dynamic': False}] * 2 + [{'mode': 'reduce-overhead', 'dynamic': False}] * 2
+
+
+def test_pytorch_is_not_slowed_down_by_a_default_device(monkeypatch):
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch import PyTorch
+    modes = []
+    monkeypatch.setattr(torch, 'set_default_device', modes.append)
+    PyTorch(candidates.start(candidates.game(4), torch.get_num_threads()), 'eager')
+    assert modes == [] and torch.overrides._get_current_function_mode_stack() == []
+
+
+def test_a_step_makes_its_arrays_on_the_device_of_the_networks():
+    """By PyTorch's device without memory: an array that lay elsewhere would raise."""
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch import Dropout, PyTorch
+    one = PyTorch(replace(candidates.start(candidates.game(4), torch.get_num_threads()), device='meta'), 'eager')
+    one.draw_and_step(torch.zeros(4, dtype=torch.long, device='meta'))
+    assert all(w.grad.device.type == 'meta' for net in (one.G, one.D) for w in net.parameters())
+    assert Dropout(0.3)(torch.zeros(2, device='meta')).device.type == 'meta'
+
+
 def test_pytorchs_step_as_a_graph_has_minigans_gradients_and_runs(monkeypatch):
     """Where a replay calls the function again."""
     torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
@@ -701,4 +739,4 @@ def test_the_sanitizer_watches_every_kernel_without_a_memory_pool(gpu, monkeypat
 @pytest.mark.parametrize('names', [['mnist'], ['digits']])
 def test_training_falls_back_to_the_digits(monkeypatch, names):
     monkeypatch.setattr(train.data, 'load', lambda name: name if name in names else refused())
-    assert train.images() == (names[0], names[0], '' if names == ['mnist'] else 'no download')
+    assert train.images() == (names[0], names[0])
