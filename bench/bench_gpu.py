@@ -38,21 +38,25 @@ from minigan.gpu.device import select_device
 from minigan.storage.files import atomic_write
 
 COMMAND = 'python bench/bench_gpu.py --out FOLDER --parts'
+FORMAT = 1  # of the results, which the page must be able to read
 STOP = 480  # seconds after which a part is killed
 TF32 = 'CUPY_TF32', 'NVIDIA_TF32_OVERRIDE', 'TORCH_ALLOW_TF32_CUBLAS_OVERRIDE'  # switches in the environment
 QUICK = Settings(rounds=3, seconds=0.003, limit=120, batches=(32,), rows=(64,), runs=1)
 
 
 def load(folder):
-    """The results in a folder so far. Raises ValueError for a damaged file."""
+    """The results in a folder so far. Raises ValueError for a damaged file, and for one of a different format."""
     path = Path(folder) / JSON
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text())
-        return {name: dict(content.pop(name)) for name in PARTS if name in content}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path}: expected the results of this command, got something else ({error})') from error
+        if content['format'] != FORMAT:
+            raise ValueError(f'format {content["format"]} instead of {FORMAT}')
+        return {name: dict(content[name]) for name in PARTS if name in content}
+    except (ValueError, TypeError, KeyError) as error:
+        said = f'{type(error).__name__}: {error}'
+        raise ValueError(f'{path}: expected results of this version of the command, got others ({said})') from error
 
 
 def save(folder, name, **changes):
@@ -60,7 +64,7 @@ def save(folder, name, **changes):
     content = load(folder)
     content[name] = {**content.get(name, {}), **changes}
     with atomic_write(Path(folder) / JSON, 'w') as file:
-        json.dump(content, file, indent=1)
+        json.dump({'format': FORMAT, **content}, file, indent=1)
 
 
 def measure(folder, name, xp, settings):

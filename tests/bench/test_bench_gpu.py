@@ -91,11 +91,11 @@ def test_without_a_gpu_it_says_so_in_one_line(monkeypatch, capsys, tmp_path):
 
 
 def test_a_file_that_is_not_its_own_is_refused_in_one_line(gpu, monkeypatch, capsys, tmp_path):
-    for content in ('3', '{"step"', '{"step": 3}'):
+    for content in ('3', '{"step"', '{"step": {}}', '{"format": 0, "step": {}}', '{"format": 1, "step": 3}'):
         (tmp_path / page.JSON).write_text(content)
         assert run(monkeypatch, '--out', tmp_path) == 2
         said = capsys.readouterr().err
-        assert said.count('\n') == 1 and 'expected the results of this command' in said
+        assert said.count('\n') == 1 and 'expected results of this version of the command' in said
     assert (tmp_path / page.JSON).read_text() == content
 
 
@@ -104,7 +104,7 @@ def test_every_part_writes_its_results_its_page_and_its_chart(small, outcomes, m
     monkeypatch.setattr(train.data, 'load', lambda name: refused() if name == 'mnist' else load(name))
     monkeypatch.setattr(train, 'play', lambda source, epochs, out: trained(out))
     assert run(monkeypatch, '--out', tmp_path) == 0
-    content, said = json.loads((tmp_path / page.JSON).read_text()), capsys.readouterr().out
+    content, said = bench_gpu.load(tmp_path), capsys.readouterr().out
     text = (tmp_path / page.PAGE).read_text()
     assert list(content) == list(page.PARTS) and all(one['done'] and one['results'] for one in content.values())
     assert [one['error'] for one in content.values()] == [None] * 7
@@ -115,7 +115,8 @@ def test_every_part_writes_its_results_its_page_and_its_chart(small, outcomes, m
     verdict = text[text.index('## Verdict'):text.index('## Self-test')]
     assert ('**Correct: all 2 comparisons of the self-test hold; tests/gpu/test_gpu.py: 3 passed in 1.0s; '
             'compute-sanitizer finds nothing (memcheck, racecheck, initcheck, synccheck).**') in verdict
-    assert 'Not checked' not in verdict
+    assert 'Not checked' not in verdict and 'the time of cuBLAS includes waiting for the CPU' in verdict
+    assert 'MNIST could not be loaded' in text and 'no download' not in text  # whose message names the user's folders
     assert [line.split()[1] for line in verdict.splitlines() if line.startswith('- ')] == [
         'Kernels', 'Products:', 'A', 'Training']
     assert verdict.splitlines()[2] in said and 'no GPU, but a stand-in' in text
@@ -725,8 +726,13 @@ def test_the_sanitizer_watches_every_kernel_without_a_memory_pool(gpu, monkeypat
     seen, allocators = [], []
     for name in ('compare_twin', 'compare_draws'):
         monkeypatch.setattr(compare, name, lambda kernels_, name, *size, xp: seen.append(name) or Row(name, 0, 1))
-    monkeypatch.setattr(every_kernel, 'compare_training', lambda xp, steps, network, batch: seen.append(network)
-                        or Row(network, float('nan') if 'article' in seen else 0, 1))
+
+    def steps_of(xp, steps, network, batch):
+        assert steps > graph.WARM_UP  # else none is replayed
+        seen.append(network)
+        return Row(network, float('nan') if 'article' in seen else 0, 1)
+
+    monkeypatch.setattr(every_kernel, 'compare_training', steps_of)
     gpu.cuda.set_allocator = allocators.append
     with pytest.raises(SystemExit, match='1'):
         every_kernel.main()
