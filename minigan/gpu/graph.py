@@ -52,8 +52,8 @@ def advance_(elapsed, now, rows, settings, orders, *, m, per_epoch, first):
 class Captured:
     """A captured function. result: what it returned; each launch computes the arrays in it anew."""
 
-    def __init__(self, graph, result, pool):
-        self.result, self._graph, self._pool = result, graph, pool  # while the pool lives, nobody else gets its memory
+    def __init__(self, graph, result, memory):
+        self.result, self._graph, self._memory = result, graph, memory
 
     def launch(self):
         """Replay it on the current stream, after all that was launched there."""
@@ -63,10 +63,16 @@ class Captured:
 def capture(xp, function):
     """Run function() without computing anything, and capture its launches. Returns a Captured. xp: cupy.
 
-    Its arrays get memory from a pool of their own. Raises what CuPy raises where a capture is impossible: for products
-    by cuBLAS, for copies from or to the host, and for whatever waits for the GPU.
+    Raises what CuPy raises where a capture is impossible: for products by cuBLAS, for copies from or to the host, for
+    whatever waits for the GPU, and without memory.
     """
-    pool, stream = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True)
+    memory = []  # all that the graph uses; a pool alone may free its unused blocks, which replays write into
+
+    def allocate(size):
+        memory.append(xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0))
+        return memory[-1]
+
+    pool, stream = xp.cuda.MemoryPool(allocate), xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
         try:
@@ -75,7 +81,7 @@ def capture(xp, function):
             with suppress(Exception):  # the capture is invalid, which CuPy reports once more
                 stream.end_capture()
             raise
-        return Captured(stream.end_capture(), result, pool)
+        return Captured(stream.end_capture(), result, memory)
 
 
 class StepGraph:

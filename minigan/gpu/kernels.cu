@@ -139,6 +139,11 @@ extern "C" __global__ void scale_dropout(const float* __restrict__ x /* size */,
     y[i] = (a * x[i] + b) * mask;
 }
 
+// The larger of two; NaN if one is NaN, as in NumPy. fmaxf would lose it.
+__device__ float larger(float a, float b) {
+    return b > a || b != b ? b : a;
+}
+
 // fusion.maxout_dropout: y_j = mask_j times the largest of x_ij, i = 1 ... pieces. 4 pieces in, 8 out. Replaced: max, bits
 // and three passes of CuPy.
 extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m pieces n */,
@@ -148,7 +153,7 @@ extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m piece
     if (i >= m * n) return;
     const float* group = x + i / n * pieces * n + i % n;
     float largest = group[0];
-    for (int piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, group[piece * n]);
+    for (int piece = 1; piece < pieces; ++piece) largest = larger(largest, group[piece * n]);
     Words words = philox(i / 16 + 1, draw, substep, step_now(step, elapsed), seed, stream);
     mask[i] = bits_of(words, i % 16) >= dropped ? scale : 0.0f;
     y[i] = largest * mask[i];
@@ -163,10 +168,10 @@ extern "C" __global__ void maxout_dropout_backward(const float* __restrict__ dy 
     if (i >= m * n) return;
     int start = i / n * pieces * n + i % n, count = 0;
     float largest = x[start];
-    for (int piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, x[start + piece * n]);
+    for (int piece = 1; piece < pieces; ++piece) largest = larger(largest, x[start + piece * n]);
     for (int piece = 0; piece < pieces; ++piece) count += x[start + piece * n] == largest;
     for (int piece = 0; piece < pieces; ++piece)
-        dx[start + piece * n] = x[start + piece * n] == largest ? dy[i] * mask[i] / count : 0.0f;
+        dx[start + piece * n] = x[start + piece * n] == largest || !count ? dy[i] * mask[i] / count : 0.0f;  // 0: NaN
 }
 
 // fusion.sigmoid_scale: y = a p + b. 4 in, 8 out. Replaced: nine passes of CuPy.

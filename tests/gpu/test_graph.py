@@ -169,6 +169,20 @@ def test_a_capture_that_fails_leaves_the_stream_usable(cupy):
     assert captured.result.get().tolist() == [2, 2, 2]
 
 
+def test_a_capture_frees_nothing_that_its_replays_use(cupy, driver):
+    """CuPy's pool frees its unused blocks when a GPU is full, and tries again: a capture must fail there."""
+    def function():
+        first = cupy.ones(2**20, np.float32)
+        del first
+        return cupy.ones(2**21, np.float32)
+
+    function()  # compiles
+    cupy.get_default_memory_pool().free_all_blocks()
+    driver.set(memory=driver.used() + 10 * 2**20)
+    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        capture(cupy, function)
+
+
 def replaced(owner, name, make):
     """A bug: owner.name becomes make(owner.name)."""
     return lambda patch: patch.setattr(owner, name, make(getattr(owner, name)))
