@@ -90,8 +90,9 @@ def fused_cases():
 def groups_case(seed):
     """gradcheck of a small net with every group of fusion.py, so that each operation is called within a second."""
     layers = [Noise(lambda t: 0.1), Scale(0.5, 0.2), Dropout(0.2), Dense(5, 6), LeakyReLU(0.2), Dropout(0.3),
-              Dense(6, 6), LeakyReLU(0.1), Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.3), Dense(5, 6),
-              Maxout(2), Dropout(0.4), Dense(3, 4), BatchNorm(4), Dense(4, 4), Sigmoid(), Scale(2, -1), Dense(4, 3), Tanh()]
+              Dense(6, 6), LeakyReLU(0.1), Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.3),
+              Dense(5, 6), Maxout(2), Dropout(0.4), Dense(3, 4), BatchNorm(4),
+              Dense(4, 4), Sigmoid(), Scale(2, -1), Dense(4, 3), Tanh()]
     net = Net(layers, rng=Streams(seed).at('init', 0), dtype=np.float64, fuse=fuse)
     net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
     return cases.layer_case(net, 5, True, seed)
