@@ -20,6 +20,8 @@ from minigan import ops
 from minigan.backend import number, twin
 from minigan.gpu.fusion import NoisyInput
 from minigan.gpu.twins import adam_settings
+from minigan.layers import Noise
+from minigan.net import parts
 from minigan.optim import Adam, SGDMomentum
 
 WARM_UP = 2  # plain steps before the capture: a kernel is loaded when it is first launched, but not within a capture
@@ -85,8 +87,10 @@ def capture(xp, function):
 
 
 class StepGraph:
-    """A game on a GPU whose steps are replayed. Its other attributes must stay as they are.
+    """A game on a GPU whose steps are replayed.
 
+    A replay repeats the capture. So the game must stay as it is, and its layers may depend on the step through random
+    numbers and Noise alone; schedules of Adam and SGDMomentum are read anew.
     remark: one line that says why steps are launched kernel by kernel, or None; whoever shows it may set it to None.
     """
 
@@ -121,7 +125,8 @@ class StepGraph:
 class Clock:
     """What differs from step to step, on the GPU. players: (optimiser, its updates in a step), in the order of updates.
 
-    Raises ValueError for an optimiser that is not in SETTINGS and for minibatches without an order of rows.
+    Raises ValueError for an optimiser that is not in SETTINGS, for minibatches without an order of rows, and for Noise
+    inside of another layer.
     """
 
     def __init__(self, game, first):
@@ -135,6 +140,9 @@ class Clock:
             raise ValueError(f'expected minibatches with an order of rows, got {self.minibatch!r}')
         self.noises = [layer for net in (game.G, game.D) for layer in net.layers_in_training
                        if isinstance(layer, NoisyInput)]
+        noises = [layer for net in (game.G, game.D) for _, layer in parts(net.layers) if isinstance(layer, Noise)]
+        if [layer.noise for layer in self.noises] != noises:
+            raise ValueError(f'expected Noise as a layer of the net itself, got {game.G} and {game.D}')
         xp, n = game.streams.xp, self.minibatch.n
         self.width = WIDTH * (game.k + 1) + len(self.noises)
         self.elapsed, self.now = xp.zeros(1, np.uint64), xp.zeros(self.width, np.float32)

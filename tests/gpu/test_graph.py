@@ -8,7 +8,7 @@ import pytest
 from support.driver import missing as driver_missing
 from support.driver import run
 
-from minigan import data
+from minigan import Noise, Sequential, data
 from minigan.data import Minibatches
 from minigan.gpu import graph
 from minigan.gpu.graph import WARM_UP, Clock, StepGraph, capture
@@ -145,10 +145,18 @@ class Mine(SGDMomentum):
     """An optimiser of a user's own."""
 
 
+def hide_noise(net):
+    """Put noise inside of a net's first layer."""
+    noise = Noise(lambda t: 0.1 * t)
+    net.layers_in_training = Sequential(noise, net.layers_in_training[0]), *net.layers_in_training[1:]
+    net.layers = Sequential(noise, net.layers[0]), *net.layers[1:]
+
+
 @pytest.mark.parametrize('change, said', [
     (lambda one: setattr(one, 'optimizer_G', Mine(one.G, learning_rate=0.1)), 'expected an optimizer of Adam, SGD'),
     (lambda one: setattr(one, 'minibatch', lambda j: one.streams.xp.zeros((BATCH, 64), np.float32)),
-     'expected minibatches with an order of rows, got <function')])
+     'expected minibatches with an order of rows, got <function'),
+    (lambda one: hide_noise(one.D), 'expected Noise as a layer of the net')])
 def test_what_cannot_be_replayed_is_launched_and_one_line_says_why(cupy, change, said):
     games = game(cupy), game(cupy)
     for one in games:
