@@ -81,8 +81,8 @@ __device__ __forceinline__ void product(const float* a, const float* b, int rows
     int first_row = blockIdx.x * TILE_ROWS, first_column = blockIdx.y % across * TILE_COLUMNS;
     int each = ((depth + TILE_DEPTH - 1) / TILE_DEPTH + splits - 1) / splits * TILE_DEPTH;  // whole tiles
     int begin = split * each, end = min(depth, begin + each);
-    // Where a thread's 4 x 4 sums lie in the tile. Lanes n and n ^ 1 want the same numbers of A, lanes n and n ^ 2 of B:
-    // then shared memory delivers 16 bytes for each lane in two cycles, not in four.
+    // Where a thread's 4 x 4 sums lie in the tile. Lanes n and n ^ 1 want the same numbers of A, lanes n and n ^ 2 of
+    // B: then shared memory delivers 16 bytes for each lane in two cycles, not in four.
     int row = t / 64 * 16 + t / 2 % 4 * 4, column = t / 32 % 2 * 32 + (t / 8 % 4 * 2 + t % 2) * 4;
     bool sums_b = sum_b && blockIdx.x == 0 && t < TILE_COLUMNS;
     float sum[4][4] = {}, total = 0;
