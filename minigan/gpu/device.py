@@ -61,7 +61,8 @@ def identity(cupy):
     properties = runtime.getDeviceProperties(cupy.cuda.Device().id)
     return {'gpu': properties['name'].decode(errors='replace'),
             'compute capability': f'{properties["major"]}.{properties["minor"]}',
-            'driver': runtime.driverGetVersion(), 'runtime': runtime.runtimeGetVersion(), 'cupy': cupy.__version__,
+            'driver': runtime.driverGetVersion(), 'compiler': '.'.join(map(str, cupy.cuda.nvrtc.getVersion())),
+            'cupy': cupy.__version__,
             'minigan': __version__, 'kernels': sha256(code().encode()).hexdigest()}
 
 

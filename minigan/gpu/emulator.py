@@ -39,7 +39,7 @@ LINE = re.compile(r'#line 1 "(.*)"\n')
 SOURCE = 'kernels.cu'  # what a source is called, and what follows a LINE in it
 MISSING = {  # what emulator.h lacks -> what it looks like in a source
     'atomics': r'\batomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*',
-    'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__(?:activemask|syncwarp)',
+    'exchanges within a warp': r'\b__(?:shfl|match|reduce)_\w+|\b__(?:all|any|ballot)_sync|\b__activemask',
     'barriers that count': r'\b__syncthreads_\w+',
     'dynamic shared memory': r'\bextern\s+(?:__align__\s*\(\d+\)\s*)?__shared__',
     'vectors such as float4': r'\b(?:make_)?(?:float|double|u?(?:char|short|int|long|longlong))[1-4]\b',

@@ -20,6 +20,8 @@ from minigan import ops
 from minigan.backend import number, twin
 from minigan.gpu.fusion import NoisyInput
 from minigan.gpu.twins import adam_settings
+from minigan.layers import Noise
+from minigan.net import parts
 from minigan.optim import Adam, SGDMomentum
 
 WARM_UP = 2  # plain steps before the capture: a kernel is loaded when it is first launched, but not within a capture
@@ -52,8 +54,8 @@ def advance_(elapsed, now, rows, settings, orders, *, m, per_epoch, first):
 class Captured:
     """A captured function. result: what it returned; each launch computes the arrays in it anew."""
 
-    def __init__(self, graph, result, pool):
-        self.result, self._graph, self._pool = result, graph, pool  # while the pool lives, nobody else gets its memory
+    def __init__(self, graph, result, memory):
+        self.result, self._graph, self._memory = result, graph, memory
 
     def launch(self):
         """Replay it on the current stream, after all that was launched there."""
@@ -63,10 +65,16 @@ class Captured:
 def capture(xp, function):
     """Run function() without computing anything, and capture its launches. Returns a Captured. xp: cupy.
 
-    Its arrays get memory from a pool of their own. Raises what CuPy raises where a capture is impossible: for products
-    by cuBLAS, for copies from or to the host, and for whatever waits for the GPU.
+    Raises what CuPy raises where a capture is impossible: for products by cuBLAS, for copies from or to the host, for
+    whatever waits for the GPU, and without memory.
     """
-    pool, stream = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True)
+    memory = []  # all that the graph uses; a pool alone may free its unused blocks, which replays write into
+
+    def allocate(size):
+        memory.append(xp.cuda.MemoryPointer(xp.cuda.Memory(size), 0))
+        return memory[-1]
+
+    pool, stream = xp.cuda.MemoryPool(allocate), xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
         try:
@@ -75,12 +83,14 @@ def capture(xp, function):
             with suppress(Exception):  # the capture is invalid, which CuPy reports once more
                 stream.end_capture()
             raise
-        return Captured(stream.end_capture(), result, pool)
+        return Captured(stream.end_capture(), result, memory)
 
 
 class StepGraph:
-    """A game on a GPU whose steps are replayed. Its other attributes must stay as they are.
+    """A game on a GPU whose steps are replayed.
 
+    A replay repeats the capture. So the game must stay as it is, and its layers may depend on the step through random
+    numbers and Noise alone; schedules of Adam and SGDMomentum are read anew.
     remark: one line that says why steps are launched kernel by kernel, or None; whoever shows it may set it to None.
     """
 
@@ -115,7 +125,8 @@ class StepGraph:
 class Clock:
     """What differs from step to step, on the GPU. players: (optimiser, its updates in a step), in the order of updates.
 
-    Raises ValueError for an optimiser that is not in SETTINGS and for minibatches without an order of rows.
+    Raises ValueError for an optimiser that is not in SETTINGS, for minibatches without an order of rows, and for Noise
+    inside of another layer.
     """
 
     def __init__(self, game, first):
@@ -129,6 +140,9 @@ class Clock:
             raise ValueError(f'expected minibatches with an order of rows, got {self.minibatch!r}')
         self.noises = [layer for net in (game.G, game.D) for layer in net.layers_in_training
                        if isinstance(layer, NoisyInput)]
+        noises = [layer for net in (game.G, game.D) for _, layer in parts(net.layers) if isinstance(layer, Noise)]
+        if [layer.noise for layer in self.noises] != noises:
+            raise ValueError(f'expected Noise as a layer of the net itself, got {game.G} and {game.D}')
         xp, n = game.streams.xp, self.minibatch.n
         self.width = WIDTH * (game.k + 1) + len(self.noises)
         self.elapsed, self.now = xp.zeros(1, np.uint64), xp.zeros(self.width, np.float32)

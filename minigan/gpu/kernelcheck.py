@@ -5,6 +5,7 @@ says how fast a GPU could be.
 """
 
 import inspect
+import re
 import sys
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,7 @@ PLACES = (*((fma, order, block, shape) for fma, orders in ((False, ORDERS), (Tru
             for order, block in orders for shape in ((9, 33), (32, 64), (300, 2) if order else (90, 784))),
           # one element more than full blocks of 32, 96 and 256, in one column; one column more than full tiles
           *((False, order, block, shape) for order, block in ORDERS[:2] for shape in ((1537, 1), (3, 1025))))
+KERNEL = re.compile(r'^extern "C".*?^}\n', re.DOTALL | re.MULTILINE)  # as the package's are written
 LEAST = 3, 1  # the fewest rows and columns for which there are arguments
 SIZES = (64, 512), (4096, 512)  # for which a time is printed
 NO_COMPILER = 'no C++ compiler, or not Linux'
@@ -60,7 +62,7 @@ def check(kernels, *, only=None, gpu='A100', say=partial(print, flush=True)):
     if not problems:
         say(f'{", ".join(EXPECTED)}: all there. Gradient checks: {len(kernels.gradients)}, all correct.')
     say('')
-    measured, more = compiled(kernels)
+    measured, more = compiled(kernels, only)
     problems += [*_compare(kernels, parts, names, say), *_weigh(kernels, measured, more, names, say)]
     say('')
     names = [name for name in names if name in parts['kernel']]
@@ -264,13 +266,14 @@ def verdict(kernels, case):
     return True, str(largest)
 
 
-def compiled(kernels):
+def compiled(kernels, only=None):
     """architecture -> name -> (registers, shared, local bytes), by NVIDIA's compiler; and a line for each kernel that
-    takes more than its entry says. Both are empty without NVRTC."""
+    takes more than its entry says. Both are empty without NVRTC. only: the name of one kernel, to save time."""
     library, found, lines = nvrtc.library(), {}, []
+    code = KERNEL.sub(lambda kernel: kernel[0] if only in (None, *signatures(kernel[0])) else '', kernels.code)
     try:
         for architecture in ARCHITECTURES if library else ():
-            found[architecture] = nvrtc.resources(library, kernels.code, architecture)
+            found[architecture] = nvrtc.resources(library, code, architecture)
     except ValueError as error:
         return {}, [f'{kernels.places["kernel"]}: {architecture}: {_named(kernels, error)}']
     for name, stated in kernels.resources.items():

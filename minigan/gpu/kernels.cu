@@ -4,8 +4,8 @@
 // is its number of elements, which Kernels.launch checks (any: it does not). Each header says what the kernel computes;
 // its traffic in bytes per element, in and out; and what it replaced, and why.
 //
-// A CUDA graph replays a launch with the numbers of its capture. What changes from step to step comes from memory there:
-// `elapsed`, the steps since the capture, and `now`, the step's settings. Both are null in a plain launch.
+// A CUDA graph replays a launch with the numbers of its capture. There, what changes from step to step comes from
+// memory: `elapsed`, the steps since the capture, and `now`, the step's settings. Both are null in a plain launch.
 
 typedef unsigned long long u64;
 typedef unsigned short u16;
@@ -139,8 +139,13 @@ extern "C" __global__ void scale_dropout(const float* __restrict__ x /* size */,
     y[i] = (a * x[i] + b) * mask;
 }
 
-// fusion.maxout_dropout: y_j = mask_j times the largest of x_ij, i = 1 ... pieces. 4 pieces in, 8 out. Replaced: max, bits
-// and three passes of CuPy.
+// The larger of two; NaN if one is NaN, as in NumPy. fmaxf would lose it.
+__device__ float larger(float a, float b) {
+    return b > a || b != b ? b : a;
+}
+
+// fusion.maxout_dropout: y_j = mask_j times the largest of x_ij, i = 1 ... pieces. 4 pieces in, 8 out. Replaced: max,
+// bits and three passes of CuPy.
 extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m pieces n */,
         float* __restrict__ y /* m n */, float* __restrict__ mask /* m n */, int m, int n, int pieces, int dropped,
         float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
@@ -148,14 +153,14 @@ extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m piece
     if (i >= m * n) return;
     const float* group = x + i / n * pieces * n + i % n;
     float largest = group[0];
-    for (int piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, group[piece * n]);
+    for (int piece = 1; piece < pieces; ++piece) largest = larger(largest, group[piece * n]);
     Words words = philox(i / 16 + 1, draw, substep, step_now(step, elapsed), seed, stream);
     mask[i] = bits_of(words, i % 16) >= dropped ? scale : 0.0f;
     y[i] = largest * mask[i];
 }
 
-// fusion.maxout_dropout_backward. 8 + 8 pieces in (x twice: the second time from the cache), 4 pieces out. Replaced: nine
-// passes of CuPy.
+// fusion.maxout_dropout_backward. 8 + 8 pieces in (x twice: the second time from the cache), 4 pieces out. Replaced:
+// nine passes of CuPy.
 extern "C" __global__ void maxout_dropout_backward(const float* __restrict__ dy /* m n */,
         const float* __restrict__ x /* m pieces n */, const float* __restrict__ mask /* m n */,
         float* __restrict__ dx /* m pieces n */, int m, int n, int pieces) {
@@ -163,10 +168,10 @@ extern "C" __global__ void maxout_dropout_backward(const float* __restrict__ dy 
     if (i >= m * n) return;
     int start = i / n * pieces * n + i % n, count = 0;
     float largest = x[start];
-    for (int piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, x[start + piece * n]);
+    for (int piece = 1; piece < pieces; ++piece) largest = larger(largest, x[start + piece * n]);
     for (int piece = 0; piece < pieces; ++piece) count += x[start + piece * n] == largest;
     for (int piece = 0; piece < pieces; ++piece)
-        dx[start + piece * n] = x[start + piece * n] == largest ? dy[i] * mask[i] / count : 0.0f;
+        dx[start + piece * n] = x[start + piece * n] == largest || !count ? dy[i] * mask[i] / count : 0.0f;  // 0: NaN
 }
 
 // fusion.sigmoid_scale: y = a p + b. 4 in, 8 out. Replaced: nine passes of CuPy.
@@ -262,6 +267,7 @@ __device__ double sum_of_threads(double value) {
     return part[0];
 }
 
+// The largest of the threads' values, in the same way.
 __device__ float largest_of_threads(float value) {
     __shared__ float part[THREADS];
     part[threadIdx.x] = value;
@@ -273,8 +279,9 @@ __device__ float largest_of_threads(float value) {
     return part[0];
 }
 
-// The first half of ops.euclidean_norm and ops.clip_norm_: of `count` blocks each takes every count-th run of THREADS numbers, and
-// leaves the sum of their squares and the largest |x|. In double, no square of a float overflows or is lost. 4 in.
+// The first half of ops.euclidean_norm and ops.clip_norm_. Each of `count` blocks takes every count-th run of THREADS
+// numbers, and leaves the sum of their squares and the largest |x|. In double, no square of a float overflows or is
+// lost. 4 in.
 extern "C" __global__ void square_sums(const float* __restrict__ x /* size */, double* __restrict__ sums /* count */,
         float* __restrict__ largest /* count */, int size, int count) {
     double sum = 0;
@@ -292,8 +299,8 @@ extern "C" __global__ void square_sums(const float* __restrict__ x /* size */, d
 
 // ops.euclidean_norm, from the sums: |s x| and s. One block. Replaced: its eleven passes.
 extern "C" __global__ void euclidean_norm(const double* __restrict__ sums /* count */,
-        const float* __restrict__ largest /* count */, float* __restrict__ length /* 1 */, float* __restrict__ s /* 1 */,
-        int count) {
+        const float* __restrict__ largest /* count */, float* __restrict__ length /* 1 */,
+        float* __restrict__ s /* 1 */, int count) {
     double sum = 0;
     float most = 0;
     for (int i = threadIdx.x; i < count; i += THREADS) {
@@ -309,8 +316,8 @@ extern "C" __global__ void euclidean_norm(const double* __restrict__ sums /* cou
     *length = (float)(*s * sqrt(sum));
 }
 
-// ops.clip_norm_, from the sums: every block adds them, and scales its run of numbers. 4 in, 4 out. Replaced: the eleven
-// passes of ops.euclidean_norm, and two more.
+// ops.clip_norm_, from the sums: every block adds them, and scales its run of numbers. 4 in, 4 out. Replaced: the
+// eleven passes of ops.euclidean_norm, and two more.
 extern "C" __global__ void clip_norm_(float* __restrict__ x /* size */, const double* __restrict__ sums /* count */,
         int size, int count, float limit) {
     double sum = 0;

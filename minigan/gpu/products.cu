@@ -81,7 +81,9 @@ __device__ __forceinline__ void product(const float* a, const float* b, int rows
     int first_row = blockIdx.x * TILE_ROWS, first_column = blockIdx.y % across * TILE_COLUMNS;
     int each = ((depth + TILE_DEPTH - 1) / TILE_DEPTH + splits - 1) / splits * TILE_DEPTH;  // whole tiles
     int begin = split * each, end = min(depth, begin + each);
-    int row = t / 64 * 16 + t / 8 % 4 * 4, column = t / 32 % 2 * 32 + t % 8 * 4;  // in the tile, of the 4 x 4 sums
+    // Where a thread's 4 x 4 sums lie in the tile. Lanes n and n ^ 1 want the same numbers of A, lanes n and n ^ 2 of
+    // B: then shared memory delivers 16 bytes for each lane in two cycles, not in four.
+    int row = t / 64 * 16 + t / 2 % 4 * 4, column = t / 32 % 2 * 32 + (t / 8 % 4 * 2 + t % 2) * 4;
     bool sums_b = sum_b && blockIdx.x == 0 && t < TILE_COLUMNS;
     float sum[4][4] = {}, total = 0;
     Lines<A_ALONG, TILE_ROWS> of_a = {a, rows, depth, first_row};
@@ -97,6 +99,7 @@ __device__ __forceinline__ void product(const float* a, const float* b, int rows
             of_a.load(k + TILE_DEPTH, end);
             of_b.load(k + TILE_DEPTH, end);
         }
+        __syncwarp();  // or the compiler moves the loads behind the product, and the threads wait for them
         multiply(tiles.a[now], tiles.b[now], row, column, sum);
         if (sums_b)
             for (int i = 0; i < TILE_DEPTH; ++i) total += tiles.b[now][i][t];

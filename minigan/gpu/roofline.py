@@ -18,7 +18,7 @@ RESOURCES = {
     'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles, which is never taken
     'tanh_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0), 'sgd_momentum_': (16, 0),
-    'scale_dropout': (40, 0), 'maxout_dropout': (48, 0), 'maxout_dropout_backward': (56, 0),
+    'scale_dropout': (40, 0), 'maxout_dropout': (56, 0), 'maxout_dropout_backward': (64, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
     'square_sums': (40, 3072), 'euclidean_norm': (64, 3072), 'clip_norm_': (48, 2048),
     'add_noise': (56, 0, 32), 'advance_': (56, 0),

@@ -81,11 +81,12 @@ def _kept(name):
         return None
 
 
-def compare_training(xp, steps, **choices):
+def compare_training(xp, steps, *, replay=True, **choices):
     """A Row for the same steps on the CPU and with xp: parameters, moments and moving averages afterwards.
 
-    choices: fields of Config. Adam gets small learning rates: with larger ones, such as the default's, rounding errors
-    grow large within a hundred steps.
+    replay: whether the steps are replayed, as in training, or launched kernel by kernel. choices: fields of Config.
+    Adam gets small learning rates: with larger ones, such as the default's, rounding errors grow large within a hundred
+    steps.
     """
     recipe = RECIPES[choices.get('network', 'default')]
     gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5} if recipe.takes_beta1 else {}
@@ -93,13 +94,14 @@ def compare_training(xp, steps, **choices):
     recipe = replace(recipe, G=smooth(recipe.G), D=smooth(recipe.D))
     config = config.resolve(recipe, dataset)
     theirs, ours = (build_game(config, recipe, dataset, module) for module in (xp, np))
-    graph = StepGraph(theirs)  # as in training
+    graph = StepGraph(theirs)
     for t in range(steps):
-        graph.step(t)
+        (graph if replay else theirs).step(t)
         ours.step(t)
+    how = 'replayed' if replay and not graph.remark else 'launched'
     theirs, ours = trained(theirs), trained(ours)
     found = max((largest_difference(theirs[name], ours[name], name) for name in ours), key=by_error)
-    return Row(f'{steps} steps of {config.network}, against the CPU', found.error, DRIFT, found.where)
+    return Row(f'{steps} steps of {config.network}, {how}', found.error, DRIFT, found.where)
 
 
 def trained(game):
@@ -118,6 +120,7 @@ def smooth(build):
 
 
 def rows(xp):
-    """A Row for each network, with xp, which is cupy."""
+    """Two Rows for each network, with xp, which is cupy: its steps launched and replayed."""
     for network in RECIPES:
-        yield compare_training(xp, STEPS, network=network)
+        for replay in (False, True):
+            yield compare_training(xp, STEPS, replay=replay, network=network)

@@ -25,7 +25,8 @@ def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
     monkeypatch.setattr(on_gpu, 'STEPS', 3)
     assert main(['selftest']) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = [*compare.arguments(2, 2, 0), *compare.DRAWS, *(f'3 steps of {network}' for network in RECIPES)]
+    names = [*compare.arguments(2, 2, 0), *compare.DRAWS,
+             *(f'3 steps of {network}, {how}' for network in RECIPES for how in ('launched', 'replayed'))]
     assert lines[-1] == f'All {len(names)} are correct.'
     rows = [line for line in lines if line.endswith(' ok')]
     assert len(rows) == len(names) and all(row.startswith(name) for row, name in zip(rows, names))

@@ -55,9 +55,10 @@ def usual(driver):
 
 
 @pytest.mark.parametrize('network', RECIPES)
-def test_a_hundred_steps_are_numpys(cupy, network):
-    row = compare_training(cupy, STEPS, network=network, **SMALL.get(network, {}))
-    assert row.ok, row
+@pytest.mark.parametrize('replay', [False, True])
+def test_a_hundred_steps_are_numpys(cupy, network, replay):
+    row = compare_training(cupy, STEPS, replay=replay, network=network, **SMALL.get(network, {}))
+    assert row.ok and row.name == f'100 steps of {network}, {"replayed" if replay else "launched"}', row
 
 
 @pytest.mark.parametrize('network, choices', [('article', {}), ('default', {'update': 'simultaneous'}),

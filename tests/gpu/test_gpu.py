@@ -6,6 +6,7 @@ import pytest
 from minigan import data
 from minigan.gpu import compare, twins
 from minigan.gpu.device import select_device
+from minigan.gpu.graph import StepGraph
 from minigan.networks import RECIPES
 from minigan.training.build import build_game
 from minigan.training.config import Config
@@ -33,8 +34,9 @@ def test_random_numbers_are_those_of_the_cpu(name, size):
 
 
 @pytest.mark.parametrize('network', RECIPES)
-def test_a_hundred_steps_are_those_of_the_cpu(network):
-    row = compare_training(XP, STEPS, network=network)
+@pytest.mark.parametrize('replay', [False, True])
+def test_a_hundred_steps_are_those_of_the_cpu(network, replay):
+    row = compare_training(XP, STEPS, replay=replay, network=network)
     assert row.ok, row
 
 
@@ -51,12 +53,15 @@ def test_steps_are_asked_for_before_the_gpu_has_done_them():
     done.synchronize()
 
 
-def test_the_same_steps_give_the_same_bytes():
-    dataset, recipe = data.load('digits'), RECIPES['default']
-    thetas = []
-    for _ in range(2):
-        game = build_game(Config().resolve(recipe, dataset), recipe, dataset, XP)
-        for t in range(50):
-            game.step(t)
-        thetas.append(game.G.theta.get())
-    np.testing.assert_array_equal(*thetas)
+@pytest.mark.parametrize('network', RECIPES)
+def test_launches_and_replays_give_the_same_bytes(network):
+    dataset, recipe = data.load('digits'), RECIPES[network]
+    games = [build_game(Config(network=network).resolve(recipe, dataset), recipe, dataset, XP) for _ in range(3)]
+    graph = StepGraph(games[2])
+    for t in range(50):
+        for one in (*games[:2], graph):
+            one.step(t)
+    first, *others = (game.G.theta.get() for game in games)
+    assert graph.remark is None
+    for theta in others:
+        np.testing.assert_array_equal(theta, first)

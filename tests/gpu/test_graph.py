@@ -8,7 +8,7 @@ import pytest
 from support.driver import missing as driver_missing
 from support.driver import run
 
-from minigan import data
+from minigan import Noise, Sequential, data
 from minigan.data import Minibatches
 from minigan.gpu import graph
 from minigan.gpu.graph import WARM_UP, Clock, StepGraph, capture
@@ -145,10 +145,18 @@ class Mine(SGDMomentum):
     """An optimiser of a user's own."""
 
 
+def hide_noise(net):
+    """Put noise inside of a net's first layer."""
+    noise = Noise(lambda t: 0.1 * t)
+    net.layers_in_training = Sequential(noise, net.layers_in_training[0]), *net.layers_in_training[1:]
+    net.layers = Sequential(noise, net.layers[0]), *net.layers[1:]
+
+
 @pytest.mark.parametrize('change, said', [
     (lambda one: setattr(one, 'optimizer_G', Mine(one.G, learning_rate=0.1)), 'expected an optimizer of Adam, SGD'),
     (lambda one: setattr(one, 'minibatch', lambda j: one.streams.xp.zeros((BATCH, 64), np.float32)),
-     'expected minibatches with an order of rows, got <function')])
+     'expected minibatches with an order of rows, got <function'),
+    (lambda one: hide_noise(one.D), 'expected Noise as a layer of the net')])
 def test_what_cannot_be_replayed_is_launched_and_one_line_says_why(cupy, change, said):
     games = game(cupy), game(cupy)
     for one in games:
@@ -167,6 +175,20 @@ def test_a_capture_that_fails_leaves_the_stream_usable(cupy):
     captured = capture(cupy, lambda: cupy.full(3, 2.0))
     captured.launch()
     assert captured.result.get().tolist() == [2, 2, 2]
+
+
+def test_a_capture_frees_nothing_that_its_replays_use(cupy, driver):
+    """CuPy's pool frees its unused blocks when a GPU is full, and tries again: a capture must fail there."""
+    def function():
+        first = cupy.ones(2**20, np.float32)
+        del first
+        return cupy.ones(2**21, np.float32)
+
+    function()  # compiles
+    cupy.get_default_memory_pool().free_all_blocks()
+    driver.set(memory=driver.used() + 10 * 2**20)
+    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        capture(cupy, function)
 
 
 def replaced(owner, name, make):

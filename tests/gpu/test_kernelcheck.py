@@ -29,13 +29,11 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason=NO_COMPILER)
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Without compilers, and with four gradient checks, which call every operation of the package."""
+    """Without compilers, and with three gradient checks, which call every operation of the package."""
     monkeypatch.setattr(kernelcheck, 'COMPILER', None)
     monkeypatch.setattr(nvrtc, 'library', lambda: None)
     few = {name: case for name, case in cases.cases() if name in ('Tanh(), training', 'L_D')}
-    fused = {name: case for name, case in kernelset.fused_cases() if name.startswith('default')}
     monkeypatch.setattr(cases, 'cases', lambda: few.items())
-    monkeypatch.setattr(kernelset, 'fused_cases', lambda: fused.items())
 
 
 @pytest.fixture
@@ -159,8 +157,7 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, capsy
     elif part == 'arguments':
         monkeypatch.setattr(compare, 'arguments', without(compare.arguments, name))
     elif part == 'gradient check':
-        fused = dict(kernelset.fused_cases())
-        monkeypatch.setattr(kernelset, 'fused_cases', lambda: {'D': fused['default D, fused']}.items())
+        monkeypatch.setattr(kernelset, 'groups_case', dict(cases.cases())['L_D'])
     else:
         monkeypatch.delitem(getattr(roofline, part.upper()), name)
     assert main(['kernelcheck', '--kernel', name]) == 1
@@ -356,7 +353,7 @@ def test_common_cuda_compiles_with_nvrtc():
 @pytest.mark.parametrize('text, said', [
     ('atomicAdd(y, x[i]);', 'atomicAdd: the check on a CPU has no atomics'),
     ('x[i] + __shfl_down_sync(~0u, x[i], 1);', '__shfl_down_sync: the check on a CPU has no exchanges within a warp'),
-    ('__syncwarp();', '__syncwarp: the check on a CPU has no exchanges within a warp'),
+    ('__activemask();', '__activemask: the check on a CPU has no exchanges within a warp'),
     ('extern __shared__ float s[];', 'extern __shared__: the check on a CPU has no dynamic shared memory'),
     ('int any = __syncthreads_or(i);', '__syncthreads_or: the check on a CPU has no barriers that count'),
     ('float4 v = ((float4*)x)[i];', 'float4: the check on a CPU has no vectors such as float4')])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from minigan import backend, ops
 from minigan.backend import eligible, twin
 from minigan.gpu import nvrtc
-from minigan.gpu.compare import DRAWS, arguments, compare_draws, compare_twin
+from minigan.gpu.compare import DRAWS, arguments, compare_draws, compare_twin, large_key
 from minigan.gpu.emulator import COMPILER, CompileError
 from minigan.gpu.kernelcheck import NO_COMPILER, NO_NVRTC, comparisons, compiled, emulated
 from minigan.gpu.kernelset import own
@@ -188,8 +188,8 @@ BUGS |= {  # in what a CUDA graph and the 2014 networks need
     'noise of the wrong size': ('x[h + i] + sigma * pair.second', 'x[h + i] + pair.second'),
     'the shift is forgotten': ('(a * x[i] + b) * mask', 'a * x[i] * mask'),
     'the factor without the scale': ('s[i] = a * mask;', 's[i] = mask;'),
-    'one piece is left out': ('piece = 1; piece < pieces; ++piece) largest = fmaxf(largest, group',
-                              'piece = 2; piece < pieces; ++piece) largest = fmaxf(largest, group'),
+    'one piece is left out': ('piece = 1; piece < pieces; ++piece) largest = larger(largest, group',
+                              'piece = 2; piece < pieces; ++piece) largest = larger(largest, group'),
     'equals do not share': ('dy[i] * mask[i] / count', 'dy[i] * mask[i]'),
     'the largest unit takes all, mask or not': ('dy[i] * mask[i] / count', 'dy[i] / count'),
     'the pieces of a different group': ('int start = i / n * pieces * n + i % n',
@@ -306,6 +306,17 @@ def test_a_difference_is_reported_with_its_place_both_numbers_and_the_settings()
     assert row.why.startswith(('result[1][0][1, 2]: expected ', 'result[0][1, 2]: expected '))
     row = compare_draws(built(CODE.replace('i < 8 && 8', 'i < 8 - (block == 2) && 8')), 'uniform', 30)
     assert re.fullmatch(r'out\[23\]: expected 0\.\d+, got 0; size=30', row.why)
+
+
+@needs_compiler
+def test_a_nan_is_not_lost_in_maxout():
+    x, dy, mask = np.ones((1, 6), np.float32), np.ones((1, 2), np.float32), np.full((1, 2), 2, np.float32)
+    for place in range(6):
+        x[0, place], unit = np.nan, place % 2
+        y, _ = built(CODE).maxout_dropout(x, large_key(0), pieces=3, rate=0.0)
+        dx = built(CODE).maxout_dropout_backward(dy, x, mask, pieces=3)
+        assert np.isnan(y[0, unit]) and y[0, 1 - unit] == 1 and not np.isfinite(dx[0, unit::2]).any()
+        x[0, place] = 1
 
 
 @needs_compiler

@@ -155,7 +155,7 @@ IN_THE_KERNELS = {  # what is planted: (case, text, replacement, where, the text
     'the tile in use is overwritten': ('dense', 'of_b.store(tiles.b[1 - now]);', 'of_b.store(tiles.b[now]);', 'shared',
                                        'tile[along(i)][line(i)] = held[i]'),
     'the barrier of each tile removed': ('dense', '        __syncthreads();\n    }\n    if (sums_b',
-                                         '    }\n    if (sums_b', 'shared', 'tile[along(i)][line(i)] = held[i]'),
+                                         '    }\n    if (sums_b', 'shared', '[k]['),
     'sums are read before they are there': ('dense', '    __syncthreads();\n    #pragma unroll', '    #pragma unroll',
                                             'shared', 'tiles.b[0][row + i / 4]'),
     'every lane moves the averages': ('batch_norm_leaky_relu_', ' && threadIdx.y == 0) {\n        rstd',

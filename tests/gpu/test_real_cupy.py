@@ -11,9 +11,9 @@ if reason := driver.missing():
 
 
 def test_the_tests_for_a_gpu_pass():
-    """All but seconds of work for a GPU, and the steps that test_real_training.py takes."""
+    """All but seconds of work for a GPU, and the many steps that test_device.py and test_graph.py take."""
     done = driver.python('-m', 'pytest', '-q', '-p', 'support.driver.plugin', '-p', 'no:xdist', '-p',
-                         'no:cacheprovider', '-k', 'not asked_for and not hundred',
+                         'no:cacheprovider', '-k', 'not asked_for and not hundred and not replays',
                          Path(__file__).with_name('test_gpu.py'))
     assert done.returncode == 0 and ' passed' in done.stdout, done.stdout + done.stderr
 

@@ -172,7 +172,7 @@ def test_the_identity_of_a_gpu_changes_with_all_that_its_self_test_depends_on(cu
     for change in (lambda: properties.update(name=b'a different one'), lambda: properties.update(major=8),
                    lambda: properties.update(minor=6),
                    lambda: monkeypatch.setattr(runtime, 'driverGetVersion', lambda: 13000),
-                   lambda: monkeypatch.setattr(runtime, 'runtimeGetVersion', lambda: 13000),
+                   lambda: monkeypatch.setattr(cupy.cuda.nvrtc, 'getVersion', lambda: (13, 5)),
                    lambda: monkeypatch.setattr(cupy, '__version__', '99'),
                    lambda: monkeypatch.setattr(device, '__version__', '99'),
                    lambda: monkeypatch.setattr(device, 'code', lambda: 'a different source')):

@@ -60,7 +60,7 @@ def test_one_wrong_kernel_is_enough_for_the_cpu(cupy, monkeypatch, only_training
         monkeypatch.setattr(on_gpu.compare, 'rows', lambda *_: [])
     monkeypatch.setattr(twins.Kernels, 'adam_', broken)
     xp, words = on_gpu.choose_device('auto', lambda _: None)
-    where = r'4 steps of \w+, against the CPU: .*' if only_training else r'adam_: \w+\[\d+\]: '
+    where = r'4 steps of \w+, replayed: .*' if only_training else r'adam_: \w+\[\d+\]: '
     assert xp is np and re.fullmatch(rf'{CPU}: the self-test of the GPU failed: {where}expected \S+, got .*', words)
 
 
