@@ -7,8 +7,8 @@ lies in the GPU's memory, and the graph's first kernel, advance_, moves it on:
     now        the settings of this step's updates, such as their learning rates, and sigma of the input noise
     rows       the rows of this step's k minibatches
 
-The last two come from tables, which the host fills now and then: the settings of LENGTH steps, the orders of two
-epochs.
+The last two come from tables, which the host refills every LENGTH steps and every epoch: the settings of LENGTH steps,
+the orders of two epochs.
 """
 
 from contextlib import ExitStack, contextmanager, suppress
@@ -126,7 +126,7 @@ class Clock:
     """What differs from step to step, on the GPU. players: (optimiser, its updates in a step), in the order of updates.
 
     Raises ValueError for an optimiser that is not in SETTINGS, for minibatches without an order of rows, and for Noise
-    inside of another layer.
+    inside another layer.
     """
 
     def __init__(self, game, first):
@@ -223,12 +223,12 @@ class Clock:
 @contextmanager
 def _replaced(thing, name, value):
     """A context in which an attribute has a different value."""
-    before = vars(thing).get(name)
+    own, before = name in vars(thing), getattr(thing, name)
     setattr(thing, name, value)
     try:
         yield
     finally:
-        if before is None:
-            delattr(thing, name)  # the class has it
-        else:
+        if own:
             setattr(thing, name, before)
+        else:
+            delattr(thing, name)  # the class has it

@@ -270,7 +270,8 @@ def compiled(kernels, only=None):
     """architecture -> name -> (registers, shared, local bytes), by NVIDIA's compiler; and a line for each kernel that
     takes more than its entry says. Both are empty without NVRTC. only: the name of one kernel, to save time."""
     library, found, lines = nvrtc.library(), {}, []
-    code = KERNEL.sub(lambda kernel: kernel[0] if only in (None, *signatures(kernel[0])) else '', kernels.code)
+    code = KERNEL.sub(lambda kernel: kernel[0] if only in (None, *signatures(kernel[0]))
+                      else '\n' * kernel[0].count('\n'), kernels.code)
     try:
         for architecture in ARCHITECTURES if library else ():
             found[architecture] = nvrtc.resources(library, code, architecture)
@@ -321,8 +322,8 @@ def table(kernels, names, measured, gpu):
     few = {name: count for name, count in blocks(kernels, names).items() if count < card.multiprocessors}
     if few:
         m, n = SIZES[0]
-        yield fill(f'fewer blocks than the {card.multiprocessors} multiprocessors of the {gpu}, at {m} x {n}: '
-                   + ', '.join(f'{name} {count}' for name, count in few.items()), 120)
+        yield fill(f'fewer blocks than the {card.multiprocessors} multiprocessors of the {gpu}, at {m} x {n} (products '
+                   'have 70 columns): ' + ', '.join(f'{name} {count}' for name, count in few.items()), 120)
 
 
 def threads(kernels):

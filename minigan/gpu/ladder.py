@@ -3,6 +3,7 @@
 import numpy as np
 
 from minigan.checks.derivatives import check
+from minigan.gpu import roofline
 from minigan.gpu.launch import Launcher
 
 
@@ -66,15 +67,7 @@ def _gradient(step):
     return case
 
 
-def _traffic(rows, width):
-    """(bytes, FLOPs) for each number of a product of m x n and n x n, of which a block computes rows x width.
-
-    In roofline.py, what is needed is counted once; here, all that is read from global memory, with or without caches.
-    """
-    return lambda m, n: (4 * n * (rows + width) / (rows * width) + 4, 2 * n)
-
-
 RESOURCES = {'one_number': (56, 0), 'shared_tile': (48, 2048), 'register_block': (64, 6400)}
-TRAFFIC = {'one_number': _traffic(1, 1), 'shared_tile': _traffic(16, 16), 'register_block': _traffic(32, 64)}
+TRAFFIC = {step.__name__: roofline.product for step in STEPS}  # what is needed, counted once
 GRADIENTS = {step.__name__: _gradient(step) for step in STEPS}
 TOLERANCE = {step.__name__: 1e-5 for step in STEPS}  # as allowed for a dense layer: a sum of n numbers

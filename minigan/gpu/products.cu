@@ -4,12 +4,12 @@
 // C = A B, where A has m rows, B has n columns, and both have `depth`. A block of TILE_THREADS threads computes a tile
 // of C. It walks down the depth, and each time puts one tile of A and one of B into shared memory, where every number
 // is read by many threads; each thread keeps 4 x 4 sums in registers. For a tile of 32 x 64 and each depth, a block
-// reads (32 + 64) 4 = 384 bytes from global memory for 2 32 64 = 4,096 FLOPs: 10.7 FLOPs a byte. A warp reads
-// (16 + 32) 4 = 192 bytes from shared memory for 2 16 32 = 1,024 FLOPs: 5.3 a byte. What differs from ladder.cu's last
-// version:
+// reads (32 + 64) * 4 = 384 bytes from global memory for 2 * 32 * 64 = 4,096 FLOPs: 10.7 FLOPs a byte. A warp needs 4
+// cycles of shared memory for 2 * 16 * 32 = 1,024 FLOPs: 256 a cycle (as ladder.cu counts; its last step has 171). What
+// differs from that step:
 //   - There are two tiles each of A and B. One is used while the next is on its way: it waits in registers until the
 //     other buffer is free. So the threads do not wait for global memory, and one barrier a tile is enough.
-//   - A warp computes 16 x 32 numbers, not 8 x 64: the squarer, the fewer bytes from shared memory.
+//   - A warp computes 16 x 32 numbers, not 8 x 64, in an order of lanes for which a load of 4 numbers takes two cycles.
 //   - Where few rows and columns leave a GPU idle, the depth is split over blocks. Each leaves a part of C; a second
 //     kernel adds the parts in order. How many there are depends on the shape alone, so every GPU gives the same bits.
 //   - Each of the two matrices may be transposed: only the order in which a tile is loaded differs.
@@ -71,9 +71,10 @@ __device__ __forceinline__ void multiply(const float (&a)[TILE_DEPTH][TILE_ROWS 
     }
 }
 
-// C or its parts (splits, rows, columns): use(i, column, the i-th number of the parts). Without a null pointer in its
-// place, sum_b takes the sums of B's columns (splits, columns): from the tiles of B that the first row of blocks has.
-// The sums pass through shared memory, so that neighbouring threads write neighbouring numbers.
+// Calls use(i, column, number) for each number of C or of its parts (splits, rows, columns); i is its index there. If
+// sum_b is not null, it takes the sums of B's columns (splits, columns), which the first row of blocks computes. The
+// numbers pass through shared memory, so that neighbouring threads write neighbours; once a block, two threads meet
+// in a bank.
 template <bool A_ALONG, bool B_ALONG, class Use>
 __device__ __forceinline__ void product(const float* a, const float* b, int rows, int columns, int depth,
         int splits, float* sum_b, Use use) {
@@ -99,7 +100,8 @@ __device__ __forceinline__ void product(const float* a, const float* b, int rows
             of_a.load(k + TILE_DEPTH, end);
             of_b.load(k + TILE_DEPTH, end);
         }
-        __syncwarp();  // or the compiler moves the loads behind the product, and the threads wait for them
+        // Without it, NVRTC 12.9 moves the loads behind the product (in the SASS of most architectures).
+        __syncwarp();
         multiply(tiles.a[now], tiles.b[now], row, column, sum);
         if (sums_b)
             for (int i = 0; i < TILE_DEPTH; ++i) total += tiles.b[now][i][t];
@@ -122,7 +124,7 @@ __device__ __forceinline__ void product(const float* a, const float* b, int rows
 }
 
 // ops.dense: y = x W + b, with b unless it is null; with splits > 1, the parts of x W.
-// 4 (m n_in + n_in n_out + m n_out) bytes at least. Replaced: cuBLAS, which no graph can capture through CuPy, and a
+// 4 (m n_in + n_in n_out + m n_out) bytes at least. Replaced: cuBLAS, which CuPy refuses to call in a capture, and a
 // launch for b.
 extern "C" __global__ void __launch_bounds__(128) dense(const float* __restrict__ x /* m n_in */,
         const float* __restrict__ W /* n_in n_out */, const float* __restrict__ b /* n_out */,

@@ -31,7 +31,8 @@ RESOURCES = {
 
 # How FLOPs are counted. 1: a float's addition, multiplication, comparison, maximum or conversion; -x and |x| are free,
 # and so is what is the same for a whole column. FUNCTION: a division, root, exponential, logarithm, tanh, sine or
-# cosine; the special function unit gives 16 results a clock, while the others give 128 multiply-adds, 256 FLOPs (not
+# cosine; the special function unit gives 16 results a clock, while the others give 128 multiply-adds, 256 FLOPs (64
+# and 128 on the A100 and T4; not
 # compared with the CUDA C++ Programming Guide, throughput of arithmetic instructions). PHILOX: a block of random
 # numbers is integer work, but takes the same slots: a round has two 64-bit products, each of at least four 32-bit
 # multiply-adds, and four exclusive ors and two sums of two words each. Indices are not counted.

@@ -87,7 +87,7 @@ def test_the_first_step_of_an_epoch_draws_the_order_of_images(driver):
 
 
 def test_what_fusing_saves(driver, monkeypatch):
-    """The table in minigan/gpu/README.md: pytest -s tests/gpu/test_device.py -k saves"""
+    """The table in minigan/gpu/README.md: pytest -rP tests/gpu/test_device.py -k saves"""
     found = {'fused layers': usual(driver)}
     monkeypatch.setattr('minigan.gpu.fusion.fuse', None)
     found['a kernel for each operation that has one'] = usual(driver)

@@ -220,14 +220,13 @@ def test_the_example_is_complete_and_correct(example, capsys):
 
 
 @needs_compiler
-def test_the_ladder_of_products_is_complete_and_correct_and_each_step_reads_less(capsys):
+def test_the_ladder_of_products_is_complete_and_correct_and_its_headers_count_right(capsys):
     path = Path(kernelcheck.__file__).with_name('ladder.py')
     assert main(['kernelcheck', str(path)]) == 0
     said = capsys.readouterr().out
     steps = [line.split() for line in said.splitlines() if line.endswith(BOUNDS)]
     assert [step[0] for step in steps] == ['one_number', 'shared_tile', 'register_block']
-    bytes_ = [float(step[5]) for step in steps]
-    assert bytes_ == sorted(bytes_, reverse=True) and len({step[6] for step in steps}) == 1
+    assert len({(step[5], step[6]) for step in steps}) == 1  # the least that any of them needs
     code = path.with_suffix('.cu').read_text()
     for step, (rows, width) in zip(steps, ((1, 1), (16, 16), (32, 64))):  # FLOPs a byte, as the headers say
         intensity = 2 * rows * width / (4 * (rows + width))
@@ -496,8 +495,8 @@ def test_registers_are_marked_where_nvrtc_refuses_the_source(example, monkeypatc
 
 
 @pytest.mark.parametrize('gpu, said', [
-    ('L4', '\nfewer blocks than the 58 multiprocessors of the L4, at 64 x 512: cross_entropy 1\n'),
-    ('A100', '\nfewer blocks than the 108 multiprocessors of the A100, at 64 x 512: cross_entropy 1\n')])
+    ('L4', 'than the 58 multiprocessors of the L4, at 64 x 512 (products have 70 columns): cross_entropy 1\n'),
+    ('A100', 'than the 108 multiprocessors of the A100, at 64 x 512 (products have 70 columns): cross_entropy 1\n')])
 def test_kernels_with_fewer_blocks_than_multiprocessors_are_named(gpu, said):
     own = kernelset.own()
     text = '\n'.join(kernelcheck.table(own, ['tanh_backward', 'cross_entropy'], {}, gpu)) + '\n'
