@@ -9,6 +9,7 @@ from pathlib import Path
 ARCHITECTURES = ('sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_100', 'sm_120')
 
 
+@cache
 def library():
     """The compiler, or None where its wheel is not installed."""
     package = importlib.util.find_spec('nvidia')
