@@ -56,24 +56,10 @@ def arguments(m, n, seed, xp=np):
     moving = {'eps': eps, 'momentum': momentum, 'slope': slope}
     return {
         'tanh_backward': ((dy, np.tanh(y)), {}),
-        'cross_entropy, target 1': ((logit,), {'target': 1}),
-        'cross_entropy, target 0': ((logit,), {'target': 0}),
-        'cross_entropy, target 0.7': ((logit,), {'target': 0.7}),
-        'cross_entropy, few': ((logit[:5],), {'target': 1}),
-        'cross_entropy_backward, target 1': ((logit,), {'target': 1}),
-        'cross_entropy_backward, target 0': ((logit,), {'target': 0}),
-        'cross_entropy_backward, target 0.7': ((logit,), {'target': 0.7}),
         'stack': ((x, dy[1:]), {}),
         'gather_images': ((images, rows, np.float32), {}),
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
         'sgd_momentum_': ((theta, dtheta, first, np.zeros_like(theta)), {'learning_rate': 0.1, 'momentum': momentum}),
-        'euclidean_norm': ((dtheta,), {}),
-        'euclidean_norm, huge': ((dtheta * np.float32(1e30),), {}),
-        'euclidean_norm, tiny': ((dtheta * np.float32(1e-30),), {}),
-        'euclidean_norm, 0': ((0 * dtheta,), {}),
-        'clip_norm_': ((dtheta,), {'limit': 0.5}),
-        'clip_norm_, short': ((dtheta,), {'limit': 1e4}),
-        'clip_norm_, huge': ((dtheta * np.float32(1e30),), {'limit': 2.0}),
         'scale_dropout': ((x, large_key(seed, xp)), {'a': 0.5, 'b': slope, 'rate': rate}),
         'maxout_dropout': ((groups, large_key(seed, xp)), {'pieces': 3, 'rate': rate}),
         'maxout_dropout_backward': ((dy, groups, np.abs(y)), {'pieces': 3}),
@@ -87,7 +73,34 @@ def arguments(m, n, seed, xp=np):
         'batch_norm_leaky_relu_sums': ((dy, gamma, beta, cache[0]), {'slope': slope, 'rows': rows_of_chunk}),
         'batch_norm_leaky_relu_backward_': ((dy, gamma, beta, cache, dgamma, dbeta), {'slope': slope}),
         'batch_norm_leaky_relu_backward_, no dgamma': ((dy, gamma, beta, cache, None, None), {'slope': slope}),
+        **losses(logit), **norms(dtheta),
     } | products(rng, m, n, min(1 + n // 2, 70), partial(large_key, seed, xp), slope=slope, rate=rate)
+
+
+def losses(logit):
+    """arguments() of the losses."""
+    return {
+        'cross_entropy, target 1': ((logit,), {'target': 1}),
+        'cross_entropy, target 0': ((logit,), {'target': 0}),
+        'cross_entropy, target 0.7': ((logit,), {'target': 0.7}),
+        'cross_entropy, few': ((logit[:5],), {'target': 1}),
+        'cross_entropy_backward, target 1': ((logit,), {'target': 1}),
+        'cross_entropy_backward, target 0': ((logit,), {'target': 0}),
+        'cross_entropy_backward, target 0.7': ((logit,), {'target': 0.7}),
+    }
+
+
+def norms(dtheta):
+    """arguments() of what a gradient's norm decides."""
+    return {
+        'euclidean_norm': ((dtheta,), {}),
+        'euclidean_norm, huge': ((dtheta * np.float32(1e30),), {}),
+        'euclidean_norm, tiny': ((dtheta * np.float32(1e-30),), {}),
+        'euclidean_norm, 0': ((0 * dtheta,), {}),
+        'clip_norm_': ((dtheta,), {'limit': 0.5}),
+        'clip_norm_, short': ((dtheta,), {'limit': 1e4}),
+        'clip_norm_, huge': ((dtheta * np.float32(1e30),), {'limit': 2.0}),
+    }
 
 
 def products(rng, m, n_in, n_out, key, **settings):
