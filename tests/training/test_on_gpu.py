@@ -27,7 +27,6 @@ def tested(cupy, tmp_path, monkeypatch):
     """A self-test with the rows that a test wants; what is said; and choose, which uses both."""
     tested = SimpleNamespace(said=[], rows=[GOOD], cupy=cupy)
     tested.choose = lambda name='auto': on_gpu.choose_device(name, tested.said.append)
-    cupy.watched = False
     monkeypatch.setenv('MINIGAN_DATA', str(tmp_path / 'not' / 'yet'))
     monkeypatch.setattr(on_gpu, 'short_rows', lambda xp: iter(tested.rows))
     return tested
@@ -42,7 +41,6 @@ def test_auto_is_the_default():
 
 
 def test_the_short_self_test_passes_where_the_kernels_are_correct(cupy):
-    cupy.watched = False
     said = []
     xp, words = on_gpu.choose_device('auto', said.append)
     assert xp is cupy and words == f'CuPy {cupy.__version__} on the GPU, which has passed the self-test'
@@ -55,7 +53,6 @@ def broken(self, theta, *_, **__):
 
 @pytest.mark.parametrize('only_training', [False, True])
 def test_one_wrong_kernel_is_enough_for_the_cpu(cupy, monkeypatch, only_training):
-    cupy.watched = False
     if only_training:
         monkeypatch.setattr(on_gpu.compare, 'rows', lambda *_: [])
     monkeypatch.setattr(twins.Kernels, 'adam_', broken)
