@@ -24,6 +24,11 @@ def array_module(x):
     return np
 
 
+def has_kernels(x):
+    """Whether kernels compute with arrays like x."""
+    return _module_name(x) in TWINS and eligible((x,))
+
+
 def to_host(x):
     """x as a NumPy array; from a GPU it is copied, so the CPU waits until the GPU has computed it."""
     return x.get() if hasattr(x, 'get') else np.asarray(x)
@@ -43,9 +48,10 @@ def twin(specification):
     def chosen(*arguments, **keywords):
         given = (*arguments, *keywords.values())
         twins = TWINS.get(_module_name(given[0]))
-        if twins is None or not eligible(given):
+        chosen = twins and getattr(twins(array_module(given[0])), name, None)
+        if chosen is None or not eligible(given):
             return specification(*arguments, **keywords)
-        return getattr(twins(array_module(given[0])), name)(*arguments, **keywords)
+        return chosen(*arguments, **keywords)
 
     return chosen
 

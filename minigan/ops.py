@@ -33,6 +33,8 @@ def dense_backward_input(dy, W):
 
     dy: (m, n_out), W: (n_in, n_out). Returns dx (m, n_in).
     """
+    if W.shape[1] == 1:
+        return dy * W.T
     if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS computes this faster for few rows
         return np.ascontiguousarray((W @ dy.T).T)
     return dy @ W.T
@@ -82,6 +84,7 @@ def batch_norm_backward(dy, gamma, cache):
     return (gamma * rstd) * (dy - dbeta / m - xhat * (dgamma / m)), dgamma, dbeta
 
 
+@twin
 def moving_average_(moving, statistic, *, momentum):
     """moving = momentum * moving + (1 - momentum) * statistic, in place."""
     moving += (1 - momentum) * (statistic - moving)
@@ -122,7 +125,7 @@ def leaky_relu_backward(dy, x, *, slope):
         dx = dy * (1 where x > 0, slope elsewhere)
     """
     dx = (x > 0).astype(dy.dtype)
-    dx *= 1 - slope  # a multiply and an add cost less than np.where
+    dx *= 1 - dx.dtype.type(slope)  # so rounded, the sum with slope is exactly 1; np.where would cost more
     dx += slope
     dx *= dy
     return dx

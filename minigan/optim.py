@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from minigan import ops
-from minigan.backend import array_module, number
+from minigan.backend import array_module, has_kernels, number
 from minigan.net import Net
 
-CHUNK = 2**16  # parameters at a time on a CPU, so that all passes of a step find them in a core's cache
+CHUNK = 2**16  # parameters at a time in NumPy, so that all passes of a step find them in a core's cache
 Schedule = float | Callable[[int], float]
 
 
@@ -32,7 +32,7 @@ class Optimizer:
         xp, size = array_module(net.theta), net.theta.size
         for name in self.buffers:
             setattr(self, name, xp.zeros(size, net.dtype))
-        self._scratch = xp.empty(min(CHUNK, size) if xp is np else size, net.dtype)  # a GPU: one launch, one chunk
+        self._scratch = xp.empty(size if has_kernels(net.theta) else min(CHUNK, size), net.dtype)  # for a chunk
 
     def step(self):
         """Move theta against dtheta."""

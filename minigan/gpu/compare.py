@@ -61,6 +61,9 @@ def arguments(m, n, seed, xp=np):
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
         'sgd_momentum_': ((theta, dtheta, first, np.zeros_like(theta)), {'learning_rate': 0.1, 'momentum': momentum}),
         'scale_dropout': ((x, large_key(seed, xp)), {'a': 0.5, 'b': slope, 'rate': rate}),
+        'scale_dropout_backward': ((dy, np.abs(y)), {'a': slope}),
+        'leaky_relu_dropout_backward': ((dy, np.copysign(abs(y) * (abs(x) > 0.5), x)), {'slope': slope}),
+        'moving_average_': ((theta, first), {'momentum': momentum}),
         'maxout_dropout': ((groups, large_key(seed, xp)), {'pieces': 3, 'rate': rate}),
         'maxout_dropout_backward': ((dy, groups, np.abs(y)), {'pieces': 3}),
         'sigmoid_scale': ((x * np.float32(60) ** (y > 1),), {'a': 2, 'b': -slope}),
@@ -178,10 +181,15 @@ def compare(name, twin, specification, theirs, ours, tolerance, *, xp=np, settin
     """
     theirs = to_device(theirs, xp)
     returned = [function(*given, **keywords) for function, (given, keywords) in ((twin, theirs), (specification, ours))]
-    names = inspect.signature(specification).parameters
-    written = [largest_difference(*triple) for triple in zip(theirs[0], ours[0], names) if triple[2] != 'scratch']
+    written = [largest_difference(*triple) for triple in zip(theirs[0], ours[0], names(specification))
+               if triple[2] != 'scratch']
     found = max(largest_difference(*returned, 'result'), *written, key=by_error)
     return Row(name, found.error, tolerance, f'{found.where}; {settings}')
+
+
+def names(function):
+    """The names of a function's parameters."""
+    return list(inspect.signature(function).parameters)
 
 
 def allowed(name):

@@ -10,7 +10,7 @@ import numpy as np
 from minigan import __version__
 from minigan.gpu.twins import code, compiled
 
-DEVICES = ('cpu', 'cuda', 'auto')
+DEVICES = ('cpu', 'numpy', 'cuda', 'auto')
 CPU = 'NumPy on the CPU'
 INSTALL = 'pip install cupy-cuda12x[ctk] or cupy-cuda13x[ctk]'
 CAUSES = {  # pattern in CuPy's error -> cause; the first match counts; \1 is what the pattern has in brackets
@@ -34,7 +34,7 @@ TF32 = ('CUPY_TF32', 'NVIDIA_TF32_OVERRIDE')  # in the environment: how cuBLAS m
 
 
 def select_device(name):
-    """The array module for device 'cpu', 'cuda' or 'auto', and one line that says what was chosen and why.
+    """The array module for one of DEVICES, and one line that says what was chosen and why.
 
     'auto' takes the GPU when the kernels compile and one of them runs, else the CPU. It gives a reason for the CPU only
     if CuPy is installed and no $CUDA_VISIBLE_DEVICES hides the GPU.
@@ -42,7 +42,7 @@ def select_device(name):
     """
     if name not in DEVICES:
         raise ValueError(f"device: expected one of {DEVICES}, got {name!r}")
-    if name == 'cpu' or name == 'auto' and os.environ.get('CUDA_VISIBLE_DEVICES') in NO_GPU:
+    if name in ('cpu', 'numpy') or name == 'auto' and os.environ.get('CUDA_VISIBLE_DEVICES') in NO_GPU:
         return np, CPU
     try:
         import cupy

@@ -27,12 +27,12 @@ def fuse(layers):
 
 @twin
 def dense_leaky_relu_dropout(x, W, b, rng, *, slope, rate):
-    """dense, leaky_relu and dropout. The last two only scale, so their factor s is all that backward needs.
+    """dense, leaky_relu and dropout.
 
-        y = h * s,   h = x W + b,   s = (1 where h > 0, slope elsewhere) * mask
+        y = max(h, slope * h) * mask,   h = x W + b,   s = mask where h > 0, -mask elsewhere
 
     x: (m, n_in), W: (n_in, n_out), b: (n_out,), rng: for the bits of dropout; nothing is drawn for rate 0.
-    Returns y and s (m, n_out).
+    Returns y and s (m, n_out), which is all that backward needs: the mask is not negative, so s is both.
     """
     return bias_leaky_relu_dropout(ops.dense(x, W)[None], b, rng, slope=slope, rate=rate)
 
@@ -59,11 +59,20 @@ def bias_leaky_relu_dropout(parts, b, rng, *, slope, rate):
 
     parts: (splits, m, n). Returns y and s (m, n).
     """
-    h = sum_parts(parts, b)
-    s = ops.leaky_relu_backward(array_module(h).ones_like(h), h, slope=slope)
-    if rate:
-        s, _ = ops.dropout(s, rng.bits(h.shape), rate=rate)
-    return h * s, s
+    h, xp = sum_parts(parts, b), array_module(parts)
+    y = ops.leaky_relu(h, slope=slope)
+    y, mask = ops.dropout(y, rng.bits(h.shape), rate=rate) if rate else (y, xp.ones_like(y))
+    return y, xp.copysign(mask, (h > 0) - xp.float32(0.5))
+
+
+@twin
+def leaky_relu_dropout_backward(dy, s, *, slope):
+    """Derivative of leaky_relu and dropout, with the s of dense_leaky_relu_dropout.
+
+        dh = dy * |s| * (slope where s is negative, perhaps -0, 1 elsewhere)
+    """
+    xp = array_module(s)
+    return ops.leaky_relu_backward(ops.dropout_backward(dy, abs(s)), xp.copysign(xp.ones_like(s), s), slope=slope)
 
 
 @twin
@@ -123,12 +132,14 @@ def _chunks(x, rows):
 
 @twin
 def scale_dropout(x, rng, *, a, b, rate):
-    """Scale, then dropout. Returns y and the factor s of its derivative, dx = dy * s.
+    """Scale, then dropout. Returns y and the mask.   y = (a x + b) * mask"""
+    return ops.dropout(ops.scale(x, a=a, b=b), rng.bits(x.shape), rate=rate)
 
-        y = (a x + b) * mask,   s = a * mask
-    """
-    y, mask = ops.dropout(ops.scale(x, a=a, b=b), rng.bits(x.shape), rate=rate)
-    return y, ops.scale_backward(mask, a=a)
+
+@twin
+def scale_dropout_backward(dy, mask, *, a):
+    """Derivative of scale_dropout.   dx = a (dy * mask)"""
+    return ops.scale_backward(ops.dropout_backward(dy, mask), a=a)
 
 
 @twin
@@ -183,7 +194,8 @@ class DenseLeakyReLU(Layer):
 
     def backward(self, dy, *, param_grads, input_grad):
         x, s = self.cache
-        return _dense_backward(self.dense, ops.dropout_backward(dy, s), x, param_grads, input_grad)
+        dh = leaky_relu_dropout_backward(dy, s, slope=self.leaky_relu.slope)
+        return _dense_backward(self.dense, dh, x, param_grads, input_grad)
 
 
 class DenseTanh(Layer):
@@ -254,7 +266,7 @@ class ScaleDropout(Layer):
         return y
 
     def backward(self, dy, *, param_grads, input_grad):
-        return ops.dropout_backward(dy, self.cache) if input_grad else None
+        return scale_dropout_backward(dy, self.cache, a=self.scale.a) if input_grad else None
 
 
 class SigmoidScale(Layer):

@@ -52,6 +52,25 @@ __device__ u16 bits_of(const Words& words, int i) {
     return (u16)(word(words, i / 4) >> (i % 4 * 16));
 }
 
+// What a CPU does in another way, with the same results: see ../native/native.h.
+#ifndef NATIVE
+
+// The i-th integer of Rng.bits. Sixteen threads compute the same block, which should cost less than a launch of bits.
+__device__ u16 bits_at(int i, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
+    return bits_of(philox(i / 16 + 1, draw, substep, step, seed, stream), i % 16);
+}
+
+// Of the i-th number in rows of n.
+__device__ int row_of(int i, int n) { return i / n; }
+__device__ int column_of(int i, int n) { return i % n; }
+
+// A number of the thread's column, and where it lies. On a CPU: the numbers of several neighbouring columns.
+typedef float Column;
+__device__ Column& at(float* x, int i) { return x[i]; }
+__device__ Column at(const float* x, int i) { return x[i]; }
+
+#endif
+
 // Rng.bits: integers in [0, 2^16). 0 in, 2 out. One thread, one block of 16.
 // Replaced: bits drawn on the CPU and copied, which makes the GPU wait for the CPU in every step.
 extern "C" __global__ void bits(u16* __restrict__ out /* size */, int size, u64 draw, u64 substep, u64 step,
@@ -127,16 +146,26 @@ extern "C" __global__ void stack(const float* __restrict__ a /* size_a */, const
     if (i < size_a + size_b) out[i] = i < size_a ? a[i] : b[i - size_a];
 }
 
-// fusion.scale_dropout: y = (a x + b) mask, s = a mask. 4 in, 8 out. Replaced: bits, and three passes of CuPy.
+// The factor of dropout for the i-th number: `dropped` of the 2^16 values of a unit's bits switch it off.
+__device__ float mask_at(int i, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream) {
+    return bits_at(i, draw, substep, step, seed, stream) >= dropped ? scale : 0.0f;
+}
+
+// fusion.scale_dropout: y = (a x + b) mask. 4 in, 8 out. Replaced: bits, and three passes of CuPy.
 extern "C" __global__ void scale_dropout(const float* __restrict__ x /* size */, float* __restrict__ y /* size */,
-        float* __restrict__ s /* size */, int size, float a, float b, int dropped, float scale, u64 draw, u64 substep,
-        u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
+        float* __restrict__ mask /* size */, int size, float a, float b, int dropped, float scale, u64 draw,
+        u64 substep, u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
-    Words words = philox(i / 16 + 1, draw, substep, step_now(step, elapsed), seed, stream);
-    float mask = bits_of(words, i % 16) >= dropped ? scale : 0.0f;
-    s[i] = a * mask;
-    y[i] = (a * x[i] + b) * mask;
+    mask[i] = mask_at(i, dropped, scale, draw, substep, step_now(step, elapsed), seed, stream);
+    y[i] = (a * x[i] + b) * mask[i];
+}
+
+// fusion.scale_dropout_backward. 8 in, 4 out. Replaced: two passes of CuPy.
+extern "C" __global__ void scale_dropout_backward(const float* __restrict__ dy /* size */,
+        const float* __restrict__ mask /* size */, float* __restrict__ dx /* size */, int size, float a) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < size) dx[i] = a * (dy[i] * mask[i]);
 }
 
 // The larger of two; NaN if one is NaN, as in NumPy. fmaxf would lose it.
@@ -151,11 +180,10 @@ extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m piece
         float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= m * n) return;
-    const float* group = x + i / n * pieces * n + i % n;
+    const float* group = x + row_of(i, n) * pieces * n + column_of(i, n);
     float largest = group[0];
     for (int piece = 1; piece < pieces; ++piece) largest = larger(largest, group[piece * n]);
-    Words words = philox(i / 16 + 1, draw, substep, step_now(step, elapsed), seed, stream);
-    mask[i] = bits_of(words, i % 16) >= dropped ? scale : 0.0f;
+    mask[i] = mask_at(i, dropped, scale, draw, substep, step_now(step, elapsed), seed, stream);
     y[i] = largest * mask[i];
 }
 
@@ -166,12 +194,12 @@ extern "C" __global__ void maxout_dropout_backward(const float* __restrict__ dy 
         float* __restrict__ dx /* m pieces n */, int m, int n, int pieces) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= m * n) return;
-    int start = i / n * pieces * n + i % n, count = 0;
+    int start = row_of(i, n) * pieces * n + column_of(i, n), count = 0;
     float largest = x[start];
     for (int piece = 1; piece < pieces; ++piece) largest = larger(largest, x[start + piece * n]);
     for (int piece = 0; piece < pieces; ++piece) count += x[start + piece * n] == largest;
-    for (int piece = 0; piece < pieces; ++piece)
-        dx[start + piece * n] = x[start + piece * n] == largest || !count ? dy[i] * mask[i] / count : 0.0f;  // 0: NaN
+    float share = dy[i] * mask[i] / count;  // count is 0 for NaN, and 0 * share is NaN
+    for (int piece = 0; piece < pieces; ++piece) dx[start + piece * n] = (x[start + piece * n] == largest) * share;
 }
 
 // fusion.sigmoid_scale: y = a p + b. 4 in, 8 out. Replaced: nine passes of CuPy.
@@ -218,7 +246,14 @@ extern "C" __global__ void adam_(float* __restrict__ theta /* size */, const flo
     float g = dtheta[i];
     m[i] = beta1 * m[i] + g;
     v[i] = beta2 * v[i] + g * g;
-    theta[i] -= rate * m[i] / (sqrtf(v[i]) + eps);
+    theta[i] -= m[i] / (sqrtf(v[i]) + eps) * rate;
+}
+
+// ops.moving_average_, weight = 1 - momentum. 8 in, 4 out. Replaced: its three passes (20 in, 12 out).
+extern "C" __global__ void moving_average_(float* __restrict__ moving /* size */,
+        const float* __restrict__ statistic /* size */, int size, float weight) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < size) moving[i] += weight * (statistic[i] - moving[i]);
 }
 
 // ops.sgd_momentum_. 12 in, 8 out. Replaced: its four passes (28 in, 16 out). now: learning_rate, momentum.
@@ -230,6 +265,59 @@ extern "C" __global__ void sgd_momentum_(float* __restrict__ theta /* size */,
     if (now) learning_rate = now[0], momentum = now[1];
     velocity[i] = momentum * velocity[i] - learning_rate * dtheta[i];
     theta[i] += velocity[i];
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// After a product, element by element: its parts, if its depth was split, are added in order. size = m n.
+
+__device__ float sum_of_parts(const float* parts, int splits, int size, int i) {
+    float sum = parts[i];
+    for (int split = 1; split < splits; ++split) sum += parts[split * size + i];
+    return sum;
+}
+
+// fusion.sum_parts: y = the sum of the parts + b, with b unless it is null. 4 splits in, 4 out.
+extern "C" __global__ void sum_parts(const float* __restrict__ parts /* splits m n */,
+        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, int splits, int m, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= m * n) return;
+    float sum = sum_of_parts(parts, splits, m * n, i);
+    y[i] = b ? sum + b[column_of(i, n)] : sum;
+}
+
+// fusion.bias_tanh: y = tanh(h), h = the sum of the parts + b. 4 splits in, 4 out. Replaced: a sum, then tanh.
+extern "C" __global__ void bias_tanh(const float* __restrict__ parts /* splits m n */,
+        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, int splits, int m, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < m * n) y[i] = tanhf(sum_of_parts(parts, splits, m * n, i) + b[column_of(i, n)]);
+}
+
+// The factor of dropout for the i-th number h; negative, perhaps -0, unless h > 0. That is all that backward needs.
+__device__ float signed_mask(float h, int i, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed,
+        u64 stream) {
+    float mask = dropped > 0 ? mask_at(i, dropped, scale, draw, substep, step, seed, stream) : 1.0f;
+    return h > 0 ? mask : -mask;
+}
+
+// fusion.bias_leaky_relu_dropout: y = max(h, slope h) |s|, h = the sum of the parts + b, s = signed_mask. 4 splits in,
+// 8 out. Replaced: a sum, bits, leaky_relu and dropout, a launch each, which kept both h and the mask for backward.
+extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ parts /* splits m n */,
+        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */,
+        int splits, int m, int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed,
+        u64 stream, const u64* __restrict__ elapsed /* 1 */) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= m * n) return;
+    float h = sum_of_parts(parts, splits, m * n, i) + b[column_of(i, n)];
+    s[i] = signed_mask(h, i, dropped, scale, draw, substep, step_now(step, elapsed), seed, stream);
+    y[i] = fmaxf(h, slope * h) * fabsf(s[i]);
+}
+
+// fusion.leaky_relu_dropout_backward: dh = dy |s|, times slope where s is negative. 8 in, 4 out. Replaced: five passes
+// of CuPy.
+extern "C" __global__ void leaky_relu_dropout_backward(const float* __restrict__ dy /* size */,
+        const float* __restrict__ s /* size */, float* __restrict__ dh /* size */, int size, float slope) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < size) dh[i] = dy[i] * fabsf(s[i]) * (signbit(s[i]) ? slope : 1.0f);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -358,8 +446,10 @@ extern "C" __global__ void advance_(u64* __restrict__ elapsed /* 1 */, float* __
 #define COLUMNS 32
 #define LANES 8
 
+#ifndef NATIVE
+
 // The sum of the lanes' values in each column, for every thread, in a fixed order.
-__device__ float column_sum(float value) {
+__device__ Column column_sum(Column value) {
     __shared__ float part[LANES][COLUMNS];
     part[threadIdx.y][threadIdx.x] = value;
     __syncthreads();
@@ -369,18 +459,20 @@ __device__ float column_sum(float value) {
     return sum;
 }
 
+#endif
+
 // Of a column: its mean, and the sum of its squared deviations from that mean.
-struct Moments { float mean, deviations; };
+struct Moments { Column mean, deviations; };
 
 // Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel.
 __device__ Moments moments(const float* x, int first, int last, int n, int column) {
     bool inside = column < n;  // no return: every thread must reach the barriers
-    float sum = 0;
-    for (int row = first + threadIdx.y; inside && row < last; row += LANES) sum += x[row * n + column];
-    float mean = column_sum(sum) / (last - first);
-    sum = 0;
+    Column sum = -0.0f;
+    for (int row = first + threadIdx.y; inside && row < last; row += LANES) sum += at(x, row * n + column);
+    Column mean = column_sum(sum) / (float)(last - first);
+    sum = -0.0f;
     for (int row = first + threadIdx.y; inside && row < last; row += LANES) {
-        float d = x[row * n + column] - mean;
+        Column d = at(x, row * n + column) - mean;
         sum += d * d;
     }
     return {mean, column_sum(sum)};
@@ -389,14 +481,14 @@ __device__ Moments moments(const float* x, int first, int last, int n, int colum
 // Of all rows, from those of the chunks (Chan et al. 1979): deviations within the chunks and between them.
 __device__ Moments merged(const float* means, const float* deviations, int m, int n, int rows, int chunks, int column) {
     bool inside = column < n;
-    float sum = 0;
+    Column sum = 0.0f;
     for (int chunk = threadIdx.y; inside && chunk < chunks; chunk += LANES)
-        sum += min(rows, m - chunk * rows) * means[chunk * n + column];
-    float mean = column_sum(sum) / m;
-    sum = 0;
+        sum += (float)min(rows, m - chunk * rows) * at(means, chunk * n + column);
+    Column mean = column_sum(sum) / (float)m;
+    sum = 0.0f;
     for (int chunk = threadIdx.y; inside && chunk < chunks; chunk += LANES) {
-        float d = means[chunk * n + column] - mean;
-        sum += deviations[chunk * n + column] + min(rows, m - chunk * rows) * d * d;
+        Column d = at(means, chunk * n + column) - mean;
+        sum += at(deviations, chunk * n + column) + (float)min(rows, m - chunk * rows) * d * d;
     }
     return {mean, column_sum(sum)};
 }
@@ -409,8 +501,8 @@ extern "C" __global__ void batch_norm_moments(const float* __restrict__ x /* m n
     int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
     Moments chunk = moments(x, first, min(first + rows, m), n, column);
     if (column >= n || threadIdx.y > 0) return;
-    means[blockIdx.y * n + column] = chunk.mean;
-    deviations[blockIdx.y * n + column] = chunk.deviations;
+    at(means, blockIdx.y * n + column) = chunk.mean;
+    at(deviations, blockIdx.y * n + column) = chunk.deviations;
 }
 
 // fusion.batch_norm_leaky_relu_: y = max(h, slope h), h = gamma xhat + beta; the moving averages follow. means and
@@ -422,51 +514,51 @@ extern "C" __global__ void batch_norm_leaky_relu_(const float* __restrict__ x /*
         const float* __restrict__ means /* chunks n */, const float* __restrict__ deviations /* chunks n */,
         float* __restrict__ moving_mean /* n */, float* __restrict__ moving_var /* n */,
         float* __restrict__ y /* m n */, float* __restrict__ xhat /* m n */, float* __restrict__ rstd /* n */, int m,
-        int n, int rows, int chunks, float eps, float momentum, float slope) {
+        int n, int rows, int chunks, float eps, float weight, float slope) {
     int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows, last = min(first + rows, m);
     Moments all = means ? merged(means, deviations, m, n, rows, chunks, column) : moments(x, first, last, n, column);
-    float mu = all.mean, var = all.deviations / m, r = 1 / sqrtf(var + eps);
+    Column mu = all.mean, var = all.deviations / (float)m, r = 1.0f / sqrtf(var + eps);
     if (column >= n) return;
     for (int row = first + threadIdx.y; row < last; row += LANES) {
         int i = row * n + column;
-        xhat[i] = (x[i] - mu) * r;
-        float h = gamma[column] * xhat[i] + beta[column];
-        y[i] = fmaxf(h, slope * h);
+        at(xhat, i) = (at(x, i) - mu) * r;
+        Column h = at(gamma, column) * at(xhat, i) + at(beta, column);
+        at(y, i) = fmaxf(h, slope * h);
     }
     if (blockIdx.y == 0 && threadIdx.y == 0) {
-        rstd[column] = r;
-        moving_mean[column] += (1 - momentum) * (mu - moving_mean[column]);
-        moving_var[column] += (1 - momentum) * (var - moving_var[column]);
+        at(rstd, column) = r;
+        at(moving_mean, column) += weight * (mu - at(moving_mean, column));
+        at(moving_var, column) += weight * (var - at(moving_var, column));
     }
 }
 
 // dh = dy times the slope at h.
-__device__ float leaky_backward(float dy, float h, float slope) {
-    return h > 0 ? dy : slope * dy;
+__device__ Column leaky_backward(Column dy, Column h, float slope) {
+    return fmaxf(h > 0, slope) * dy;
 }
 
 // Of a column: the sums of dh and of dh xhat.
-struct Sums { float dh, dh_xhat; };
+struct Sums { Column dh, dh_xhat; };
 
 // Of the rows from first to last - 1. h is recomputed from xhat.
 __device__ Sums sums(const float* dy, const float* gamma, const float* beta, const float* xhat, int first, int last,
         int n, int column, float slope) {
-    Sums sum = {0, 0};
+    Sums sum = {-0.0f, -0.0f};
     for (int row = first + threadIdx.y; column < n && row < last; row += LANES) {
         int i = row * n + column;
-        float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
+        Column dh = leaky_backward(at(dy, i), at(gamma, column) * at(xhat, i) + at(beta, column), slope);
         sum.dh += dh;
-        sum.dh_xhat += dh * xhat[i];
+        sum.dh_xhat += dh * at(xhat, i);
     }
     return {column_sum(sum.dh), column_sum(sum.dh_xhat)};
 }
 
 // Of all rows, from those of the chunks.
 __device__ Sums added(const float* dh, const float* dh_xhat, int chunks, int n, int column) {
-    Sums sum = {0, 0};
+    Sums sum = {0.0f, 0.0f};
     for (int chunk = threadIdx.y; column < n && chunk < chunks; chunk += LANES) {
-        sum.dh += dh[chunk * n + column];
-        sum.dh_xhat += dh_xhat[chunk * n + column];
+        sum.dh += at(dh, chunk * n + column);
+        sum.dh_xhat += at(dh_xhat, chunk * n + column);
     }
     return {column_sum(sum.dh), column_sum(sum.dh_xhat)};
 }
@@ -479,8 +571,8 @@ extern "C" __global__ void batch_norm_leaky_relu_sums(const float* __restrict__ 
     int column = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * rows;
     Sums chunk = sums(dy, gamma, beta, xhat, first, min(first + rows, m), n, column, slope);
     if (column >= n || threadIdx.y > 0) return;
-    sums_dh[blockIdx.y * n + column] = chunk.dh;
-    sums_dh_xhat[blockIdx.y * n + column] = chunk.dh_xhat;
+    at(sums_dh, blockIdx.y * n + column) = chunk.dh;
+    at(sums_dh_xhat, blockIdx.y * n + column) = chunk.dh_xhat;
 }
 
 // fusion.batch_norm_leaky_relu_backward_; dgamma and dbeta are left alone if they are null, and sums_dh and
@@ -499,11 +591,12 @@ extern "C" __global__ void batch_norm_leaky_relu_backward_(const float* __restri
     if (column >= n) return;
     for (int row = first + threadIdx.y; row < last; row += LANES) {
         int i = row * n + column;
-        float dh = leaky_backward(dy[i], gamma[column] * xhat[i] + beta[column], slope);
-        dx[i] = gamma[column] * rstd[column] * (dh - all.dh / m - xhat[i] * (all.dh_xhat / m));
+        Column dh = leaky_backward(at(dy, i), at(gamma, column) * at(xhat, i) + at(beta, column), slope);
+        at(dx, i) = at(gamma, column) * at(rstd, column)
+                    * (dh - all.dh / (float)m - at(xhat, i) * (all.dh_xhat / (float)m));
     }
     if (dgamma && blockIdx.y == 0 && threadIdx.y == 0) {
-        dgamma[column] = all.dh_xhat;
-        dbeta[column] = all.dh;
+        at(dgamma, column) = all.dh_xhat;
+        at(dbeta, column) = all.dh;
     }
 }

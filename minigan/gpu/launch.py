@@ -74,8 +74,15 @@ def check_size(name, grid, block, threads=THREADS):
 class Plan:
     """How a kernel's arguments are checked and cast. What depends on numbers alone is done once for each set of them.
 
-    most: threads of a block.
+    most: threads of a block. null, number, key: how a null pointer, a number and a key of random numbers are passed.
     """
+
+    null, key = NULL, staticmethod(uint64)
+
+    @staticmethod
+    def number(dtype, value):
+        """A number as the kernel takes it."""
+        return dtype.type(value)
 
     def __init__(self, name, arguments, most):
         self.name, self.arguments, self.most = name, arguments, most
@@ -89,20 +96,20 @@ class Plan:
     def _prepare(self, grid, block, *numbers):
         """A list with each number, cast, in its place; and the size of each array, None where any size will do."""
         check_size(self.name, grid, block, self.most)
-        sizes, cast = Sizes(), [NULL] * len(self.arguments)
+        sizes, cast = Sizes(), [self.null] * len(self.arguments)
         for i, given in zip(self.numbers, numbers):
-            sizes[self.arguments[i].name], cast[i] = given, self.arguments[i].dtype.type(given)
+            sizes[self.arguments[i].name], cast[i] = given, self.number(self.arguments[i].dtype, given)
         texts = [self.arguments[i].elements for i, _ in self.arrays]
         return cast, [None if text == 'any' else sizes[text] for text in texts]
 
     def cast(self, grid, block, given):
-        """The arguments as the kernel takes them; see Launcher.launch."""
+        """The arguments as the kernel takes them, in a list; see Launcher.launch."""
         if len(given) != len(self.arguments):
             raise TypeError(f'{self.name}: expected {len(self.arguments)} arguments, got {len(given)}')
         cast, sizes = self.prepared(grid, block, *compress(given, self.is_number))
         cast = cast.copy()
         for i in self.keys:
-            cast[i] = uint64(given[i])
+            cast[i] = self.key(given[i])
         for (i, dtype), size in zip(self.arrays, sizes):
             array = given[i]
             if array is None:
@@ -114,7 +121,7 @@ class Plan:
                 raise ValueError(f'{self.name}: expected {self.arguments[i].name} with {self.arguments[i].elements} = '
                                  f'{size} elements, got {array.size}')
             cast[i] = array
-        return tuple(cast)
+        return cast
 
 
 class Launcher:
@@ -147,7 +154,7 @@ class Launcher:
         an array of a wrong size or with more elements than an int can count, and for a grid or a block that no GPU
         takes.
         """
-        self.functions[name](grid, block, self.plans[name].cast(grid, block, arguments))
+        self.functions[name](grid, block, tuple(self.plans[name].cast(grid, block, arguments)))
 
     def by_element(self, name, count, *arguments):
         """Launch a thread for each of `count` elements, in blocks within the kernel's launch bounds."""

@@ -162,21 +162,7 @@ extern "C" __global__ void __launch_bounds__(128) dense_tanh(const float* __rest
     });
 }
 
-// The factor of leaky_relu and dropout for h, the i-th number of a minibatch: (1 or slope) (scale or 0). `dropped` of
-// the 2^16 values of a unit's bits switch it off.
-__device__ float leaky_relu_dropout(float h, int i, float slope, int dropped, float scale, u64 draw, u64 substep,
-        u64 step, u64 seed, u64 stream) {
-    float factor = h > 0 ? 1.0f : slope;
-    if (dropped > 0) {
-        Words words = philox(i / 16 + 1, draw, substep, step, seed, stream);
-        factor *= bits_of(words, i % 16) >= dropped ? scale : 0.0f;
-    }
-    return factor;
-}
-
-// fusion.dense_leaky_relu_dropout: y = h s, h = x W + b, s = (1 or slope) (scale or 0). Replaced: dense and
-// bias_leaky_relu_dropout, which read and wrote h once more. Sixteen threads compute the same Philox block, which
-// should cost less than a launch of bits.
+// fusion.dense_leaky_relu_dropout. Replaced: dense and bias_leaky_relu_dropout, which read and wrote h once more.
 extern "C" __global__ void __launch_bounds__(128) dense_leaky_relu_dropout(const float* __restrict__ x /* m n_in */,
         const float* __restrict__ W /* n_in n_out */, const float* __restrict__ b /* n_out */,
         float* __restrict__ y /* m n_out */, float* __restrict__ s /* m n_out */, int m, int n_in, int n_out,
@@ -185,46 +171,7 @@ extern "C" __global__ void __launch_bounds__(128) dense_leaky_relu_dropout(const
     step = step_now(step, elapsed);
     product<true, false>(x, W, m, n_out, n_in, 1, nullptr, [=](int i, int column, float sum) {
         float h = sum + b[column];
-        s[i] = leaky_relu_dropout(h, i, slope, dropped, scale, draw, substep, step, seed, stream);
-        y[i] = h * s[i];
+        s[i] = signed_mask(h, i, dropped, scale, draw, substep, step, seed, stream);
+        y[i] = fmaxf(h, slope * h) * fabsf(s[i]);
     });
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// After a product whose depth was split, element by element: the parts are added in order. size = m n.
-
-__device__ float sum_of_parts(const float* parts, int splits, int size, int i) {
-    float sum = parts[i];
-    for (int split = 1; split < splits; ++split) sum += parts[split * size + i];
-    return sum;
-}
-
-// fusion.sum_parts: y = the sum of the parts + b, with b unless it is null. 4 splits in, 4 out.
-extern "C" __global__ void sum_parts(const float* __restrict__ parts /* splits m n */,
-        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, int splits, int m, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= m * n) return;
-    float sum = sum_of_parts(parts, splits, m * n, i);
-    y[i] = b ? sum + b[i % n] : sum;
-}
-
-// fusion.bias_tanh: y = tanh(h), h = the sum of the parts + b. 4 splits in, 4 out. Replaced: a sum, then tanh.
-extern "C" __global__ void bias_tanh(const float* __restrict__ parts /* splits m n */,
-        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, int splits, int m, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < m * n) y[i] = tanhf(sum_of_parts(parts, splits, m * n, i) + b[i % n]);
-}
-
-// fusion.bias_leaky_relu_dropout: as dense_leaky_relu_dropout, with h = the sum of the parts + b. 4 splits in, 8 out.
-// Replaced: a sum, bits, leaky_relu and dropout, a launch each, which kept both h and the mask for backward, where s is
-// enough.
-extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ parts /* splits m n */,
-        const float* __restrict__ b /* n */, float* __restrict__ y /* m n */, float* __restrict__ s /* m n */,
-        int splits, int m, int n, float slope, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed,
-        u64 stream, const u64* __restrict__ elapsed /* 1 */) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= m * n) return;
-    float h = sum_of_parts(parts, splits, m * n, i) + b[i % n];
-    s[i] = leaky_relu_dropout(h, i, slope, dropped, scale, draw, substep, step_now(step, elapsed), seed, stream);
-    y[i] = h * s[i];
 }

@@ -39,6 +39,13 @@ def adam_settings(*, t, learning_rate, beta1, beta2, eps):
     return learning_rate * n2**0.5 / n1, eps * n2**0.5
 
 
+def chunks_of(m):
+    """The rows of a chunk, and the number of chunks, for m rows of any width: from m alone, so that every GPU adds in
+    the same order; at most 128, because every block of the second kernel reads the sums of all chunks."""
+    rows = max(64, -(-m // 128))
+    return rows, -(-m // rows)
+
+
 class Kernels(Launcher):
     """The twins of kernels.cu and products.cu.
 
@@ -46,7 +53,7 @@ class Kernels(Launcher):
     elapsed, now: what kernels read from the GPU while a CUDA graph is captured, arrays; None in plain launches.
     """
 
-    products, elapsed, now = 'own', None, None
+    products, elapsed, now, chunks_of = 'own', None, None, staticmethod(chunks_of)
 
     def bits(self, out, *key):
         """Fill `out` with Rng.bits; key: draw, substep, step, seed, stream."""
@@ -95,6 +102,10 @@ class Kernels(Launcher):
         settings = adam_settings(t=t, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
         self.by_element('adam_', theta.size, theta, dtheta, m, v, theta.size, beta1, beta2, *settings, self.now)
 
+    def moving_average_(self, moving, statistic, *, momentum):
+        """See ops."""
+        self.by_element('moving_average_', moving.size, moving, statistic, moving.size, 1 - momentum)
+
     def sgd_momentum_(self, theta, dtheta, velocity, scratch, *, learning_rate, momentum):
         """See ops; needs no scratch."""
         self.by_element('sgd_momentum_', theta.size, theta, dtheta, velocity, theta.size, learning_rate, momentum,
@@ -125,17 +136,21 @@ class Kernels(Launcher):
 
     def scale_dropout(self, x, rng, *, a, b, rate):
         """See fusion; draws the bits itself."""
-        y, s, dropped = self.empty_like(x), self.empty_like(x), int(rate * 2**16)
-        self.by_element('scale_dropout', x.size, x, y, s, x.size, a, b, dropped, 2**16 / (2**16 - dropped),
-                        *rng.next_key(), self.elapsed)
-        return y, s
+        y, mask = self.empty_like(x), self.empty_like(x)
+        self.by_element('scale_dropout', x.size, x, y, mask, x.size, a, b, *self._dropout(rng, rate))
+        return y, mask
+
+    def scale_dropout_backward(self, dy, mask, *, a):
+        """See fusion."""
+        dx = self.empty_like(dy)
+        self.by_element('scale_dropout_backward', dy.size, dy, mask, dx, dy.size, a)
+        return dx
 
     def maxout_dropout(self, x, rng, *, pieces, rate):
         """See fusion; draws the bits itself."""
-        shape, dropped = (len(x), x.shape[1] // pieces), int(rate * 2**16)
+        shape = len(x), x.shape[1] // pieces
         y, mask = (self.empty(x, shape, x.dtype) for _ in range(2))
-        self.by_element('maxout_dropout', y.size, x, y, mask, *shape, pieces, dropped, 2**16 / (2**16 - dropped),
-                        *rng.next_key(), self.elapsed)
+        self.by_element('maxout_dropout', y.size, x, y, mask, *shape, pieces, *self._dropout(rng, rate))
         return y, mask
 
     def maxout_dropout_backward(self, dy, x, mask, *, pieces):
@@ -231,6 +246,12 @@ class Kernels(Launcher):
                         *self._dropout(rng, rate))
         return y, s
 
+    def leaky_relu_dropout_backward(self, dy, s, *, slope):
+        """See fusion."""
+        dh = self.empty_like(dy)
+        self.by_element('leaky_relu_dropout_backward', dy.size, dy, s, dh, dy.size, slope)
+        return dh
+
     def bias_tanh(self, parts, b):
         """See fusion."""
         y = self.empty(parts, parts.shape[1:], parts.dtype)
@@ -275,10 +296,10 @@ class Kernels(Launcher):
     def batch_norm_leaky_relu_(self, x, gamma, beta, moving_mean, moving_var, *, eps, momentum, slope):
         """See fusion."""
         y, xhat, rstd = self.empty_like(x), self.empty_like(x), self.empty_like(gamma)
-        rows, chunks = chunks_of(len(x))
+        rows, chunks = self.chunks_of(len(x))
         parts = self.batch_norm_moments(x, rows=rows) if chunks > 1 else (None, None)
         self.by_column('batch_norm_leaky_relu_', x.shape[1], x, gamma, beta, *parts, moving_mean, moving_var, y, xhat,
-                       rstd, *x.shape, rows, chunks, eps, momentum, slope, chunks=chunks)
+                       rstd, *x.shape, rows, chunks, eps, 1 - momentum, slope, chunks=chunks)
         return y, (xhat, rstd)
 
     def batch_norm_leaky_relu_sums(self, dy, gamma, beta, xhat, *, slope, rows):
@@ -287,7 +308,7 @@ class Kernels(Launcher):
 
     def batch_norm_leaky_relu_backward_(self, dy, gamma, beta, cache, dgamma, dbeta, *, slope):
         """See fusion."""
-        dx, (rows, chunks) = self.empty_like(dy), chunks_of(len(dy))
+        dx, (rows, chunks) = self.empty_like(dy), self.chunks_of(len(dy))
         parts = (None, None)
         if chunks > 1:
             parts = self.batch_norm_leaky_relu_sums(dy, gamma, beta, cache[0], slope=slope, rows=rows)
@@ -301,13 +322,6 @@ class Kernels(Launcher):
         parts = [self.empty(x, (chunks, n), x.dtype) for _ in range(2)]
         self.by_column(name, n, x, *arrays, *parts, m, n, rows, chunks, *numbers, chunks=chunks)
         return tuple(parts)
-
-
-def chunks_of(m):
-    """The rows of a chunk, and the number of chunks, for m rows of any width: from m alone, so that every GPU adds in
-    the same order; at most 128, because every block of the second kernel reads the sums of all chunks."""
-    rows = max(64, -(-m // 128))
-    return rows, -(-m // rows)
 
 
 backend.TWINS['cupy'] = compiled

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigan.backend import keep_freed_memory
+from minigan.backend import has_kernels, keep_freed_memory
 from minigan.data import Minibatches
 from minigan.gan import Game
 from minigan.gpu import fusion
@@ -18,7 +18,8 @@ WARMUP = 0.04  # fraction of a run during which the rates of a linear schedule r
 def build_game(config, recipe, dataset, xp=np):
     """The Game that a resolved config describes, ready for step 0. Raises ValueError for a choice out of range."""
     keep_freed_memory()
-    streams, fuse = Streams(config.seed, xp=xp, kernels=compiled(xp)), None if xp is np else fusion.fuse
+    streams = Streams(config.seed, xp=xp, kernels=compiled(xp))
+    fuse = fusion.fuse if has_kernels(xp.empty(0, np.float32)) else None
     minibatches = Minibatches(dataset.train, config.batch, streams)
     n_images, n = dataset.train.shape
     steps = config.epochs * config.steps_per_epoch(n_images)

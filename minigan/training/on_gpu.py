@@ -1,6 +1,6 @@
 """Training on a GPU, checked against a CPU: the same steps on both, and how far apart they end.
 
-`--device auto` takes a GPU only if a short form of that check has passed on it.
+`--device auto` takes a GPU only if a short form of that check has passed on it. A CPU takes compiled kernels, if it can.
 """
 
 import json
@@ -17,6 +17,7 @@ from minigan.gpu.compare import by_error, largest_difference
 from minigan.gpu.device import CPU, identity, reason, select_device
 from minigan.gpu.graph import WARM_UP, StepGraph
 from minigan.layers import LeakyReLU
+from minigan.native.twins import use
 from minigan.networks import RECIPES
 from minigan.storage.files import atomic_write, cache_folder, open_file, read_at_most
 from minigan.training.build import build_game
@@ -33,7 +34,9 @@ def choose_device(name, say):
     """What select_device returns, except that 'auto' takes a GPU only if the short self-test has passed on it.
 
     say: is told when that test begins. An exception in it counts as a failure too, but is not kept.
+    On a CPU, native twins are in use from now on if they can be, or not, with 'numpy'.
     """
+    use(name != 'numpy')
     xp, words = select_device(name)
     if name != 'auto' or xp is np:
         return xp, words

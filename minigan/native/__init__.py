@@ -1,0 +1,1 @@
+"""The kernels of kernels.cu on a CPU: faster than NumPy's passes, with the same bits."""

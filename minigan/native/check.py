@@ -1,0 +1,40 @@
+"""Do native twins give the bits of their specifications? Asked of each library before its first use."""
+
+import numpy as np
+
+from minigan.checks.row import Row
+from minigan.gpu import compare
+
+SHAPES = (3, 2), (9, 33), (32, 64), (33, 200)  # some have columns beside full vectors
+
+
+def rows(twins, shapes=SHAPES):
+    """A Row for each native twin: how many numbers differ in their bits from the specification's, at most 0."""
+    specifications = compare.specifications()
+    for case in compare.arguments(2, 2, 0):
+        name = case.split(',')[0]
+        if twin := getattr(twins, name, None):
+            yield max((_row(case, twin, specifications[name].__wrapped__, m, n) for m, n in shapes),
+                      key=lambda row: row.error)
+
+
+def _row(case, twin, specification, m, n):
+    (theirs, keywords), (ours, _) = (compare.arguments(m, n, 0)[case] for _ in range(2))
+    returned = twin(*theirs, **keywords), specification(*ours, **keywords)
+    written = [pair for name, *pair in zip(compare.names(specification), theirs, ours) if name != 'scratch']
+    return Row(case, sum(differing(*pair) for pair in [returned, *written]), 0, f'{m=} {n=}')
+
+
+def differing(got, expected):
+    """How many numbers of two arrays, or tuples of them, differ in their bits; any NaN equals any other."""
+    if isinstance(expected, tuple):
+        return sum(differing(*pair) for pair in zip(got, expected, strict=True))
+    if not isinstance(expected, np.ndarray):
+        return 0
+    if (got.shape, got.dtype) != (expected.shape, expected.dtype):
+        return max(1, expected.size)
+    bits = np.dtype(f'u{expected.itemsize}')
+    same = np.ascontiguousarray(got).view(bits) == np.ascontiguousarray(expected).view(bits)
+    if expected.dtype.kind == 'f':
+        same |= np.isnan(got) & np.isnan(expected)
+    return int((~same).sum())

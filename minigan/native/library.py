@@ -1,0 +1,127 @@
+"""The kernels of kernels.cu as a library for this CPU. It is compiled once, and kept in the cache folder.
+
+Its text is that of the CUDA kernels; native.h makes loops of them. Nothing may change a result: FLAGS allow neither fused
+multiply-add nor another order of additions.
+"""
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from minigan.gpu.launch import HEAD, signatures
+from minigan.gpu.twins import SOURCES
+from minigan.storage.files import cache_folder
+
+COMPILERS = 'c++', 'g++', 'clang++'
+FLAGS = ['-O3', '-march=native', '-std=c++17', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math',
+         '-fopenmp-simd', '-fvisibility=hidden', '-shared', *([] if os.name == 'nt' else ['-fPIC', '-pthread'])]
+HEADER = Path(__file__).with_name('native.h')
+SECONDS = 60  # that the compiler may take
+BY_ELEMENT = ('scale_dropout', 'scale_dropout_backward', 'tanh_backward',
+              'sigmoid_scale_backward', 'adam_', 'sgd_momentum_', 'moving_average_', 'bias_leaky_relu_dropout',
+              'leaky_relu_dropout_backward')
+BY_COLUMN = 'batch_norm_leaky_relu_', 'batch_norm_leaky_relu_backward_'
+FIXED = {'now': 'nullptr', 'elapsed': 'nullptr', 'splits': '1', 'chunks': '1'}  # arguments that are always so on a CPU
+GUARD = re.compile(r'if \(i (?:>= [\w *]+\) return;|< [\w *]+\) )')  # of a thread beyond the last element
+
+
+def load(require_correct):
+    """The library. Raises OSError, in one line, when there is none and none can be made.
+
+    require_correct: is called with a newly compiled library, and raises OSError to reject it.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise OSError(f'no C++ compiler: none of {", ".join(COMPILERS)} is in $PATH')
+    if sys.byteorder != 'little':
+        raise OSError('the order of bytes is not little-endian')
+    kernels, launchers = kernels_text(), launchers_text()
+    key = (HEADER.read_text(), kernels, launchers, *FLAGS, *identity(compiler))
+    path = cache_folder() / f'native-{sha256(repr(key).encode()).hexdigest()[:24]}.so'
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix='native-') as folder:
+            made = compiled(Path(folder), compiler, kernels, launchers)
+            require_correct(ctypes.CDLL(str(made)))
+            os.replace(made, path)
+    require_own(path)
+    return ctypes.CDLL(str(path))
+
+
+def identity(compiler):
+    """What a compiled library depends on beside its source: the compiler and the CPU."""
+    found = os.stat(os.path.realpath(compiler))
+    try:
+        text = Path('/proc/cpuinfo').read_text().partition('\n\n')[0]
+        cpu = re.findall(r'^(?:model name|flags|Features|CPU part)\s*:.*', text, re.MULTILINE)
+    except OSError:
+        cpu = [platform.processor(), platform.node()]
+    return [compiler, found.st_size, found.st_mtime_ns, platform.machine(), *cpu]
+
+
+def require_own(path):
+    """Raises OSError for a library that other users may have written: loading it runs it."""
+    if os.name == 'posix':
+        for place in (path, path.parent):
+            found = place.stat()
+            if found.st_uid not in (os.geteuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise OSError(f'{place}: other users may write to it')
+
+
+def compiled(folder, compiler, kernels, launchers):
+    """Compile the library in a folder. Returns its path. Raises OSError."""
+    source, out = folder / 'native.cpp', folder / 'native.so'
+    source.write_text(f'#include "native.h"\n{launchers}')
+    (folder / 'kernels.inc').write_text(kernels)
+    command = [compiler, *FLAGS, '-I', str(HEADER.parent), '-I', str(folder), str(source), '-o', str(out)]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f'{compiler} takes more than {SECONDS} seconds') from error
+    if run.returncode:
+        raise OSError(f'{compiler} failed: {" ".join(run.stderr.split())[:300]}')
+    return out
+
+
+def kernels_text():
+    """The text of kernels.cu as it stands in Thread: methods, for columns without lanes, loops without guards."""
+    text = SOURCES[0].read_text().replace('extern "C" ', '')
+    return '#line 1 "kernels.cu"\n' + GUARD.sub('', re.sub(r'#define (COLUMNS|LANES) \d+', r'#define \1 1', text))
+
+
+def launchers_text():
+    """A function for each kernel, with its parameters after the number of elements or columns."""
+    source = SOURCES[0].read_text()
+    declared = {name: declarations(text) for name, text in HEAD.findall(source)}
+    names = {name: [argument.name for argument in arguments] for name, arguments in signatures(source).items()}
+    return ''.join(launcher(name, declared[name], names[name]) for name in (*BY_ELEMENT, *BY_COLUMN))
+
+
+def declarations(text):
+    """A kernel's parameters, in one line, with the types of native.h."""
+    return re.sub(r'\bu(8|16)\b', r'uint\1_t', ' '.join(re.sub(r'/\*.*?\*/', '', text).split()))
+
+
+def launcher(name, declared, names):
+    """The text of a kernel's function. Its loop is a function of its own, so that the compiler sees that no two of
+    its arrays overlap."""
+    call = f'thread.{name}({", ".join(FIXED.get(one, one) for one in names)})'
+    body = f'[=](auto& thread) __attribute__((always_inline)) {{ {call}; }}'
+    if name in BY_COLUMN:
+        size, loop = 'columns(m)', f'by_column(first, last, {body})'
+    else:
+        rows = 'n' if 'n' in names else 'size'
+        draws = 'dropped' in names
+        key = '{dropped > 0, draw, substep, step, seed, stream}' if draws else '{}'
+        size, loop = 'DRAWING' if draws else 'PIECE', f'by_element<{str(draws).lower()}>(first, last, {rows}, {key}, {body})'
+    return (f'static __attribute__((noinline)) void loop_{name}(int first, int last, {declared}) {{ {loop}; }}\n'
+            f'EXPORTED void {name}(int count, {declared}) {{\n    split(count, {size}, [=](int first, int last) '
+            f'{{ loop_{name}(first, last, {", ".join(names)}); }});\n}}\n')

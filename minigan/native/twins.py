@@ -1,0 +1,148 @@
+"""Native twins: operations that run as compiled kernels on NumPy arrays, with the same bits as their specifications.
+
+They run only while they are in use, for float32 arrays; what the kernels refuse stays with NumPy.
+"""
+
+import ctypes
+import os
+from functools import cache, wraps
+
+import numpy as np
+
+from minigan import backend, ops
+from minigan.gpu import fusion
+from minigan.gpu.launch import Plan, signatures
+from minigan.gpu.twins import SOURCES, Kernels
+from minigan.native import check, library
+from minigan.native.library import BY_COLUMN, BY_ELEMENT
+
+NUMBERS = {'f4': ctypes.c_float, 'i4': ctypes.c_int, 'u8': ctypes.c_uint64}
+ONE = (1,)
+MOST = 16  # threads
+THREADS = 'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS'  # what says how many NumPy's products take
+pointer = (ctypes.c_char * 0).from_buffer  # takes a fifth of the time of array.ctypes.data
+
+
+class NativePlan(Plan):
+    """A Plan whose arguments are as ctypes takes them."""
+
+    null, key = None, ctypes.c_uint64
+
+    @staticmethod
+    def number(dtype, value):
+        """A number as a ctypes object."""
+        return NUMBERS[dtype.str[1:]](value)
+
+    def cast(self, grid, block, given):
+        """Pointers in place of arrays. Raises TypeError for an array that is read-only."""
+        cast = super().cast(grid, block, given)
+        for i, _ in self.arrays:
+            array = cast[i]
+            if array is not None:
+                cast[i] = pointer(array)
+        return cast
+
+
+def or_numpy(name):
+    """The twin of that name in Kernels; its specification runs instead for what the twin's checks refuse."""
+    twin, specification = getattr(Kernels, name), getattr(ops, name, None) or getattr(fusion, name)
+
+    @wraps(twin)
+    def native(self, *arguments, **keywords):
+        if arguments[0].dtype != np.float32:  # asked here, before a twin draws random numbers
+            return specification.__wrapped__(*arguments, **keywords)
+        try:
+            return twin(self, *arguments, **keywords)
+        except (TypeError, ValueError):
+            return specification.__wrapped__(*arguments, **keywords)
+
+    return native
+
+
+class Native:
+    """The twins. library: as library.load returns it; threads: of large arrays."""
+
+    now = elapsed = None
+
+    def __init__(self, library, threads):
+        self.library, source = library, SOURCES[0].read_text()
+        self.plans = {name: NativePlan(name, wanted, 1) for name, wanted in signatures(source).items()}
+        self.functions = {name: getattr(library, name) for name in (*BY_ELEMENT, *BY_COLUMN)}
+        library.set_threads(threads)
+
+    empty, empty_like = staticmethod(lambda x, shape, dtype: np.empty(shape, dtype)), staticmethod(np.empty_like)
+    _dropout, chunks_of = Kernels._dropout, staticmethod(lambda m: (m, 1))
+
+    def by_element(self, name, count, *arguments):
+        """Run a kernel for each of `count` elements. Raises what Launcher.launch raises."""
+        if count:
+            self.functions[name](count, *self.plans[name].cast(ONE, ONE, arguments))
+
+    def by_column(self, name, n, *arguments, chunks):
+        """Run a kernel for each of n columns. NumPy adds up a single column in a different order."""
+        if n == 1:
+            raise ValueError(f'{name}: expected at least 2 columns, got 1')
+        self.by_element(name, n, *arguments)
+
+    def bias_leaky_relu_dropout(self, parts, b, rng, *, slope, rate):
+        """See fusion. The kernel adds no parts here, as NumPy's products have one."""
+        if len(parts) > 1:
+            return fusion.bias_leaky_relu_dropout.__wrapped__(parts, b, rng, slope=slope, rate=rate)
+        return Kernels.bias_leaky_relu_dropout(self, parts, b, rng, slope=slope, rate=rate)
+
+    def dense_leaky_relu_dropout(self, x, W, b, rng, *, slope, rate):
+        """See fusion."""
+        return self.bias_leaky_relu_dropout((x @ W)[None], b, rng, slope=slope, rate=rate)
+
+    def dense_backward_input(self, dy, W):
+        """See ops: where it copies, the copy is quicker."""
+        if not 1 < W.shape[1] or len(dy) > 64:
+            return ops.dense_backward_input.__wrapped__(dy, W)
+        product = W @ dy.T
+        dx = np.empty(product.shape[::-1], product.dtype)
+        self.library.transpose(pointer(product), pointer(dx), *product.shape)
+        return dx
+
+    def dense_tanh(self, x, W, b):
+        """See fusion."""
+        y = ops.dense.__wrapped__(x, W, b)
+        return np.tanh(y, out=y)
+
+
+for name in set(BY_ELEMENT + BY_COLUMN) - set(vars(Native)):
+    setattr(Native, name, or_numpy(name))
+
+
+def threads():
+    """How many threads: as many as NumPy's products take, if the environment says so, or one for each core."""
+    for name in THREADS:
+        if os.environ.get(name, '').isdigit():
+            return max(1, min(int(os.environ[name]), MOST))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min(cores, MOST)
+
+
+@cache
+def native():
+    """The twins of this process, or one line that says why there are none."""
+    try:
+        return Native(library.load(require_correct), threads())
+    except OSError as error:
+        return ' '.join(str(error).split())
+
+
+def require_correct(loaded):
+    """Raises OSError if a library's results differ from NumPy's in any bit."""
+    for count in {1, threads()}:
+        if wrong := [row.name for row in check.rows(Native(loaded, count)) if not row.ok]:
+            raise OSError(f'compiled here, kernels give other bits than NumPy: {", ".join(wrong)}')
+
+
+def use(wanted):
+    """Run native twins on NumPy arrays from now on, or no longer. Returns '' or one line: why there are none."""
+    found = native() if wanted else ''
+    if isinstance(found, str):
+        backend.TWINS.pop('numpy', None)
+        return found
+    backend.TWINS['numpy'] = lambda xp: found
+    return ''
