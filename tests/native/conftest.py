@@ -10,7 +10,7 @@ from minigan.native.twins import native
 
 @pytest.fixture(scope='session')
 def twins():
-    """The native twins; a test that needs them is skipped where there is no compiler, and fails for any other reason."""
+    """The native twins; a test that needs them is skipped where no compiler is, and fails where they do not work."""
     if not any(map(shutil.which, library.COMPILERS)):
         pytest.skip('no C++ compiler')
     found = native()
