@@ -129,7 +129,7 @@ def native():
     """The twins of this process, or one line that says why there are none."""
     try:
         return Native(library.load(require_correct), threads())
-    except OSError as error:
+    except (OSError, AttributeError) as error:  # the latter: a library without one of the functions
         return ' '.join(str(error).split())
 
 

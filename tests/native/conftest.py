@@ -19,6 +19,14 @@ def twins():
 
 
 @pytest.fixture
+def filled(fresh, twins):
+    """That cache folder with the library in it."""
+    fresh.mkdir(mode=0o700, parents=True)
+    shutil.copy(twins.library._name, fresh)
+    return fresh
+
+
+@pytest.fixture
 def fresh(twins, monkeypatch, tmp_path):
     """A cache folder of its own, in a process that has not asked for native twins yet."""
     monkeypatch.setenv('MINIGAN_DATA', str(tmp_path / 'cache'))
