@@ -118,8 +118,8 @@ for name in BY_ELEMENT + BY_COLUMN:
 def threads():
     """How many threads: as many as NumPy's products take, if the environment says so, or one for each core."""
     for name in THREADS:
-        if os.environ.get(name, '').isdecimal():
-            return max(1, min(int(os.environ[name]), MOST))
+        if (text := os.environ.get(name, '')).isdecimal() and (number := int(text)):  # 0 says nothing, as for OpenBLAS
+            return min(number, MOST)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return min(cores, MOST)
 
