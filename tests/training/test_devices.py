@@ -1,4 +1,4 @@
-"""`--device cpu` and `auto` take kernels compiled for the CPU where they can, `numpy` does not; the bits are the same."""
+"""`--device cpu` and `auto` take kernels compiled for the CPU if they can, `numpy` does not; the bits are equal."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def test_layers_are_fused_only_where_kernels_run(compiled):
         choose_device(name, None)
         players = game()
         for net in (players.G, players.D):
-            assert any(isinstance(layer, groups) for layer in net.chain) == fused
+            assert any(isinstance(layer, groups) for layer in net.layers_in_training) == fused
 
 
 def test_a_game_built_on_one_goes_on_without_the_kernels(compiled):
