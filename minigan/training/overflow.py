@@ -4,7 +4,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from minigan.backend import array_module
+from minigan.backend import array_module, on_gpu
 from minigan.storage import archive, checkpoint
 
 
@@ -30,6 +30,9 @@ def explained(error, game, checkpoint_file, t, say):
     """A NotFinite that says where the error of step t began, found by repeating the steps since the checkpoint."""
     arrays, _ = archive.load(checkpoint_file)
     checkpoint.restore(game, arrays)
+    for net in (game.G, game.D):
+        if not on_gpu(net.theta):
+            net.layers_in_training = net.layers  # on a CPU, they give the bits of their groups, and a user knows them
     saved = game.optimizer_G.t
     say(f'numbers overflow; repeating steps {saved} to {t - 1} to see where')
     try:

@@ -70,7 +70,7 @@ def test_a_derivative_that_overflows_is_named(monkeypatch):
     backward = LeakyReLU.backward
     monkeypatch.setattr(LeakyReLU, 'backward', lambda self, dy, **options: backward(self, dy, **options) * np.inf)
     with pytest.raises(NotFinite, match=r'step 0: D, derivative with .* input of layer 5, LeakyReLU\(0.2\)'):
-        train(Config(epochs=1, out='run'), quiet=True)
+        train(Config(epochs=1, device='numpy', out='run'), quiet=True)
 
 
 def test_a_learning_rate_that_is_far_too_large_gives_one_line_with_a_remedy(capsys):
