@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from candidates import game, use_native
-from harness import (Entrant, Worker, describe, load, machine, markdown, positive, race, save, spread, update_table)
+from harness import Entrant, Worker, describe, load, machine, markdown, positive, race, save, spread, update_table
 
 from minigan import backend
 from minigan.gpu import compare

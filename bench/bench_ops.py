@@ -5,17 +5,17 @@
     python bench/bench_ops.py --threads 2
     python bench/bench_ops.py --only tanh adam_ --against ../another-minigan
 
-An operation that has a native twin has two rows: NumPy alone, and ", native", the kernel compiled for this CPU. us: the
-time of a call. speed: GFLOP/s of matrix products, GB/s of all others, counting what must be read and written at least
-once. fraction: the speed relative to that of a matrix product of 1024 x 1024 x 1024, or of a copy of as many bytes, with
-as many threads, in the same run. A copy is no upper bound: it writes as much as it reads, and writing is slower, since a line of
-memory is read before it is overwritten. So an operation that reads more than it writes (dropout_backward), or that
-writes where it has just read (sgd_momentum_), can exceed 100 %.
+An operation that has a native twin has two rows: NumPy alone, and ", native", the kernel compiled for this CPU.
+us: the time of a call. speed: GFLOP/s of matrix products, GB/s of all others, counting what must be read and written
+at least once. fraction: the speed relative to that of a matrix product of 1024 x 1024 x 1024, or of a copy of as many
+bytes, with as many threads, in the same run. A copy is no upper bound: it writes as much as it reads, and writing is
+slower, since a line of memory is read before it is overwritten. So an operation that reads more than it writes
+(dropout_backward), or that writes where it has just read (sgd_momentum_), can exceed 100 %.
 
 PyTorch, the other (--against): its time / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
 The column is empty where PyTorch has no such call. Before anything is timed, PyTorch's results are compared with
-minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here;
-native twins are compared with NumPy when they are compiled. moving_average_ and the optimisers walk over D's parameters.
+minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here,
+and native twins when they are compiled. moving_average_, clip_norm_ and the optimisers walk over all of D's parameters.
 A full run writes bench/results/ops.json and draws ops.png. bench_gpu.py is for a GPU.
 """
 
@@ -236,7 +236,8 @@ def measure(m, threads, names, *, against=None, **settings):
         timed[''] = [*dict.fromkeys(yardstick(name, m)[0] for name in names), *names]
         entrants = {who: {name: Entrant(name, worker, name) for name in timed[who]} for who, worker in workers.items()}
         race([named[name] for name in timed[''] for named in entrants.values() if name in named], **settings)
-    remarks = [f'{who}: {remark}' if who == AGAINST else remark for who, said in about.items() for remark in said['wrong']]
+    remarks = [f'{who}: {remark}' if who == AGAINST else remark
+               for who, said in about.items() for remark in said['wrong']]
     return {name: judge(name, m, entrants) for name in names}, remarks
 
 
@@ -278,7 +279,8 @@ def chart(content, path):
     axes.set_yticks(range(len(names)), names, fontsize='small')
     axes.invert_yaxis()
     axes.axvline(100, color='black', linewidth=1)
-    axes.set_xlabel("% of this machine's own matrix product (dense) or copy (all others), with as many threads, in the same run")
+    axes.margins(y=0.01)
+    axes.set_xlabel("% of this machine's own matrix product (dense) or copy (all others), in the same run")
     axes.legend()
     figure.savefig(path, dpi=100)
 

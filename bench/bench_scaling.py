@@ -3,8 +3,9 @@
     python bench/bench_scaling.py           about a minute, one thread
     python bench/bench_scaling.py --quick   only the ends of each range
 
-Each point is measured in a process of its own: one alternating step of the default networks, with native twins, and with
-all hidden widths multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one expects
+Each point is measured in a process of its own: one alternating step of the default networks, with native twins, and
+with all hidden widths multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one
+expects
 
     time     a m P + b P                each row meets each parameter in the products; Adam walks over the parameters
     memory   c + d m + 16 P + 784 N     activations; theta, dtheta and two moments in float32; the images in uint8

@@ -7,12 +7,12 @@
 A step is complete: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
 reference's gradients are first checked against minigan's; a reference that is not installed is reported as missing.
 Then each runs in a process of its own, in turn with the others. The table has medians and quartiles of the paired
-ratios to minigan (above 1: slower than minigan). minigan has native twins, as with --device cpu, but in the row NumPy
-alone, which is --device numpy; where there are none, every row of minigan is NumPy alone, and says why. floor: about the
-least time that a step with NumPy's products can take: these, as ops.py computes them, and in place of Adam a copy of 28
-bytes per parameter, with as many threads as the step. A full run with native twins also writes bench/results/step.json,
-draws step.png and puts its table into bench/README.md. bench_native.py says what each native twin is worth, and
-bench_gpu.py is for a GPU.
+ratios to minigan (above 1: slower than minigan). minigan has native twins, as with --device cpu, except in the row
+"NumPy alone", which is --device numpy. Where there are none, all rows are NumPy alone, and say why. floor: about the
+least time that a step with NumPy's matrix products can take: the products, as minigan computes them, and in place of
+Adam a copy of 28 bytes per parameter, with as many threads as the step. A full run with native twins also writes
+bench/results/step.json, draws step.png and puts its table into bench/README.md.
+bench_native.py says what each native twin is worth; bench_gpu.py is for a GPU.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def chart(content, path):
         axes.set_xticks(range(len(runs)), [f"batch {run['m']}\n1 = {ms:.1f} ms" for run, ms in zip(runs, ours)])
     figure.axes[0].set_ylabel("time of a step / minigan's")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=len(names),
-                  fontsize='small')
+                  fontsize='small', columnspacing=1.2)
     figure.savefig(path, dpi=100)
 
 

@@ -5,10 +5,11 @@
     python bench/bench_train.py --quick        digits, few epochs: under a minute
 
 an epoch / its steps alone: the seconds of training.train, with loading, shuffling, gathering, log, evaluation, pictures
-and checkpoints, divided by those of the same steps alone. NumPy alone: the seconds of the same run with --device numpy, divided by those
-with --device cpu, which takes native twins if there are any. All three take turns. import: how much longer Python takes to
-import numpy and minigan than to import numpy. A run that is not quick writes bench/results/train-DATA.json and
-puts the table of both data sets into bench/README.md. bench_quality.py measures how good samples become, and how soon.
+and checkpoints, divided by those of the same steps alone. NumPy alone: the seconds of training.train with
+--device numpy, divided by those with --device cpu, which takes native twins if it can. All three take turns. import:
+how much longer Python takes to import numpy and minigan than to import numpy. A run that is not quick writes
+bench/results/train-DATA.json and puts the table of both data sets into bench/README.md. bench_quality.py measures how
+good samples become, and how soon.
 """
 
 import argparse

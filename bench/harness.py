@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
 README = ROOT / 'bench' / 'README.md'  # has the tables
 REST = 0.1  # seconds to wait after a block on several threads: the threads of its libraries keep spinning for a while
-OWN_CHOICE = 'OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE'  # no worker has them, so OpenBLAS takes the kernels of this processor
+OWN_CHOICE = 'OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE'  # workers have neither: they change OpenBLAS's kernels
 PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy-cuda12x',
             'cupy-cuda13x')
 
@@ -46,8 +46,8 @@ class Worker:
             environment[name] = str(threads)
         for name in OWN_CHOICE:
             environment.pop(name, None)
-        if ours:  # as the command minigan does: idle threads of OpenBLAS spin for 2^18 cycles, not for 2^26, and then
-            environment.setdefault('OPENBLAS_THREAD_TIMEOUT', '18')  # leave the core to others; no framework uses OpenBLAS
+        if ours:  # as the command minigan does: OpenBLAS's idle threads spin for 2^18 cycles, not 2^26, so that the cores
+            environment.setdefault('OPENBLAS_THREAD_TIMEOUT', '18')  # are free; no framework uses OpenBLAS
         if threads == 1:
             environment['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
         self._errors = tempfile.TemporaryFile('w+')
@@ -188,10 +188,10 @@ def machine():
         except PackageNotFoundError:
             pass
     blas = np.show_config(mode='dicts')['Build Dependencies']['blas']
-    kernels = kernels_of_blas()
+    kernels = f' with kernels for {kernels_of_blas()}' if kernels_of_blas() else ''
     return {'processor': processor(), 'cores': os.cpu_count(), 'system': platform.system(),
-            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}{kernels and f' with kernels for {kernels}'}",
-            'dtype': 'float32', 'versions': versions, 'date': time.strftime('%Y-%m-%d')}
+            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}{kernels}", 'dtype': 'float32',
+            'versions': versions, 'date': time.strftime('%Y-%m-%d')}
 
 
 @cache
