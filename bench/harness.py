@@ -46,8 +46,8 @@ class Worker:
             environment[name] = str(threads)
         for name in OWN_CHOICE:
             environment.pop(name, None)
-        if ours:  # as the command minigan does: OpenBLAS's idle threads spin for 2^18 cycles, not 2^26, so that the cores
-            environment.setdefault('OPENBLAS_THREAD_TIMEOUT', '18')  # are free; no framework uses OpenBLAS
+        if ours:  # as the command minigan does: idle threads of OpenBLAS spin for 2^18 cycles, not 2^26, since native
+            environment.setdefault('OPENBLAS_THREAD_TIMEOUT', '18')  # twins need the cores; no framework uses it
         if threads == 1:
             environment['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
         self._errors = tempfile.TemporaryFile('w+')
@@ -190,8 +190,8 @@ def machine():
     blas = np.show_config(mode='dicts')['Build Dependencies']['blas']
     kernels = f' with kernels for {kernels_of_blas()}' if kernels_of_blas() else ''
     return {'processor': processor(), 'cores': os.cpu_count(), 'system': platform.system(),
-            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}{kernels}", 'dtype': 'float32',
-            'versions': versions, 'date': time.strftime('%Y-%m-%d')}
+            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}{kernels}",
+            'dtype': 'float32', 'versions': versions, 'date': time.strftime('%Y-%m-%d')}
 
 
 @cache

@@ -24,6 +24,7 @@ import pytest
 from minigan import RECIPES, backend, ops
 from minigan.gpu import roofline
 from minigan.native import twins
+from minigan.optim import CHUNK
 
 ROOT = Path(__file__).parents[2]
 
@@ -284,16 +285,19 @@ def test_every_native_twin_of_a_step_is_left_out_in_a_row(native, monkeypatch):
     assert all(names & twins for twins in left_out if twins)
 
 
-def test_a_step_has_the_same_bits_whatever_is_left_out(native):
-    seen = {}
+def test_a_step_has_the_same_bits_whatever_is_left_out(native, monkeypatch):
+    seen, counts = {}, []
+    monkeypatch.setattr(native.library, 'set_threads', counts.append)
+    monkeypatch.setattr(bench_native, 'threads', lambda: 2)
     for row, left_out in bench_native.ROWS.items():
         ablation = bench_native.Ablation(40)
         ablation.run(2, row)
         seen[row] = b''.join(net.theta.tobytes() for net in (ablation.game.G, ablation.game.D))
         kept = backend.TWINS['numpy'](np)
         assert {name for name in bench_native.TWINS if not hasattr(kept, name)} == set(left_out)
-    native.library.set_threads(twins.threads())
+        assert (ablation.game.optimizer_D._scratch.size == CHUNK) == ('adam_' in left_out)
     assert len(set(seen.values())) == 1
+    assert counts == [1 if row == 'one thread' else 2 for row in bench_native.ROWS]
 
 
 def test_without_native_twins_there_is_nothing_to_leave_out(monkeypatch):
