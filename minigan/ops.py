@@ -3,7 +3,7 @@
 Shapes: m minibatch, n_in and n_out widths, n any width. The batch axis is first.
 The derivative of the loss with respect to q is called dq; X_backward maps dy to dx by the chain rule.
 Functions that end in _ write into their arguments; all others leave them alone.
-A function with @twin has a CUDA kernel, which runs instead for float32 arrays on a GPU.
+A function with @twin has a CUDA kernel, which runs instead for float32 arrays: on a GPU, or compiled for the CPU.
 """
 
 import numpy as np

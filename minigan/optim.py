@@ -5,8 +5,6 @@ A learning rate or a momentum is a number, or a schedule: a function of t = 0, 1
 
 from collections.abc import Callable
 
-import numpy as np
-
 from minigan import ops
 from minigan.backend import array_module, has_kernels, number
 from minigan.net import Net
