@@ -44,7 +44,8 @@ class Steps:
     """The default recipe's steps alone."""
 
     def __init__(self, source):
-        dataset, recipe, _ = data.load(source), RECIPES['default'], use_native(True)
+        use_native(True)
+        dataset, recipe = data.load(source), RECIPES['default']
         self.game, self.t = training.build_game(training.Config().resolve(recipe, dataset), recipe, dataset), 0
 
     def run(self, epochs):
