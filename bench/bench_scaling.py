@@ -19,7 +19,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from candidates import use_native
 from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, peak_memory, race, save, update_table
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from minigan import networks
 from minigan.data import Dataset
+from minigan.native.twins import use
 from minigan.training import Config, build_game
 
 PIXELS, BASE = 784, {'m': 64, 'width': 1, 'N': 10_000}
@@ -44,7 +44,7 @@ class Point:
     """One game; about: its number of parameters."""
 
     def __init__(self, m, width, N):
-        use_native(True)
+        use(True)
         images, chosen = np.random.default_rng(0).integers(0, 256, (N, PIXELS), np.uint8), recipe(width)
         dataset = Dataset('noise', (28, 28), images, images[:0], images[:0])
         self.game = build_game(Config(batch=m).resolve(chosen, dataset), chosen, dataset)

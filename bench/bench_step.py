@@ -10,7 +10,7 @@ Then each runs in a process of its own, in turn with the others. The table has m
 ratios to minigan (above 1: slower than minigan). minigan has native twins, as with --device cpu, except in the row
 "NumPy alone", which is --device numpy. Where there are none, all rows are NumPy alone, and say why. floor: about the
 least time that a step with NumPy's matrix products can take: the products, as minigan computes them, and in place of
-Adam a copy of 28 bytes per parameter, with as many threads as the step. A full run with native twins also writes
+Adam a copy that moves as many bytes, with as many threads. A full run with native twins also writes
 bench/results/step.json, draws step.png and puts its table into bench/README.md.
 bench_native.py says what each native twin is worth; bench_gpu.py is for a GPU.
 """

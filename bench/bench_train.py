@@ -18,11 +18,11 @@ import sys
 import tempfile
 import time
 
-from candidates import use_native
 from harness import (RESULTS, ROOT, Entrant, Worker, describe, load, machine, markdown, positive, quartiles, race, save,
                      spread, update_table)
 
 from minigan import RECIPES, data, training
+from minigan.native.twins import use
 
 PLANS = {'digits': {'epochs': 215, 'rounds': 3}, 'mnist': {'epochs': 2, 'rounds': 3},
          'quick': {'epochs': 5, 'rounds': 2}}
@@ -44,7 +44,7 @@ class Steps:
     """The default recipe's steps alone."""
 
     def __init__(self, source):
-        use_native(True)
+        use(True)
         dataset, recipe = data.load(source), RECIPES['default']
         self.game, self.t = training.build_game(training.Config().resolve(recipe, dataset), recipe, dataset), 0
 

@@ -90,7 +90,7 @@ def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
     one.step(0)
     assert sorted(seen) == sorted((f.__name__, a[0].shape, a[1].shape) for f, a in floor.products)
     parameters = sum(layer.W.size for net in (one.G, one.D) for layer in net.layers if hasattr(layer, 'W'))
-    assert floor.bytes == 28 * parameters
+    assert floor.moved == pytest.approx(28 * parameters) and len(floor.copies) == 2
     floor.run(1)
 
 
@@ -405,6 +405,20 @@ def test_only_the_published_settings_change_the_table_in_the_readme(arguments, w
     assert tables == ([('bench_changes', table)] if written else [])
     assert '| the article | 1 ± 0.7 | 0.25 ± 0 | 8 ± 0 | 7 ± 0 |' in table
     assert table.endswith('| real training images |  |  | 9 | 3 |')
+
+
+def test_a_run_is_compared_with_its_steps_and_with_numpy_alone(monkeypatch):
+    class Timed(Ready):
+        def __init__(self, target, source, *device, threads):
+            self.seconds = {('Run', 'cpu'): 2, ('Steps',): 1, ('Run', 'numpy'): 3}[(target.split(':')[1], *device)]
+
+    def race(entrants, **how):
+        for entrant in entrants:
+            entrant.seconds = [entrant.worker.seconds]
+    monkeypatch.setattr(bench_train, 'Worker', Timed)
+    monkeypatch.setattr(bench_train, 'race', race)
+    result = bench_train.overhead('digits', 1, {'epochs': 1, 'rounds': 1})
+    assert result == {'ratio': [2] * 3, 'seconds': [2] * 3, 'numpy': [1.5] * 3}
 
 
 def test_the_laws_of_scaling_are_found_again():
