@@ -292,7 +292,7 @@ extern "C" __global__ void bias_tanh(const float* __restrict__ parts /* splits m
     if (i < m * n) y[i] = tanhf(sum_of_parts(parts, splits, m * n, i) + b[column_of(i, n)]);
 }
 
-// The factor of dropout for the i-th number h; negative, perhaps -0, unless h > 0. That is all that backward needs.
+// The factor of dropout for the i-th number h, negative unless h > 0. That is all that backward needs.
 __device__ float signed_mask(float h, int i, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed,
         u64 stream) {
     float mask = dropped > 0 ? mask_at(i, dropped, scale, draw, substep, step, seed, stream) : 1.0f;
@@ -312,12 +312,11 @@ extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ par
     y[i] = fmaxf(h, slope * h) * fabsf(s[i]);
 }
 
-// fusion.leaky_relu_dropout_backward: dh = dy |s|, times slope where s is negative. 8 in, 4 out. Replaced: five passes
-// of CuPy.
+// fusion.leaky_relu_dropout_backward: dh = dy |s|, times slope unless s > 0. 8 in, 4 out. Replaced: six passes of CuPy.
 extern "C" __global__ void leaky_relu_dropout_backward(const float* __restrict__ dy /* size */,
         const float* __restrict__ s /* size */, float* __restrict__ dh /* size */, int size, float slope) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < size) dh[i] = dy[i] * fabsf(s[i]) * (signbit(s[i]) ? slope : 1.0f);
+    if (i < size) dh[i] = dy[i] * fabsf(s[i]) * (s[i] > 0 ? 1.0f : slope);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
