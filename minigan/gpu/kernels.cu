@@ -463,7 +463,8 @@ __device__ Column column_sum(Column value) {
 // Of a column: its mean, and the sum of its squared deviations from that mean.
 struct Moments { Column mean, deviations; };
 
-// Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel.
+// Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel. A sum begins with
+// -0, which changes no number, as in NumPy: 0 + -0 would be 0.
 __device__ Moments moments(const float* x, int first, int last, int n, int column) {
     bool inside = column < n;  // no return: every thread must reach the barriers
     Column sum = -0.0f;
