@@ -228,7 +228,7 @@ BUGS = {
     'the last number of a tile is not in db': (PARAMS, 'TILE_DEPTH; ++i) total', 'TILE_DEPTH - 1; ++i) total'),
     'dropout by the place in the tile': (GROUP, '(h, i, dropped', '(h, threadIdx.x, dropped'),
     'the right-hand slope at the kink': (GROUP, 'return h > 0', 'return h >= 0'),
-    'the sign of the factor lost': (GROUP, 'mask : -mask', 'mask'),
+    'the sign of the factor lost': (GROUP, 'mask : -mask', 'mask : mask'),
     'the sign of the other side': (GROUP, 'mask : -mask', '-mask : mask'),
     'an output with the sign of its factor': (GROUP, '* fabsf(s[i])', '* s[i]'),
     'the slope forgotten': (GROUP, 'fmaxf(h, slope * h)', 'h'),
