@@ -30,7 +30,8 @@ class Optimizer:
         xp, size = array_module(net.theta), net.theta.size
         for name in self.buffers:
             setattr(self, name, xp.zeros(size, net.dtype))
-        self._scratch = xp.empty(size if has_kernels(net.theta) else min(CHUNK, size), net.dtype)  # for a chunk
+        in_chunks = xp is np and not has_kernels(net.theta)
+        self._scratch = xp.empty(min(CHUNK, size) if in_chunks else size, net.dtype)
 
     def step(self):
         """Move theta against dtheta."""
