@@ -271,7 +271,7 @@ extern "C" __global__ void sgd_momentum_(float* __restrict__ theta /* size */,
 // After a product, element by element: its parts, if its depth was split, are added in order. size = m n.
 
 __device__ float sum_of_parts(const float* parts, int splits, int size, int i) {
-    float sum = parts[i];
+    float sum = 0.0f + parts[i];  // as in NumPy: a sum of -0 alone is 0
     for (int split = 1; split < splits; ++split) sum += parts[split * size + i];
     return sum;
 }
@@ -463,14 +463,13 @@ __device__ Column column_sum(Column value) {
 // Of a column: its mean, and the sum of its squared deviations from that mean.
 struct Moments { Column mean, deviations; };
 
-// Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel. A sum begins with
-// -0, which changes no number, as in NumPy: 0 + -0 would be 0.
+// Of the rows from first to last - 1. Two passes: in one, over x and x^2, a large mean would cancel.
 __device__ Moments moments(const float* x, int first, int last, int n, int column) {
     bool inside = column < n;  // no return: every thread must reach the barriers
-    Column sum = -0.0f;
+    Column sum = 0.0f;
     for (int row = first + threadIdx.y; inside && row < last; row += LANES) sum += at(x, row * n + column);
     Column mean = column_sum(sum) / (float)(last - first);
-    sum = -0.0f;
+    sum = 0.0f;
     for (int row = first + threadIdx.y; inside && row < last; row += LANES) {
         Column d = at(x, row * n + column) - mean;
         sum += d * d;
@@ -543,7 +542,7 @@ struct Sums { Column dh, dh_xhat; };
 // Of the rows from first to last - 1. h is recomputed from xhat.
 __device__ Sums sums(const float* dy, const float* gamma, const float* beta, const float* xhat, int first, int last,
         int n, int column, float slope) {
-    Sums sum = {-0.0f, -0.0f};
+    Sums sum = {0.0f, 0.0f};
     for (int row = first + threadIdx.y; column < n && row < last; row += LANES) {
         int i = row * n + column;
         Column dh = leaky_backward(at(dy, i), at(gamma, column) * at(xhat, i) + at(beta, column), slope);
