@@ -30,6 +30,27 @@ def _no_gpu():
         yield
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _native_library():
+    """Build the native library in the user's cache folder, where all test processes and their children find it.
+
+    A process asks once, so it asks before a test changes $PATH or the cache folder.
+    """
+    from minigan.native.twins import native
+    native()
+
+
+@pytest.fixture(autouse=True)
+def _no_native_twins():
+    """A test begins without native twins, even if a fixture of its module has trained, and leaves none behind."""
+    from minigan import backend
+    backend.TWINS.pop('numpy', None)
+    before = backend.TWINS.copy()
+    yield
+    backend.TWINS.clear()
+    backend.TWINS.update(before)
+
+
 @pytest.fixture
 def driver(request):
     """What stands in for CUDA below the real CuPy, as new; see tests/support/driver."""

@@ -16,6 +16,8 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 from minigan.gpu.launch import HEAD, signatures
 from minigan.gpu.twins import SOURCES
 from minigan.storage.files import cache_folder
@@ -45,35 +47,48 @@ def load(require_correct):
         raise OSError('the order of bytes is not little-endian')
     kernels, launchers = kernels_text(), launchers_text()
     key = (HEADER.read_text(), kernels, launchers, *FLAGS, *identity(compiler))
-    path = cache_folder() / f'native-{sha256(repr(key).encode()).hexdigest()[:24]}.so'
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix='native-') as folder:
+    name, place = sha256(repr(key).encode()).hexdigest()[:24], cache_folder() / 'native'
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    require_own(place)
+    path = next(filter(whole, sorted(place.glob(f'{name}-*.so'))), None)
+    if path is None:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             made = compiled(Path(folder), compiler, kernels, launchers)
             require_correct(ctypes.CDLL(str(made)))
+            made.chmod(0o700)  # whatever the umask says
+            path = place / f'{name}-{digest(made)}.so'
             os.replace(made, path)
     require_own(path)
     return ctypes.CDLL(str(path))
 
 
+def digest(path):
+    """Of a library's content: part of its name, since loading a damaged library ends the process."""
+    return sha256(path.read_bytes()).hexdigest()[:24]
+
+
+def whole(path):
+    """Whether a library has the content that its name says."""
+    return path.stem.endswith(f'-{digest(path)}')
+
+
 def identity(compiler):
-    """What a compiled library depends on beside its source: the compiler and the CPU."""
+    """What a compiled library depends on beside its source: the compiler, the CPU, and the NumPy that it must equal."""
     found = os.stat(os.path.realpath(compiler))
     try:
         text = Path('/proc/cpuinfo').read_text().partition('\n\n')[0]
         cpu = re.findall(r'^(?:model name|flags|Features|CPU part)\s*:.*', text, re.MULTILINE)
     except OSError:
         cpu = [platform.processor(), platform.node()]
-    return [compiler, found.st_size, found.st_mtime_ns, platform.machine(), *cpu]
+    return [np.__version__, compiler, found.st_size, found.st_mtime_ns, platform.machine(), *cpu]
 
 
 def require_own(path):
-    """Raises OSError for a library that other users may have written: loading it runs it."""
+    """Raises OSError for a library, or its folder, that other users may have written: loading it runs it."""
     if os.name == 'posix':
-        for place in (path, path.parent):
-            found = place.stat()
-            if found.st_uid not in (os.geteuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise OSError(f'{place}: other users may write to it')
+        found = path.stat()
+        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OSError(f'{path}: other users may write to it')
 
 
 def compiled(folder, compiler, kernels, launchers):
@@ -83,7 +98,8 @@ def compiled(folder, compiler, kernels, launchers):
     (folder / 'kernels.inc').write_text(kernels)
     command = [compiler, *FLAGS, '-I', str(HEADER.parent), '-I', str(folder), str(source), '-o', str(out)]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+        run = subprocess.run(command, capture_output=True, text=True, errors='replace', timeout=SECONDS,
+                             stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as error:
         raise OSError(f'{compiler} takes more than {SECONDS} seconds') from error
     if run.returncode:

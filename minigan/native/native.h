@@ -225,9 +225,9 @@ __device__ void by_element(int first, int last, int n, const Key& key, Kernel ke
     alignas(64) Bits drawn[DRAWS ? DRAWN + 32 : 1];
     while (first < last) {
         int row = first / n, start = row * n, end = std::min(last, start + n), block = first / 16;
-        if (DRAWS && key.needed) {
-            end = std::min(end, first + DRAWN);
-            draw(drawn, block, end, key);
+        if (DRAWS) {
+            end = std::min(end, first + DRAWN);  // a kernel may read bits that are not needed
+            if (key.needed) draw(drawn, block, end, key);
         }
 #pragma omp simd
         for (int i = first; i < end; ++i) {

@@ -15,6 +15,7 @@ from minigan.gpu.launch import Plan, signatures
 from minigan.gpu.twins import SOURCES, Kernels
 from minigan.native import check, library
 from minigan.native.library import BY_COLUMN, BY_ELEMENT
+from minigan.streams import Rng
 
 NUMBERS = {'f4': ctypes.c_float, 'i4': ctypes.c_int, 'u8': ctypes.c_uint64}
 ONE = (1,)
@@ -43,18 +44,19 @@ class NativePlan(Plan):
         return cast
 
 
-def or_numpy(name):
-    """The twin of that name in Kernels; its specification runs instead for what the twin's checks refuse."""
-    twin, specification = getattr(Kernels, name), getattr(ops, name, None) or getattr(fusion, name)
+def or_numpy(name, twin):
+    """The twin of that name; its specification runs instead, with the same random numbers, for what it refuses."""
+    specification = (getattr(ops, name, None) or getattr(fusion, name)).__wrapped__
 
     @wraps(twin)
     def native(self, *arguments, **keywords):
-        if arguments[0].dtype != np.float32:  # asked here, before a twin draws random numbers
-            return specification.__wrapped__(*arguments, **keywords)
+        states = [(one, vars(one).copy()) for one in (*arguments, *keywords.values()) if isinstance(one, Rng)]
         try:
             return twin(self, *arguments, **keywords)
         except (TypeError, ValueError):
-            return specification.__wrapped__(*arguments, **keywords)
+            for rng, state in states:  # the twin may have drawn before it refused
+                vars(rng).update(state)
+            return specification(*arguments, **keywords)
 
     return native
 
@@ -96,7 +98,7 @@ class Native:
 
     def dense_backward_input(self, dy, W):
         """See ops: where it copies, the copy is quicker."""
-        if not 1 < W.shape[1] or len(dy) > 64:
+        if not 1 < W.shape[1] or len(dy) > 64 or (dy.ndim, dy.dtype, W.dtype) != (2, np.float32, np.float32):
             return ops.dense_backward_input.__wrapped__(dy, W)
         product = W @ dy.T
         dx = np.empty(product.shape[::-1], product.dtype)
@@ -109,15 +111,15 @@ class Native:
         return np.tanh(y, out=y)
 
 
-for name in set(BY_ELEMENT + BY_COLUMN) - set(vars(Native)):
-    setattr(Native, name, or_numpy(name))
+for name in BY_ELEMENT + BY_COLUMN:
+    setattr(Native, name, or_numpy(name, vars(Native).get(name) or getattr(Kernels, name)))
 
 
 def threads():
     """How many threads: as many as NumPy's products take, if the environment says so, or one for each core."""
     for name in THREADS:
-        if os.environ.get(name, '').isdigit():
-            return max(1, min(int(os.environ[name]), MOST))
+        if (text := os.environ.get(name, '')).isdecimal() and (number := int(text)):  # 0 says nothing, as for OpenBLAS
+            return min(number, MOST)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return min(cores, MOST)
 
@@ -127,7 +129,7 @@ def native():
     """The twins of this process, or one line that says why there are none."""
     try:
         return Native(library.load(require_correct), threads())
-    except OSError as error:
+    except (OSError, AttributeError) as error:  # the latter: a library without one of the functions
         return ' '.join(str(error).split())
 
 
