@@ -99,11 +99,6 @@ struct ThreadOf {
             return x;
         });
     }
-    static __device__ bool signbit(float x) {
-        int32_t bits;
-        std::memcpy(&bits, &x, sizeof bits);
-        return bits < 0;
-    }
 };
 
 struct Thread : ThreadOf<float> {
