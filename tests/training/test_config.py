@@ -31,7 +31,7 @@ def test_a_numpy_scalar_is_taken_as_a_number_of_python(choices):
     ({'label_smoothing': 1.0}, '>= 0 and < 1, got 1.0'),
     ({'update': 'both'}, "update: expected one of alternating, simultaneous, got 'both'"),
     ({'network': ['default']}, "network: expected str, got"), ({'schedule': 'cosine'}, 'schedule: expected one of'),
-    ({'device': 'tpu'}, "device: expected one of cpu, cuda, auto, got 'tpu'")])
+    ({'device': 'tpu'}, "device: expected one of cpu, numpy, cuda, auto, got 'tpu'")])
 def test_a_value_of_another_type_or_out_of_range_is_refused_at_once(choices, message):
     with pytest.raises(ValueError, match=message):
         Config(**choices)
