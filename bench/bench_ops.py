@@ -1,19 +1,21 @@
 """Every operation that training uses, forward and backward, at the size of D's first layer (784 -> 512), float32.
 
-    python bench/bench_ops.py                  batches 32 and 256, one thread: about a minute
+    python bench/bench_ops.py                  batches 32 and 256, one thread: about two minutes
     python bench/bench_ops.py --quick          batch 32, few rounds: ten seconds
     python bench/bench_ops.py --threads 2
     python bench/bench_ops.py --only tanh adam_ --against ../another-minigan
 
+An operation that has a native twin has two rows: NumPy alone, and ", native", the kernel compiled for this CPU.
 us: the time of a call. speed: GFLOP/s of matrix products, GB/s of all others, counting what must be read and written
 at least once. fraction: the speed relative to that of a matrix product of 1024 x 1024 x 1024, or of a copy of as many
-bytes, in the same run. A copy is no upper bound: it writes as much as it reads, and writing is slower, since a line of
-memory is read before it is overwritten. So an operation that reads more than it writes (dropout_backward), or that
-writes where it has just read (sgd_momentum_), can exceed 100 %.
+bytes, with as many threads, in the same run. A copy is no upper bound: it writes as much as it reads, and writing is
+slower, since a line of memory is read before it is overwritten. So an operation that reads more than it writes
+(dropout_backward), or that writes where it has just read (sgd_momentum_), can exceed 100 %.
 
 PyTorch, the other (--against): its time / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
 The column is empty where PyTorch has no such call. Before anything is timed, PyTorch's results are compared with
-minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here.
+minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here,
+and native twins when they are compiled. moving_average_, clip_norm_ and the optimisers walk over all of D's parameters.
 A full run writes bench/results/ops.json and draws ops.png. bench_gpu.py is for a GPU.
 """
 
@@ -21,15 +23,18 @@ import argparse
 from contextlib import ExitStack, closing
 
 import numpy as np
+from candidates import copying, use_native
 from harness import RESULTS, ROOT, Entrant, Worker, describe, machine, other_minigan, positive, race, save, spread
 from matplotlib.figure import Figure
 
 from minigan import Adam, SGDMomentum, Streams, ops
 from minigan.checks.derivatives import TOLERANCE
+from minigan.gpu import fusion
 
 N_IN, N_OUT, PARAMETERS, BATCHES, ROUNDS = 784, 512, 533_505, (32, 256), 15
-UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'adam_', 'sgd_momentum_',
-             'moving_average_', 'clip_norm_')  # random, or in place
+UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'bias_leaky_relu_dropout', 'scale_dropout', 'adam_',
+             'sgd_momentum_', 'moving_average_', 'clip_norm_')  # random, or in place
+NATIVE = ', native'  # ends the name of an operation's row with its native twin
 AGAINST = 'the other'  # the column of --against
 
 
@@ -48,8 +53,9 @@ def arrays(m, threads, dtype=np.float32):
 def operations(a):
     """name -> function, for the arrays of a."""
     x, h, dh, W, b, gamma, beta, y = (a[name] for name in ('x', 'h', 'dh', 'W', 'b', 'gamma', 'beta', 'y'))
-    dW, db, moving, streams = np.empty_like(W), np.empty_like(b), np.zeros_like(b), Streams(0)
-    cache = ops.batch_norm(h, gamma, beta, eps=1e-3)[1]
+    dW, db, moving, streams = np.empty_like(W), np.empty_like(b), np.zeros_like(a['theta']), Streams(0)
+    cache, s = ops.batch_norm(h, gamma, beta, eps=1e-3)[1], np.copysign(a['mask'], h)
+    averages, dparams = np.ones_like([b, b]), np.empty_like([b, b])
 
     def dense_params():
         ops.dense_backward_params_(dh, x, dW, db)
@@ -64,15 +70,23 @@ def operations(a):
         'dense_backward_params_': dense_params,
         'batch_norm': lambda: ops.batch_norm(h, gamma, beta, eps=1e-3)[0],
         'batch_norm_backward': lambda: ops.batch_norm_backward(dh, gamma, cache),
-        'moving_average_': lambda: ops.moving_average_(moving, beta, momentum=0.99),
+        'batch_norm_leaky_relu_': lambda: fusion.batch_norm_leaky_relu_(h, gamma, beta, *averages, eps=1e-3,
+                                                                        momentum=0.99, slope=0.2)[0],
+        'batch_norm_leaky_relu_backward_': lambda: fusion.batch_norm_leaky_relu_backward_(dh, gamma, beta, cache,
+                                                                                          *dparams, slope=0.2),
         'batch_norm_evaluation': lambda: ops.batch_norm_evaluation(h, gamma, beta, beta, gamma**2, eps=1e-3)[0],
         'batch_norm_evaluation_backward': lambda: ops.batch_norm_evaluation_backward(dh, gamma, cache),
         'leaky_relu': lambda: ops.leaky_relu(h, slope=0.2),
         'leaky_relu_backward': lambda: ops.leaky_relu_backward(dh, h, slope=0.2),
+        'bias_leaky_relu_dropout': lambda: fusion.bias_leaky_relu_dropout(h[None], b, streams.at('dropout', 0),
+                                                                          slope=0.2, rate=0.3),
+        'leaky_relu_dropout_backward': lambda: fusion.leaky_relu_dropout_backward(dh, s, slope=0.2),
         'maxout': lambda: ops.maxout(h, pieces=4),
         'maxout_backward': lambda: ops.maxout_backward(dh[:, ::4], h, h[:, :N_OUT // 4], pieces=4),
         'scale': lambda: ops.scale(h, a=2, b=-1),
         'scale_backward': lambda: ops.scale_backward(dh, a=2),
+        'scale_dropout': lambda: fusion.scale_dropout(h, streams.at('dropout', 0), a=2, b=-1, rate=0.3),
+        'scale_dropout_backward': lambda: fusion.scale_dropout_backward(dh, a['mask'], a=2),
         'softmax': lambda: ops.softmax(h),
         'softmax_cross_entropy': lambda: ops.softmax_cross_entropy(h, a['labels']),
         'softmax_cross_entropy_backward': lambda: ops.softmax_cross_entropy_backward(h, a['labels']),
@@ -84,15 +98,23 @@ def operations(a):
         'tanh_backward': lambda: ops.tanh_backward(dh, y),
         'sigmoid': lambda: ops.sigmoid(h),
         'sigmoid_backward': lambda: ops.sigmoid_backward(dh, y),
+        'sigmoid_scale_backward': lambda: fusion.sigmoid_scale_backward(dh, y, a=2),
         'softplus': lambda: ops.softplus(h),
         'softplus_backward': lambda: ops.softplus_backward(dh, h),
         'gather_images': lambda: ops.gather_images(a['images'], a['rows'], x.dtype),
         'adam_': Adam(Flat(a), learning_rate=2e-4, beta1=0.5, eps=1e-7).step,
         'sgd_momentum_': SGDMomentum(Flat(a), learning_rate=2e-4, momentum=0.5).step,
+        'moving_average_': lambda: ops.moving_average_(moving, a['theta'], momentum=0.99),
         'bits': lambda: streams.at('dropout', 0).bits(h.shape),
         'uniform': lambda: streams.at('noise', 0).uniform(h.shape),
         'normal': lambda: streams.at('noise', 0).normal(h.shape),
     }
+
+
+def rows(names):
+    """The names, each followed by that of its native twin if it has one."""
+    from minigan.native.twins import Native  # here, since an older minigan has none
+    return [row for name in names for row in (name, name + NATIVE) if row == name or hasattr(Native, name)]
 
 
 class Flat:
@@ -109,15 +131,15 @@ def flops(name, m):
 
 def traffic(name, m):
     """Bytes that must be read and written at least once."""
-    if name in ('adam_', 'sgd_momentum_', 'clip_norm_'):
-        return PARAMETERS * {'adam_': 28, 'sgd_momentum_': 20, 'clip_norm_': 12}[name]
+    name = name.removesuffix(NATIVE)
+    walks = {'adam_': 28, 'sgd_momentum_': 20, 'clip_norm_': 12, 'moving_average_': 12}
+    if name in walks:
+        return PARAMETERS * walks[name]
     if name == 'gather_images':
         return 5 * m * N_IN
-    if name == 'moving_average_':
-        return 12 * N_OUT
     floats = {'dropout': 3.5, 'bits and dropout': 3, 'bits': 0.5, 'uniform': 1, 'normal': 1, 'batch_norm': 3,
-              'batch_norm_evaluation': 3}
-    return int(4 * m * N_OUT * floats.get(name, 3 if name.endswith('backward') else 2))
+              'batch_norm_evaluation': 3, 'batch_norm_leaky_relu_': 3, 'bias_leaky_relu_dropout': 3, 'scale_dropout': 3}
+    return int(4 * m * N_OUT * floats.get(name, 3 if 'backward' in name else 2))
 
 
 def yardstick(name, m):
@@ -126,21 +148,41 @@ def yardstick(name, m):
 
 
 class Minigan:
-    """The operations of these names, and what they are compared with: 'product', and 'copy N' of N bytes."""
+    """The operations of these rows, and what they are compared with: 'product', and 'copy N' of N bytes.
+
+    about: the rows that there are, and why there are no native twins. An older minigan, with --against, has fewer rows.
+    """
 
     def __init__(self, m, threads, names):
-        found, exact = operations(arrays(m, threads)), operations(arrays(m, threads, np.float64))
-        self.operations = {name: found[name] for name in names}
-        for name, f in self.operations.items():
-            if name not in UNCHECKED:
-                compare(name, f(), exact[name]())
+        exact, self.operations, self.about = operations(arrays(m, threads, np.float64)), {}, {'names': [], 'wrong': []}
+        for native in (False, True):
+            without = use_native(native)
+            self.about['wrong'] += [f'no native twins: {without}'] if without else []
+            found = {} if without else operations(arrays(m, threads))
+            for name in names:
+                base = name.removesuffix(NATIVE)
+                if base in found and native == (base != name) and self.has(found[base]):
+                    self.operations[name] = found[base]
+                    if name not in UNCHECKED and not native:
+                        compare(name, found[name](), exact[name]())
+        self.about['names'] = [name for name in names if name in self.operations]
         P, Q = np.ones((2, 1024, 1024), np.float32)
         self.operations['product'] = lambda: P @ Q
         for size in {traffic(name, m) for name in names if not flops(name, m)}:
-            source, target = np.ones((2, size // 2), np.uint8)
-            self.operations[f'copy {size}'] = lambda source=source, target=target: np.copyto(target, source)
+            source, target = np.ones((2, size // 8), np.float32)
+            self.operations[f'copy {size}'] = copying(target, source)
+
+    @staticmethod
+    def has(operation):
+        """Whether this minigan has the operation."""
+        try:
+            operation()
+        except AttributeError:
+            return False
+        return True
 
     def run(self, steps, name):
+        use_native(name.endswith(NATIVE))
         f = self.operations[name]
         for _ in range(steps):
             f()
@@ -152,8 +194,9 @@ class PyTorch(Minigan):
     def __init__(self, m, threads, names):
         from references import pytorch_ops
         ours, theirs = operations(arrays(m, threads)), pytorch_ops.operations(arrays(m, threads))
-        self.operations = {name: theirs[name] for name in names if name in theirs}
+        self.operations = {name: theirs[name] for name in names if name in theirs}  # names of operations, not of rows
         self.about = {'names': list(self.operations), 'wrong': []}
+        use_native(False)
         for name, f in self.operations.items():
             try:
                 if name not in UNCHECKED:
@@ -174,7 +217,10 @@ def compare(name, got, expected):
 
 
 def measure(m, threads, names, *, against=None, **settings):
-    """The results of one batch size, name -> dict (see judge), and remarks about PyTorch. settings: of race."""
+    """The results of one batch size, row -> dict (see judge), and remarks on what is missing. settings: of race.
+
+    names: of rows. Those of native twins are left out where there are none.
+    """
     kinds = {'': ('Minigan', ROOT), 'PyTorch': ('PyTorch', ROOT)}
     if against:
         kinds[AGAINST] = 'Minigan', against
@@ -184,23 +230,27 @@ def measure(m, threads, names, *, against=None, **settings):
         for who, worker in workers.items():
             if not worker.wait_until_ready() and who != 'PyTorch':
                 raise SystemExit(f'minigan{" at " + against if who else ""}: {worker.missing}')
-        missing = workers['PyTorch'].missing
-        theirs = workers['PyTorch'].about or {'names': [], 'wrong': [f'PyTorch is missing: {missing}']}
-        timed = {'': [*dict.fromkeys(yardstick(name, m)[0] for name in names), *names], 'PyTorch': theirs['names'],
-                 AGAINST: names}
+        missing = {'names': [], 'wrong': [f'PyTorch is missing: {workers["PyTorch"].missing}']}
+        about = {who: worker.about or missing for who, worker in workers.items()}
+        timed, names = {who: said['names'] for who, said in about.items()}, about['']['names']
+        timed[''] = [*dict.fromkeys(yardstick(name, m)[0] for name in names), *names]
         entrants = {who: {name: Entrant(name, worker, name) for name in timed[who]} for who, worker in workers.items()}
         race([named[name] for name in timed[''] for named in entrants.values() if name in named], **settings)
-    return {name: judge(name, m, entrants) for name in names}, theirs['wrong']
+    remarks = [f'{who}: {remark}' if who == AGAINST else remark
+               for who, said in about.items() for remark in said['wrong']]
+    return {name: judge(name, m, entrants) for name in names}, remarks
 
 
 def judge(name, m, entrants):
-    """What is reported about one operation; entrants: who -> name -> Entrant, with minigan's under ''.
+    """What is reported about one row; entrants: who -> name -> Entrant, with minigan's under ''.
 
-    The ratio of another's time to minigan's is None where the other has no such operation.
+    The ratio of another's time to minigan's is None where the other has no such row; PyTorch's serves two rows.
     """
     (own, work), entrant = yardstick(name, m), entrants[''][name]
+    names = {who: name.removesuffix(NATIVE) if who == 'PyTorch' else name for who in entrants}
     median, done = float(np.median(entrant.seconds)), flops(name, m) or traffic(name, m)
-    ratios = {who: theirs[name].ratio(entrant) if name in theirs else None for who, theirs in entrants.items() if who}
+    ratios = {who: theirs[names[who]].ratio(entrant) if names[who] in theirs else None
+              for who, theirs in entrants.items() if who}
     return {'us': 1e6 * median, 'speed': done / median / 1e9, 'unit': 'GFLOP/s' if flops(name, m) else 'GB/s',
             'fraction': done / work * entrants[''][own].ratio(entrant)[0], **ratios}
 
@@ -209,23 +259,27 @@ def report(m, threads, results, remarks):
     """One batch size's table, as text."""
     title = f'batch {m}, {threads} thread{"s" * (threads > 1)}'
     columns = [who for who in ('PyTorch', AGAINST) if who in next(iter(results.values()))]
-    lines = ['', f'{title:32}{"us":>9}{"speed":>18}{"fraction":>10}   ' + ''.join(f'{who:20}' for who in columns)]
+    lines = ['', f'{title:40}{"us":>9}{"speed":>18}{"fraction":>10}   ' + ''.join(f'{who:20}' for who in columns)]
     for name, r in results.items():
         ratios = ''.join(f'{spread(*r[who]) if r[who] else "":20}' for who in columns)
-        lines.append(f'{name:32}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["fraction"]:10.0%}   {ratios}')
+        lines.append(f'{name:40}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["fraction"]:10.0%}   {ratios}')
     return '\n'.join(line.rstrip() for line in lines + remarks)
 
 
 def chart(content, path):
-    """Bars of the fractions."""
-    figure = Figure(figsize=(9, 6.5), layout='constrained')
-    axes = figure.subplots()
+    """Bars of the fractions, with a dot for a native twin."""
+    figure = Figure(figsize=(9, 8), layout='constrained')
+    axes, names = figure.subplots(), [name for name in content['runs'][0]['results'] if not name.endswith(NATIVE)]
     for i, run in enumerate(content['runs']):
-        at = [j + (i - len(content['runs']) / 2 + 0.5) * 0.4 for j in range(len(run['results']))]
-        axes.barh(at, [100 * r['fraction'] for r in run['results'].values()], 0.38, label=f"batch {run['m']}")
-    axes.set_yticks(range(len(run['results'])), list(run['results']), fontsize='small')
+        results, at = run['results'], [j + (i - len(content['runs']) / 2 + 0.5) * 0.4 for j in range(len(names))]
+        label = f"batch {run['m']}"
+        axes.barh(at, [100 * results[name]['fraction'] for name in names], 0.38, label=f'{label}, NumPy alone')
+        native = [100 * results[name + NATIVE]['fraction'] if name + NATIVE in results else None for name in names]
+        axes.plot(native, at, 'o', color=f'C{i}', markeredgecolor='black', label=f'{label}, native twin')
+    axes.set_yticks(range(len(names)), names, fontsize='small')
     axes.invert_yaxis()
     axes.axvline(100, color='black', linewidth=1)
+    axes.margins(y=0.01)
     axes.set_xlabel("% of this machine's own matrix product (dense) or copy (all others), in the same run")
     axes.legend()
     figure.savefig(path, dpi=100)
@@ -249,7 +303,7 @@ def main():
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []
     for m in options.batches:
-        results, remarks = measure(m, options.threads, options.only or names, against=options.against, **settings)
+        results, remarks = measure(m, options.threads, rows(options.only or names), against=options.against, **settings)
         runs.append({'m': m, 'threads': options.threads, 'results': results})
         print(report(m, options.threads, results, remarks), flush=True)
     full = (tuple(options.batches), options.threads, options.rounds) == (BATCHES, 1, ROUNDS)

@@ -3,8 +3,9 @@
     python bench/bench_scaling.py           about a minute, one thread
     python bench/bench_scaling.py --quick   only the ends of each range
 
-Each point is measured in a process of its own: one alternating step of the default networks, with all hidden widths
-multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one expects
+Each point is measured in a process of its own: one alternating step of the default networks, with native twins, and
+with all hidden widths multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one
+expects
 
     time     a m P + b P                each row meets each parameter in the products; Adam walks over the parameters
     memory   c + d m + 16 P + 784 N     activations; theta, dtheta and two moments in float32; the images in uint8
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from minigan import networks
 from minigan.data import Dataset
+from minigan.native.twins import use
 from minigan.training import Config, build_game
 
 PIXELS, BASE = 784, {'m': 64, 'width': 1, 'N': 10_000}
@@ -42,6 +44,7 @@ class Point:
     """One game; about: its number of parameters."""
 
     def __init__(self, m, width, N):
+        use(True)
         images, chosen = np.random.default_rng(0).integers(0, 256, (N, PIXELS), np.uint8), recipe(width)
         dataset = Dataset('noise', (28, 28), images, images[:0], images[:0])
         self.game = build_game(Config(batch=m).resolve(chosen, dataset), chosen, dataset)

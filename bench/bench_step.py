@@ -1,16 +1,18 @@
 """One alternating step of the default networks (784 pixels): minigan against PyTorch, Keras and JAX, and its own floor.
 
-    python bench/bench_step.py              every batch size, one thread and two: about 12 minutes
+    python bench/bench_step.py              every batch size, one thread and two: about 13 minutes
     python bench/bench_step.py --quick      batch 32, two threads, few rounds, no torch.compile: under a minute
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
 
 A step is complete: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
 reference's gradients are first checked against minigan's; a reference that is not installed is reported as missing.
 Then each runs in a process of its own, in turn with the others. The table has medians and quartiles of the paired
-ratios to minigan (above 1: slower than minigan). floor: about the least time that a step of NumPy functions can take:
-its matrix products, as ops.py computes them, and in place of Adam a copy of 28 bytes per parameter. A full run also
-writes bench/results/step.json, draws step.png and puts its table into bench/README.md.
-bench_gpu.py is for a GPU.
+ratios to minigan (above 1: slower than minigan). minigan has native twins, as with --device cpu, except in the row
+"NumPy alone", which is --device numpy. Where there are none, all rows are NumPy alone, and say why. floor: about the
+least time that a step with NumPy's matrix products can take: the products, as minigan computes them, and in place of
+Adam a copy that moves as many bytes, with as many threads. A full run with native twins also writes
+bench/results/step.json, draws step.png and puts its table into bench/README.md.
+bench_native.py says what each native twin is worth; bench_gpu.py is for a GPU.
 """
 
 import argparse
@@ -20,17 +22,18 @@ from harness import (RESULTS, Entrant, Worker, describe, load, machine, markdown
                      spread, update_table)
 from matplotlib.figure import Figure
 
-PARTS = {'minigan': 'step', 'minigan, D step': 'update_D', 'minigan, G step': 'update_G',
-         'minigan, simultaneous': 'simultaneous'}
+NUMPY = 'minigan, NumPy alone'
+PARTS = {'minigan': ('step',), NUMPY: ('step', False), 'minigan, D step': ('update_D',),
+         'minigan, G step': ('update_G',), 'minigan, simultaneous': ('simultaneous',)}
 BATCHES, THREADS, ROUNDS = (32, 64, 128, 256), (1, 2), 12
 
 
 def measure(m, threads, *, rounds, seconds, only=None, against=None):
     """Time one configuration. Returns name -> its result, or why it is missing."""
-    workers = {name: Worker('candidates:Minigan', m, part, threads=threads) for name, part in PARTS.items()}
+    workers = {name: Worker('candidates:Minigan', m, *part, threads=threads) for name, part in PARTS.items()}
     workers['floor'] = Worker('candidates:Floor', m, threads=threads)
-    workers |= {name: Worker('candidates:Reference', name, m, threads, threads=threads) for name in REFERENCES
-                if not only or name in only}
+    workers |= {name: Worker('candidates:Reference', name, m, threads, threads=threads, ours=False)
+                for name in REFERENCES if not only or name in only}
     if against:
         workers[f'minigan at {against}'] = Worker('candidates:Minigan', m, 'step', threads=threads, path=against)
     ready = {name: worker for name, worker in workers.items() if worker.wait_until_ready()}
@@ -56,7 +59,8 @@ def report(m, threads, results):
         else:
             ms, ratio = 1e3 * result['seconds'][0], spread(*result['ratio'], digits=3)
             error = f'{result["gradient_error"]:19.1e}' if 'gradient_error' in result else ''
-            lines.append(f'{name:26} {ms:9.2f}   {ratio:>22}{error}')
+            without = f'   NumPy alone: {result["without"]}' if 'without' in result else ''
+            lines.append(f'{name:26} {ms:9.2f}   {ratio:>22}{error}{without}')
     return '\n'.join(lines)
 
 
@@ -67,7 +71,7 @@ def table(content):
         head.append(f"{run['threads']}, {run['m']}")
         results = run['results']
         rows.setdefault('minigan, ms', []).append(f"{1e3 * results['minigan']['seconds'][0]:.1f}")
-        for name in REFERENCES:
+        for name in (NUMPY, *REFERENCES):
             result = results[name]
             rows.setdefault(name, []).append('missing' if 'missing' in result else f"{result['ratio'][0]:.2f}")
         rows.setdefault('minigan / floor', []).append(f"{1 / results['floor']['ratio'][0]:.2f}")
@@ -84,7 +88,7 @@ def chart(content, path):
     """Bars of the ratios to minigan, with a panel for each number of threads."""
     threads = sorted({run['threads'] for run in content['runs']})
     figure = Figure(figsize=(12, 4.4), layout='constrained')
-    names = [name for name in (*REFERENCES, 'floor') if 'ratio' in content['runs'][0]['results'][name]]
+    names = [name for name in (NUMPY, *REFERENCES, 'floor') if 'ratio' in content['runs'][0]['results'][name]]
     for axes, count in zip(figure.subplots(1, len(threads), sharey=True, squeeze=False)[0], threads):
         runs = [run for run in content['runs'] if run['threads'] == count]
         for i, name in enumerate(names):
@@ -99,7 +103,7 @@ def chart(content, path):
         axes.set_xticks(range(len(runs)), [f"batch {run['m']}\n1 = {ms:.1f} ms" for run, ms in zip(runs, ours)])
     figure.axes[0].set_ylabel("time of a step / minigan's")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=len(names),
-                  fontsize='small')
+                  fontsize='small', columnspacing=1.2)
     figure.savefig(path, dpi=100)
 
 
@@ -130,7 +134,8 @@ def main():
             runs.append({'threads': threads, 'm': m, 'results': measure(m, threads, **settings)})
             print(report(m, threads, runs[-1]['results']), flush=True)
     full = tuple(options.batches) == BATCHES and tuple(options.threads) == THREADS and options.rounds == ROUNDS
-    if full and not (options.only or options.against):
+    native = not any('without' in run['results']['minigan'] for run in runs)
+    if full and native and not (options.only or options.against):
         save('step', {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
         chart(load('step'), RESULTS / 'step.png')
         update_table('bench_step', table(load('step')))

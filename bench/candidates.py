@@ -5,6 +5,7 @@ gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -91,10 +92,35 @@ def start(fresh, threads, device='cpu'):
                  **{name: fresh.optimizer_G.hyper[name] for name in ('learning_rate', 'beta1', 'eps')})
 
 
-class Minigan:
-    """minigan itself; part: what run() repeats, 'step', 'simultaneous', 'update_D' or 'update_G'."""
+def use_native(wanted):
+    """Run native twins from now on, or no longer. Returns '' or one line: why there are none."""
+    try:
+        from minigan.native.twins import use
+    except ImportError:  # an older tree
+        return 'this minigan has no native twins' if wanted else ''
+    return use(wanted)
 
-    def __init__(self, m, part):
+
+def copying(target, source):
+    """A function that copies source to target, both float32, with as many threads as native twins take.
+
+    Without native twins it is np.copyto, which takes one.
+    """
+    if use_native(True):
+        return partial(np.copyto, target, source)
+    from minigan.native.twins import native, pointer
+    return partial(native().library.copy, source.size, pointer(source), pointer(target))
+
+
+class Minigan:
+    """minigan itself, with native twins or, as with --device numpy, without.
+
+    part: what run() repeats, 'step', 'simultaneous', 'update_D' or 'update_G'. about: why there are no native twins.
+    """
+
+    def __init__(self, m, part, native=True):
+        without = use_native(native)
+        self.about = {'without': without} if without else None
         self.game, self.part, self.t = game(m, 'simultaneous' if part == 'simultaneous' else 'alternating'), part, 0
 
     def run(self, steps):
@@ -110,14 +136,17 @@ class Minigan:
 
 
 class Floor:
-    """About the least that a step costs: its matrix products as ops.py does them, and a copy of Adam's bytes.
+    """About the least that a step costs: its matrix products as ops.py does them, and copies that move Adam's bytes.
 
-    Adam reads theta, dtheta, m, v and writes theta, m, v: seven floats a parameter, as many as 3.5 copies move.
+    Adam reads theta, dtheta, m, v and writes theta, m, v: seven floats a parameter. A copy moves three for each that it
+    copies, because a line of memory is read before it is overwritten. Both take native twins, as the step does.
+    moved: bytes, by the copies.
     """
 
     def __init__(self, m):
-        self.rng, self.products, n = np.random.default_rng(0), [], 0
+        self.rng, self.products, self.copies, self.moved = np.random.default_rng(0), [], [], 0
         for player, widths in (('G', (100, 256, 512, 784)), ('D', (784, 512, 256, 1))):
+            n = 0
             for n_in, n_out in zip(widths, widths[1:]):
                 n += n_in * n_out
                 first = n_in == widths[0]  # nobody reads the derivative of z and of the data
@@ -126,8 +155,9 @@ class Floor:
                 else:
                     self.add_products(n_in, n_out, forward=(2 * m, m), params=(2 * m,),
                                       input=(m,) if first else (m, 2 * m))
-        self.source = self.array(n * 7 // 2)
-        self.target = np.empty_like(self.source)
+            source = self.array(n * 7 // 3)
+            self.copies.append(copying(np.empty_like(source), source))
+            self.moved += 3 * source.nbytes
 
     def add_products(self, n_in, n_out, *, forward, params, input):
         """Add one layer's products; forward, params, input: the numbers of rows of each kind's products."""
@@ -145,7 +175,8 @@ class Floor:
         for _ in range(steps):
             for f, arguments in self.products:
                 f(*arguments)
-            np.copyto(self.target, self.source)
+            for copy in self.copies:
+                copy()
 
 
 class Reference:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentTypeError
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'bench' / 'results'
 README = ROOT / 'bench' / 'README.md'  # has the tables
 REST = 0.1  # seconds to wait after a block on several threads: the threads of its libraries keep spinning for a while
+OWN_CHOICE = 'OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE'  # workers have neither: they change OpenBLAS's kernels
 PACKAGES = ('numpy', 'torch', 'jax', 'tensorflow-cpu', 'tensorflow', 'keras', 'cupy-cuda12x',
             'cupy-cuda13x')
 
@@ -34,14 +36,18 @@ class Worker:
     """A process with one candidate: what `target`, 'module:function', returns for the arguments.
 
     threads: the number that its libraries use; the process is pinned to as many cores. path: the copy of minigan that
-    it imports.
+    it imports. ours: it is minigan or its floor, not a framework.
     missing: why the candidate cannot run, or None. about: the candidate's attribute of that name.
     """
 
-    def __init__(self, target, *arguments, threads=1, path=ROOT):
+    def __init__(self, target, *arguments, threads=1, path=ROOT, ours=True):
         environment = {**os.environ, 'PYTHONPATH': str(Path(path).resolve()), 'TF_CPP_MIN_LOG_LEVEL': '3'}
         for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'):
             environment[name] = str(threads)
+        for name in OWN_CHOICE:
+            environment.pop(name, None)
+        if ours:  # as the command minigan does: idle threads of OpenBLAS spin for 2^18 cycles, not 2^26, since native
+            environment.setdefault('OPENBLAS_THREAD_TIMEOUT', '18')  # twins need the cores; no framework uses it
         if threads == 1:
             environment['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
         self._errors = tempfile.TemporaryFile('w+')
@@ -182,9 +188,27 @@ def machine():
         except PackageNotFoundError:
             pass
     blas = np.show_config(mode='dicts')['Build Dependencies']['blas']
+    kernels = f' with kernels for {kernels_of_blas()}' if kernels_of_blas() else ''
     return {'processor': processor(), 'cores': os.cpu_count(), 'system': platform.system(),
-            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}", 'dtype': 'float32',
-            'versions': versions, 'date': time.strftime('%Y-%m-%d')}
+            'python': platform.python_version(), 'blas': f"{blas['name']} {blas['version']}{kernels}",
+            'dtype': 'float32', 'versions': versions, 'date': time.strftime('%Y-%m-%d')}
+
+
+@cache
+def kernels_of_blas():
+    """The processor whose kernels OpenBLAS takes in a worker, such as SkylakeX; '' if nothing says so."""
+    worker = Worker('harness:OpenBLAS')
+    worker.wait_until_ready()
+    worker.close()
+    return worker.about or ''
+
+
+class OpenBLAS:
+    """about: see kernels_of_blas."""
+
+    def __init__(self):
+        from threadpoolctl import threadpool_info  # comes with scikit-learn
+        self.about = next((found['architecture'] for found in threadpool_info() if 'architecture' in found), None)
 
 
 def processor():

@@ -1,10 +1,10 @@
-"""NumPy or CuPy: the module that computes, and the hook through which a GPU kernel replaces an operation."""
+"""NumPy or CuPy: the module that computes, and the hook through which a kernel replaces an operation."""
 
 from functools import wraps
 
 import numpy as np
 
-TWINS = {}  # module of an array -> function from that module to its twins; gpu/twins.py adds 'cupy'
+TWINS = {}  # module of an array -> function from it to its twins; gpu/twins.py adds 'cupy', native/twins.py 'numpy'
 
 
 def on_gpu(x):
@@ -40,18 +40,18 @@ def number(value):
 
 
 def twin(specification):
-    """Decorator of an operation: its twin of the same name runs instead, if TWINS has twins for the module of its
-    first argument and all arguments are eligible."""
+    """Decorator of an operation: its twin of the same name runs instead, if TWINS has one for the module of its first
+    argument and all arguments are eligible."""
     name = specification.__name__
 
     @wraps(specification)
     def chosen(*arguments, **keywords):
         given = (*arguments, *keywords.values())
         twins = TWINS.get(_module_name(given[0]))
-        chosen = twins and getattr(twins(array_module(given[0])), name, None)
-        if chosen is None or not eligible(given):
-            return specification(*arguments, **keywords)
-        return chosen(*arguments, **keywords)
+        compute = twins and getattr(twins(array_module(given[0])), name, None)
+        if compute is None or not eligible(given):
+            compute = specification
+        return compute(*arguments, **keywords)
 
     return chosen
 
@@ -72,12 +72,3 @@ def eligible(arguments):
             if argument.dtype.kind == 'f' and argument.dtype != np.float32 or not argument.flags.c_contiguous:
                 return False
     return True
-
-
-def keep_freed_memory():
-    """Make the C library keep up to 64 MiB of freed memory for the next step instead of returning it.
-
-    glibc returns freed blocks above 128 KiB to the kernel, and the next step pays for them in page faults. It keeps
-    blocks up to the size of the largest block ever freed, at most 32 MiB, so a block of that size is freed here.
-    """
-    np.empty(2**25 - 2**13, np.uint8)

@@ -288,8 +288,7 @@ class Noise(Layer):
         if not training:
             return x
         self.check_rng(rng)
-        sigma = number(self.sigma(rng.step))
-        return x + sigma * rng.normal(x.shape, x.dtype) if sigma else x
+        return x + number(self.sigma(rng.step)) * rng.normal(x.shape, x.dtype)
 
     def backward(self, dy, *, param_grads, input_grad):
         return dy if input_grad else None

@@ -3,7 +3,7 @@
 Shapes: m minibatch, n_in and n_out widths, n any width. The batch axis is first.
 The derivative of the loss with respect to q is called dq; X_backward maps dy to dx by the chain rule.
 Functions that end in _ write into their arguments; all others leave them alone.
-A function with @twin has a CUDA kernel, which runs instead for float32 arrays on a GPU.
+A function with @twin has a CUDA kernel, which runs instead for float32 arrays: on a GPU, or compiled for the CPU.
 """
 
 import numpy as np
@@ -125,7 +125,7 @@ def leaky_relu_backward(dy, x, *, slope):
         dx = dy * (1 where x > 0, slope elsewhere)
     """
     dx = (x > 0).astype(dy.dtype)
-    dx *= 1 - dx.dtype.type(slope)  # so rounded, the sum with slope is exactly 1; np.where would cost more
+    dx *= 1 - slope  # a multiply and an add cost less than np.where, and their sum rounds to 1
     dx += slope
     dx *= dy
     return dx

@@ -5,10 +5,8 @@ A learning rate or a momentum is a number, or a schedule: a function of t = 0, 1
 
 from collections.abc import Callable
 
-import numpy as np
-
 from minigan import ops
-from minigan.backend import array_module, has_kernels, number
+from minigan.backend import array_module, has_kernels, number, on_gpu
 from minigan.net import Net
 
 CHUNK = 2**16  # parameters at a time in NumPy, so that all passes of a step find them in a core's cache
@@ -32,7 +30,8 @@ class Optimizer:
         xp, size = array_module(net.theta), net.theta.size
         for name in self.buffers:
             setattr(self, name, xp.zeros(size, net.dtype))
-        self._scratch = xp.empty(size if has_kernels(net.theta) else min(CHUNK, size), net.dtype)  # for a chunk
+        in_chunks = not (on_gpu(net.theta) or has_kernels(net.theta))
+        self._scratch = xp.empty(min(CHUNK, size) if in_chunks else size, net.dtype)
 
     def step(self):
         """Move theta against dtheta."""

@@ -7,6 +7,9 @@ import warnings
 from contextlib import suppress
 
 if sys.orig_argv[1:3] == ['-m', 'minigan'] or os.path.basename(sys.argv[0]) == 'minigan':
+    # OpenBLAS reads this when NumPy is imported. Its idle threads spin for 2^26 cycles, unless this says for how many,
+    # and keep the cores from other threads.
+    os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '18')
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # so that Ctrl-C during imports leaves no traceback
 

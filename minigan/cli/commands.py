@@ -85,8 +85,25 @@ def gradcheck(seed):
     return _verdict(wrong, f'All {count} derivatives are correct.')
 
 
-def selftest():
-    """Print a comparison of each kernel with its specification, on this GPU."""
+def selftest(device):
+    """Print a comparison of each kernel with its specification, on this GPU or CPU."""
+    return _selftest_of_cpu() if device == 'cpu' else _selftest_of_gpu()
+
+
+def _selftest_of_cpu():
+    from minigan.native import check, twins
+    from minigan.training import on_cpu
+    if reason := twins.use(True):
+        raise ValueError(f"device 'cpu': NumPy computes alone, without compiled kernels: {reason}")
+    print(f'Kernels compiled for this CPU, with {twins.threads()} threads at most. got: how many numbers differ from '
+          'those of NumPy, in any bit\n')
+    print(HEAD)
+    wrong, count = _print_rows(chain(check.rows(twins.native()), on_cpu.rows()))
+    print()
+    return _verdict(wrong, f'All {count} are the same.')
+
+
+def _selftest_of_gpu():
     from minigan.gpu import compare
     from minigan.gpu.device import select_device, tf32
     from minigan.gpu.twins import compiled

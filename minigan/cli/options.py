@@ -47,7 +47,7 @@ def parser():
             (_evaluate, commands.evaluate, 'measure what a run has learned, next to the same measures of real images'),
             (_gradcheck, commands.gradcheck, 'check the derivative of every layer, loss and network'),
             (_theory, commands.theory, "check the paper's theorems and claims in numbers, and draw them"),
-            (_selftest, commands.selftest, 'check every CUDA kernel, and training, on this GPU'),
+            (_selftest, commands.selftest, 'check every kernel, and training, on this GPU or CPU'),
             (_kernelcheck, commands.kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')):
         command = added.add_parser(function.__name__, help=description, description=description,
                                    formatter_class=Help)
@@ -125,7 +125,8 @@ def _theory(add):
 
 
 def _selftest(add):
-    """It has no options."""
+    add('--device', choices=['cuda', 'cpu'], default='cuda',
+        help='what to compare with NumPy: the kernels on this GPU, or those compiled for this CPU (default: cuda)')
 
 
 def _kernelcheck(add):

@@ -69,10 +69,9 @@ def bias_leaky_relu_dropout(parts, b, rng, *, slope, rate):
 def leaky_relu_dropout_backward(dy, s, *, slope):
     """Derivative of leaky_relu and dropout, with the s of dense_leaky_relu_dropout.
 
-        dh = dy * |s| * (slope where s is negative, perhaps -0, 1 elsewhere)
+        dh = dy * |s| * (1 where s > 0, slope elsewhere)     (where s is 0, dh is 0 with either factor)
     """
-    xp = array_module(s)
-    return ops.leaky_relu_backward(ops.dropout_backward(dy, abs(s)), xp.copysign(xp.ones_like(s), s), slope=slope)
+    return ops.leaky_relu_backward(ops.dropout_backward(dy, abs(s)), s, slope=slope)
 
 
 @twin

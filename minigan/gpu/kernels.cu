@@ -151,7 +151,7 @@ __device__ float mask_at(int i, int dropped, float scale, u64 draw, u64 substep,
     return bits_at(i, draw, substep, step, seed, stream) >= dropped ? scale : 0.0f;
 }
 
-// fusion.scale_dropout: y = (a x + b) mask. 4 in, 8 out. Replaced: bits, and three passes of CuPy.
+// fusion.scale_dropout: y = (a x + b) mask. 4 in, 8 out. Replaced: bits, and six passes of CuPy.
 extern "C" __global__ void scale_dropout(const float* __restrict__ x /* size */, float* __restrict__ y /* size */,
         float* __restrict__ mask /* size */, int size, float a, float b, int dropped, float scale, u64 draw,
         u64 substep, u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
@@ -174,7 +174,7 @@ __device__ float larger(float a, float b) {
 }
 
 // fusion.maxout_dropout: y_j = mask_j times the largest of x_ij, i = 1 ... pieces. 4 pieces in, 8 out. Replaced: max,
-// bits and three passes of CuPy.
+// bits and four passes of CuPy.
 extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m pieces n */,
         float* __restrict__ y /* m n */, float* __restrict__ mask /* m n */, int m, int n, int pieces, int dropped,
         float scale, u64 draw, u64 substep, u64 step, u64 seed, u64 stream, const u64* __restrict__ elapsed /* 1 */) {
@@ -187,8 +187,8 @@ extern "C" __global__ void maxout_dropout(const float* __restrict__ x /* m piece
     y[i] = largest * mask[i];
 }
 
-// fusion.maxout_dropout_backward. 8 + 8 pieces in (x twice: the second time from the cache), 4 pieces out. Replaced:
-// nine passes of CuPy.
+// fusion.maxout_dropout_backward. 8 + 12 pieces in (x three times, twice from the cache), 4 pieces out. Replaced: seven
+// passes of CuPy.
 extern "C" __global__ void maxout_dropout_backward(const float* __restrict__ dy /* m n */,
         const float* __restrict__ x /* m pieces n */, const float* __restrict__ mask /* m n */,
         float* __restrict__ dx /* m pieces n */, int m, int n, int pieces) {
@@ -211,7 +211,7 @@ extern "C" __global__ void sigmoid_scale(const float* __restrict__ x /* size */,
     y[i] = a * p[i] + b;
 }
 
-// fusion.sigmoid_scale_backward. 8 in, 4 out. Replaced: five passes of CuPy.
+// fusion.sigmoid_scale_backward. 8 in, 4 out. Replaced: four passes of CuPy.
 extern "C" __global__ void sigmoid_scale_backward(const float* __restrict__ dy /* size */,
         const float* __restrict__ p /* size */, float* __restrict__ dx /* size */, int size, float a) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -225,7 +225,7 @@ extern "C" __global__ void tanh_backward(const float* __restrict__ dy /* size */
     if (i < size) dx[i] = dy[i] * (1 - y[i] * y[i]);
 }
 
-// ops.cross_entropy_backward, scale = 1 / m. 4 in, 4 out. Replaced: twenty passes of CuPy, each over so few numbers
+// ops.cross_entropy_backward, scale = 1 / m. 4 in, 4 out. Replaced: nineteen passes of CuPy, each over so few numbers
 // that it took no longer than its launch.
 extern "C" __global__ void cross_entropy_backward(const float* __restrict__ x /* size */,
         float* __restrict__ dx /* size */, int size, float target, float scale) {
@@ -256,7 +256,7 @@ extern "C" __global__ void moving_average_(float* __restrict__ moving /* size */
     if (i < size) moving[i] += weight * (statistic[i] - moving[i]);
 }
 
-// ops.sgd_momentum_. 12 in, 8 out. Replaced: its four passes (28 in, 16 out). now: learning_rate, momentum.
+// ops.sgd_momentum_. 12 in, 8 out. Replaced: its four passes (24 in, 16 out). now: learning_rate, momentum.
 extern "C" __global__ void sgd_momentum_(float* __restrict__ theta /* size */,
         const float* __restrict__ dtheta /* size */, float* __restrict__ velocity /* size */, int size,
         float learning_rate, float momentum, const float* __restrict__ now /* 2 */) {
@@ -292,7 +292,7 @@ extern "C" __global__ void bias_tanh(const float* __restrict__ parts /* splits m
     if (i < m * n) y[i] = tanhf(sum_of_parts(parts, splits, m * n, i) + b[column_of(i, n)]);
 }
 
-// The factor of dropout for the i-th number h; negative, perhaps -0, unless h > 0. That is all that backward needs.
+// The factor of dropout for the i-th number h, negative unless h > 0. That is all that backward needs.
 __device__ float signed_mask(float h, int i, int dropped, float scale, u64 draw, u64 substep, u64 step, u64 seed,
         u64 stream) {
     float mask = dropped > 0 ? mask_at(i, dropped, scale, draw, substep, step, seed, stream) : 1.0f;
@@ -312,12 +312,11 @@ extern "C" __global__ void bias_leaky_relu_dropout(const float* __restrict__ par
     y[i] = fmaxf(h, slope * h) * fabsf(s[i]);
 }
 
-// fusion.leaky_relu_dropout_backward: dh = dy |s|, times slope where s is negative. 8 in, 4 out. Replaced: five passes
-// of CuPy.
+// fusion.leaky_relu_dropout_backward: dh = dy |s|, times slope unless s > 0. 8 in, 4 out. Replaced: six passes of CuPy.
 extern "C" __global__ void leaky_relu_dropout_backward(const float* __restrict__ dy /* size */,
         const float* __restrict__ s /* size */, float* __restrict__ dh /* size */, int size, float slope) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < size) dh[i] = dy[i] * fabsf(s[i]) * (signbit(s[i]) ? slope : 1.0f);
+    if (i < size) dh[i] = dy[i] * fabsf(s[i]) * (s[i] > 0 ? 1.0f : slope);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -385,7 +384,7 @@ extern "C" __global__ void square_sums(const float* __restrict__ x /* size */, d
     largest[blockIdx.x] = most;
 }
 
-// ops.euclidean_norm, from the sums: |s x| and s. One block. Replaced: its eleven passes.
+// ops.euclidean_norm, from the sums: |s x| and s. One block. Replaced: its thirteen launches.
 extern "C" __global__ void euclidean_norm(const double* __restrict__ sums /* count */,
         const float* __restrict__ largest /* count */, float* __restrict__ length /* 1 */,
         float* __restrict__ s /* 1 */, int count) {
@@ -405,7 +404,7 @@ extern "C" __global__ void euclidean_norm(const double* __restrict__ sums /* cou
 }
 
 // ops.clip_norm_, from the sums: every block adds them, and scales its run of numbers. 4 in, 4 out. Replaced: the
-// eleven passes of ops.euclidean_norm, and two more.
+// thirteen launches of ops.euclidean_norm, and seven more.
 extern "C" __global__ void clip_norm_(float* __restrict__ x /* size */, const double* __restrict__ sums /* count */,
         int size, int count, float limit) {
     double sum = 0;

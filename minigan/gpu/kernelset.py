@@ -47,8 +47,8 @@ EXEMPT = {  # of the package's operations
         'batch_norm_moments': 'the statistics of batch_norm, whose check covers them',
         'batch_norm_leaky_relu_sums': 'the sums of batch_norm_leaky_relu_backward_, whose check covers them',
         'adam_': 'an update; `minigan gradcheck` compares Adam with its paper',
-        'sgd_momentum_': 'an update', 'clip_norm_': 'an update', 'euclidean_norm': 'nobody reads its derivative',
-        'advance_': 'moves numbers',
+        'sgd_momentum_': 'an update', 'moving_average_': 'an update', 'clip_norm_': 'an update',
+        'euclidean_norm': 'nobody reads its derivative', 'advance_': 'moves numbers',
     },
 }
 NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one

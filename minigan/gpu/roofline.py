@@ -16,9 +16,10 @@ from typing import NamedTuple
 RESOURCES = {
     'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
     'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles, which is never taken
-    'tanh_backward': (16, 0),
+    'tanh_backward': (16, 0), 'moving_average_': (16, 0), 'leaky_relu_dropout_backward': (16, 0),
     'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0), 'sgd_momentum_': (16, 0),
-    'scale_dropout': (40, 0), 'maxout_dropout': (56, 0), 'maxout_dropout_backward': (64, 0),
+    'scale_dropout': (40, 0), 'scale_dropout_backward': (16, 0),
+    'maxout_dropout': (56, 0), 'maxout_dropout_backward': (64, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
     'square_sums': (40, 3072), 'euclidean_norm': (64, 3072), 'clip_norm_': (48, 2048),
     'add_noise': (56, 0, 32), 'advance_': (56, 0),
@@ -52,7 +53,7 @@ def product(m, n, outputs=1, after=0):
 TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memory, each once; FLOPs; or a function of
     # m and n that gives them
     'dense': product, 'dense_backward_input': product, 'dense_backward_params_': product,
-    'dense_leaky_relu_dropout': partial(product, outputs=2, after=PHILOX + 5),
+    'dense_leaky_relu_dropout': partial(product, outputs=2, after=PHILOX + 6),
     'dense_tanh': partial(product, after=1 + FUNCTION),
     'tanh_backward': (12, 3),
     'cross_entropy': (4, 7 + 2 * FUNCTION),
@@ -61,22 +62,25 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'gather_images': (5, 3),
     'adam_': (28, 8 + 2 * FUNCTION),
     'sgd_momentum_': (20, 4),
+    'moving_average_': (12, 3),
     'square_sums': (4, 4),
     'euclidean_norm': (4, 4),
     'clip_norm_': (8, 1),
     'advance_': (0, 0),  # a few hundred numbers, however large m and n are
     'batch_norm_moments': (4, 4),  # what it leaves is small next to x: two numbers for a column of a chunk
     'sum_parts': (16, 3),  # of three parts, as for the next two
-    'bias_leaky_relu_dropout': (20, PHILOX + 7),  # a Philox block of its own for each element
+    'bias_leaky_relu_dropout': (20, PHILOX + 8),  # a Philox block of its own for each element
+    'leaky_relu_dropout_backward': (12, 3),
     'bias_tanh': (16, 3 + FUNCTION),
     'batch_norm_leaky_relu_': (12, 10),
-    'batch_norm_leaky_relu_sums': (8, 7),
-    'batch_norm_leaky_relu_backward_': (12, 15),
+    'batch_norm_leaky_relu_sums': (8, 8),
+    'batch_norm_leaky_relu_backward_': (12, 17),
     'bits': (2, PHILOX / 16 + 2),
     'uniform': (4, PHILOX / 8 + UNIFORM),
-    'scale_dropout': (12, PHILOX + 5),  # a Philox block of its own for each element
+    'scale_dropout': (12, PHILOX + 4),  # a Philox block of its own for each element
+    'scale_dropout_backward': (12, 2),
     'maxout_dropout': (20, PHILOX + 4),  # for 3 pieces
-    'maxout_dropout_backward': (32, 9 + FUNCTION),  # for 3 pieces
+    'maxout_dropout_backward': (32, 13 + FUNCTION),  # for 3 pieces
     'sigmoid_scale': (12, 4 + 3 * FUNCTION),
     'sigmoid_scale_backward': (12, 4),
     'add_noise': (8, PHILOX + UNIFORM + 2 * FUNCTION + 4),

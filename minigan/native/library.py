@@ -1,7 +1,7 @@
 """The kernels of kernels.cu as a library for this CPU. It is compiled once, and kept in the cache folder.
 
-Its text is that of the CUDA kernels; native.h makes loops of them. Nothing may change a result: FLAGS allow neither
-fused multiply-add nor a different order of additions.
+Its text is that of the CUDA kernels; native.h makes loops of them. FLAGS allow nothing that changes a result: no fused
+multiply-add, no other order of additions.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ BY_ELEMENT = ('scale_dropout', 'scale_dropout_backward', 'tanh_backward',
               'sigmoid_scale_backward', 'adam_', 'sgd_momentum_', 'moving_average_', 'bias_leaky_relu_dropout',
               'leaky_relu_dropout_backward')
 BY_COLUMN = 'batch_norm_leaky_relu_', 'batch_norm_leaky_relu_backward_'
-FIXED = {'now': 'nullptr', 'elapsed': 'nullptr', 'splits': '1', 'chunks': '1'}  # arguments that are always so on a CPU
+FIXED = {'now': 'nullptr', 'elapsed': 'nullptr', 'splits': '1', 'chunks': '1'}  # arguments that no twin changes
 GUARD = re.compile(r'if \(i (?:>= [\w *]+\) return;|< [\w *]+\) )')  # of a thread beyond the last element
 
 
@@ -110,7 +110,8 @@ def compiled(folder, compiler, kernels, launchers):
 def kernels_text():
     """The text of kernels.cu as it stands in Thread: methods, for columns without lanes, loops without guards."""
     text = SOURCES[0].read_text().replace('extern "C" ', '')
-    return '#line 1 "kernels.cu"\n' + GUARD.sub('', re.sub(r'#define (COLUMNS|LANES) \d+', r'#define \1 1', text))
+    text = re.sub(r'#define (COLUMNS|LANES) \d+', r'#define \1 1', text)
+    return '#line 1 "kernels.cu"\n' + GUARD.sub('', text)
 
 
 def launchers_text():
@@ -134,11 +135,10 @@ def launcher(name, declared, names):
     if name in BY_COLUMN:
         size, loop = 'columns(m)', f'by_column(first, last, {body})'
     else:
-        rows = 'n' if 'n' in names else 'size'
-        draws = 'dropped' in names
+        row, draws = 'n' if 'n' in names else 'size', 'dropped' in names
         key = '{dropped > 0, draw, substep, step, seed, stream}' if draws else '{}'
+        loop = f'by_element<{str(draws).lower()}>(first, last, {row}, {key}, {body})'
         size = 'DRAWING' if draws else 'PIECE'
-        loop = f'by_element<{str(draws).lower()}>(first, last, {rows}, {key}, {body})'
     return (f'static __attribute__((noinline)) void loop_{name}(int first, int last, {declared}) {{ {loop}; }}\n'
             f'EXPORTED void {name}(int count, {declared}) {{\n    split(count, {size}, [=](int first, int last) '
             f'{{ loop_{name}(first, last, {", ".join(names)}); }});\n}}\n')

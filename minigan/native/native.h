@@ -63,16 +63,17 @@ __device__ Columns each(const Columns& x, const Columns& y, Function f) {
 }
 
 __device__ Columns operator>(const Columns& x, float y) {  // 1 or 0
-    return each(x, y, [](Columns::Vector x, Columns::Vector y) { return x > y ? 1.0f - Columns::Vector{} : Columns::Vector{}; });
+    return each(x, y, [](Columns::Vector x, Columns::Vector y) {
+        return x > y ? 1.0f - Columns::Vector{} : Columns::Vector{};
+    });
 }
 
-// A thread, of one column or of 64. For a loop: the number of its element is threadIdx.x, which lies in `row` and `column`.
+// A thread: of the element threadIdx.x, which lies in `row` and `column`; or of a column, or 64 columns, from there on.
 template <class Column>
 struct ThreadOf {
-
     Index threadIdx = {0, 0};
     int row = 0, column = 0;
-    const Bits* drawn = nullptr;  // for the elements from `first` on
+    const Bits* drawn = nullptr;  // the bits of the elements from `first` on
     int first = 0;
     Index blockIdx = {0, 0}, blockDim = {0, 0};
 
@@ -97,11 +98,6 @@ struct ThreadOf {
             for (int i = 0; i < 16; ++i) x[i] = std::sqrt(x[i]);
             return x;
         });
-    }
-    static __device__ bool signbit(float x) {
-        int32_t bits;
-        std::memcpy(&bits, &x, sizeof bits);
-        return bits < 0;
     }
 };
 

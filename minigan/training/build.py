@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigan.backend import has_kernels, keep_freed_memory
+from minigan.backend import has_kernels
 from minigan.data import Minibatches
 from minigan.gan import Game
 from minigan.gpu import fusion
@@ -44,3 +44,12 @@ def build_average(config, recipe, dataset, game):
     layers, streams = recipe.G(config.n_z, dataset.train.shape[1]), game.streams
     net = Net(layers, rng=streams.at('init', 0), name='average of G', xp=streams.xp)
     return Average(game.G, net, eta=config.average)
+
+
+def keep_freed_memory():
+    """Make the C library keep up to 64 MiB of freed memory for the next step instead of returning it.
+
+    glibc returns freed blocks above 128 KiB to the kernel, and the next step pays for them in page faults. It keeps
+    blocks up to the size of the largest block ever freed, at most 32 MiB, so a block of that size is freed here.
+    """
+    np.empty(2**25 - 2**13, np.uint8)

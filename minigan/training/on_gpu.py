@@ -1,6 +1,6 @@
 """Training on a GPU, checked against a CPU: the same steps on both, and how far apart they end.
 
-`--device auto` takes a GPU only if a short form of that check has passed on it. A CPU takes compiled kernels, if it can.
+`--device auto` takes a GPU only if a short form of that check has passed on it.
 """
 
 import json

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import bench_changes
 import bench_mixtures
+import bench_native
 import bench_ops
 import bench_quality
 import bench_scaling
@@ -20,8 +21,10 @@ import harness
 import numpy as np
 import pytest
 
-from minigan import RECIPES, ops
+from minigan import RECIPES, backend, ops
 from minigan.gpu import roofline
+from minigan.native import twins
+from minigan.optim import CHUNK
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +79,9 @@ def test_pytorchs_own_dropout_drops_as_many_units_as_minigans():
 
 @pytest.mark.parametrize('m', [32, 100])
 def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
+    monkeypatch.setattr(backend, 'TWINS', {})
     seen, floor = [], candidates.Floor(m)
+    candidates.use_native(False)
     one = candidates.game(m)
     for name in ('dense', 'dense_backward_input', 'dense_backward_params_'):
         real = getattr(ops, name)
@@ -85,8 +90,88 @@ def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
     one.step(0)
     assert sorted(seen) == sorted((f.__name__, a[0].shape, a[1].shape) for f, a in floor.products)
     parameters = sum(layer.W.size for net in (one.G, one.D) for layer in net.layers if hasattr(layer, 'W'))
-    assert floor.source.nbytes * 2 == 28 * parameters
+    assert floor.moved == pytest.approx(28 * parameters) and len(floor.copies) == 2
     floor.run(1)
+
+
+@pytest.fixture
+def native(monkeypatch):
+    """Native twins, which are in use only during the test."""
+    monkeypatch.setattr(backend, 'TWINS', {})
+    if without := candidates.use_native(True):
+        pytest.skip(f'no native twins: {without}')
+    return twins.native()
+
+
+def test_minigan_is_timed_with_native_twins_and_without(native):
+    assert candidates.Minigan(4, 'step').about is None and backend.TWINS
+    assert candidates.Minigan(4, 'step', False).about is None and not backend.TWINS
+
+
+@pytest.mark.parametrize('older', [False, True])
+def test_minigan_says_why_it_has_no_native_twins(older, monkeypatch):
+    monkeypatch.setattr(twins, 'use', lambda wanted: 'no C++ compiler' if wanted else '')
+    if older:
+        monkeypatch.setitem(sys.modules, 'minigan.native.twins', None)
+    expected = 'this minigan has no native twins' if older else 'no C++ compiler'
+    assert candidates.Minigan(4, 'step').about == {'without': expected}
+    assert candidates.Minigan(4, 'step', False).about is None
+    result = {'seconds': [0.001] * 3, 'ratio': [1] * 3, 'without': expected}
+    assert bench_step.report(4, 1, {'minigan': result}).endswith(f'1.000 (1.000-1.000)   NumPy alone: {expected}')
+
+
+@pytest.mark.parametrize('without', [False, True])
+def test_the_floor_and_the_yardstick_copy(without, monkeypatch):
+    monkeypatch.setattr(backend, 'TWINS', {})
+    if without:
+        monkeypatch.setattr(candidates, 'use_native', lambda wanted: 'no C++ compiler')
+    source, target = np.arange(300_000, dtype=np.float32), np.zeros(300_000, np.float32)
+    copy = candidates.copying(target, source)
+    assert (copy.func is np.copyto) == bool(without or not backend.TWINS)
+    copy()
+    assert (target == source).all()
+
+
+@pytest.mark.parametrize('without', [False, True])
+def test_a_full_run_is_kept_only_with_native_twins(without, monkeypatch):
+    result, written = {'seconds': [1, 1, 1], 'ratio': [1, 1, 1]}, []
+    results = dict.fromkeys([*bench_step.PARTS, *candidates.REFERENCES, 'floor'], result)
+    monkeypatch.setattr(bench_step, 'measure', lambda m, threads, **settings: {
+        **results, 'minigan': {**result, **({'without': 'no C++ compiler'} if without else {})}})
+    monkeypatch.setattr(bench_step, 'save', lambda name, content: written.append(name))
+    monkeypatch.setattr(bench_step, 'load', lambda name: {'runs': [{'m': 2, 'threads': 1, 'results': results}],
+                                                          'machine': harness.machine()})
+    monkeypatch.setattr(bench_step, 'chart', lambda content, path: written.append(path.name))
+    monkeypatch.setattr(bench_step, 'update_table', lambda name, table: written.append(table.splitlines()[3]))
+    monkeypatch.setattr(sys, 'argv', ['bench_step'])
+    bench_step.main()
+    assert written == ([] if without else ['step', 'step.png', '| minigan, NumPy alone | 1.00 |'])
+
+
+@pytest.mark.parametrize('ours, given, timeout', [(True, None, '18'), (True, '20', '20'), (False, None, None)])
+def test_libraries_choose_their_own_kernels_in_a_worker(ours, given, timeout, monkeypatch):
+    for name in harness.OWN_CHOICE:
+        monkeypatch.setenv(name, '512')
+    monkeypatch.delenv('OPENBLAS_THREAD_TIMEOUT', raising=False)
+    if given:
+        monkeypatch.setenv('OPENBLAS_THREAD_TIMEOUT', given)
+    worker = harness.Worker('builtins:__import__', 'os', ours=ours)
+    assert worker.wait_until_ready()
+    seen = [worker.call('getenv', name)[0] for name in (*harness.OWN_CHOICE, 'OPENBLAS_THREAD_TIMEOUT')]
+    worker.close()
+    assert seen == [None, None, timeout]
+
+
+def test_the_results_name_the_kernels_that_openblas_takes_in_a_worker(monkeypatch):
+    """Prescott's run on every processor of that kind."""
+    pytest.importorskip('threadpoolctl')
+    own = harness.kernels_of_blas()
+    monkeypatch.setenv('OPENBLAS_CORETYPE', 'Prescott')
+    assert harness.kernels_of_blas.__wrapped__() == own
+    monkeypatch.setattr(harness, 'kernels_of_blas', lambda: 'Zen')
+    assert 'with kernels for Zen; float32;' in harness.describe(harness.machine())
+    monkeypatch.setattr(harness, 'kernels_of_blas', lambda: '')
+    assert 'kernels' not in harness.describe(harness.machine())
 
 
 def test_a_missing_framework_is_reported_and_a_dead_process_too():
@@ -132,7 +217,9 @@ def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
     public = {name for name, f in inspect.getmembers(ops, inspect.isfunction) if f.__module__ == 'minigan.ops'}
     public -= {'to_unit', 'from_unit', 'norm'}  # no step calls them; norm is part of clip_norm_
     assert public - named <= set(roofline.TRAFFIC)
-    assert named - public == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    fused = {name for name in bench_native.TWINS if not hasattr(ops, name)}
+    assert named - public - fused == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    assert set(bench_native.TWINS) - named == {'dense_leaky_relu_dropout', 'dense_tanh'}  # a product and a row; a tanh
     right = np.ones((2, 3), np.float32)
     bench_ops.compare('tanh', right, np.ones((2, 3)))
     for wrong in (right * np.float32(1.0001), right * np.nan):
@@ -148,12 +235,86 @@ def test_speeds_are_work_over_time():
         for entrant, one in zip(entrants.values(), seconds.values()):
             entrant.seconds = [one]
         return entrants
-    entrants = {'': timed(dense=1e-3, product=2.0, tanh=4e-6, copy_8192=1e-6), 'PyTorch': timed(tanh=8e-6)}
+    entrants = {'': timed(dense=1e-3, product=2.0, tanh=4e-6, copy_8192=1e-6), 'PyTorch': timed(tanh=8e-6),
+                'the other': timed(tanh=2e-6)}
+    entrants['']['tanh, native'] = timed(tanh=2e-6)['tanh']
     dense, tanh = (bench_ops.judge(name, 2, entrants) for name in ('dense', 'tanh'))
     assert dense['PyTorch'] is None and tanh['PyTorch'] == pytest.approx([2, 2, 2])
     assert dense['speed'] == pytest.approx(2 * 2 * 784 * 512 / 1e-3 / 1e9) and dense['unit'] == 'GFLOP/s'
     assert dense['fraction'] == pytest.approx(dense['speed'] / (1024**3 * 2 / 2.0 / 1e9))
     assert tanh['speed'] == pytest.approx(8192 / 4e-6 / 1e9) and tanh['fraction'] == pytest.approx(0.25)
+    native = bench_ops.judge('tanh, native', 2, entrants)
+    assert native['PyTorch'] == pytest.approx([4, 4, 4]) and native['fraction'] == pytest.approx(0.5)
+    assert tanh['the other'] == pytest.approx([0.5] * 3) and native['the other'] is None
+
+
+def test_a_native_twin_has_a_row_of_its_own_and_runs_there_alone(native):
+    names = bench_ops.rows(['tanh', 'adam_'])
+    assert names == ['tanh', 'adam_', 'adam_, native']
+    ours, used = bench_ops.Minigan(2, 1, names), []
+    assert ours.about == {'names': names, 'wrong': []}
+    for name in names:
+        ours.operations[name] = lambda: used.append(bool(backend.TWINS))
+        ours.run(1, name)
+    assert used == [False, False, True]
+
+
+def test_operations_run_where_there_are_no_native_twins(monkeypatch):
+    monkeypatch.setattr(bench_ops, 'use_native', lambda wanted: 'no C++ compiler' if wanted else '')
+    ours = bench_ops.Minigan(2, 1, ['adam_', 'adam_, native'])
+    assert ours.about == {'names': ['adam_'], 'wrong': ['no native twins: no C++ compiler']}
+
+
+def test_an_operation_that_an_older_minigan_lacks_has_no_row_there(monkeypatch):
+    monkeypatch.delattr(ops, 'tanh')
+    ours = bench_ops.Minigan(2, 1, ['tanh', 'leaky_relu'])
+    assert ours.about['names'] == ['leaky_relu']
+
+
+def test_every_native_twin_of_a_step_is_left_out_in_a_row(native, monkeypatch):
+    class Asked:
+        def __getattr__(self, name):
+            if hasattr(native, name):
+                names.add(name)
+            return getattr(native, name, None)
+    one, names = candidates.game(4), set()
+    monkeypatch.setitem(backend.TWINS, 'numpy', lambda xp: Asked())
+    one.step(0)
+    left_out = [set(twins) for row, twins in bench_native.ROWS.items() if row != 'NumPy alone']
+    assert names and names <= set.union(*left_out) <= set(bench_native.TWINS)
+    assert all(names & twins for twins in left_out if twins)
+
+
+def test_a_step_has_the_same_bits_whatever_is_left_out(native, monkeypatch):
+    seen, counts = {}, []
+    monkeypatch.setattr(native.library, 'set_threads', counts.append)
+    monkeypatch.setattr(bench_native, 'threads', lambda: 2)
+    for row, left_out in bench_native.ROWS.items():
+        ablation = bench_native.Ablation(40)
+        ablation.run(2, row)
+        seen[row] = b''.join(net.theta.tobytes() for net in (ablation.game.G, ablation.game.D))
+        kept = backend.TWINS['numpy'](np)
+        assert {name for name in bench_native.TWINS if not hasattr(kept, name)} == set(left_out)
+        assert (ablation.game.optimizer_D._scratch.size == CHUNK) == ('adam_' in left_out)
+    assert len(set(seen.values())) == 1
+    assert counts == [1 if row == 'one thread' else 2 for row in bench_native.ROWS]
+
+
+def test_without_native_twins_there_is_nothing_to_leave_out(monkeypatch):
+    monkeypatch.setattr(bench_native, 'use_native', lambda wanted: 'no C++ compiler')
+    with pytest.raises(ValueError, match='no native twins: no C[+][+] compiler'):
+        bench_native.Ablation(2)
+
+
+def test_a_row_without_threads_to_leave_out_is_empty():
+    result = {'seconds': [0.0025, 0, 0], 'ratio': [1.25, 1.2, 1.3]}
+    runs = [{'threads': 1, 'm': 32, 'results': {row: result for row in bench_native.ROWS if row != 'one thread'}},
+            {'threads': 2, 'm': 32, 'results': dict.fromkeys(bench_native.ROWS, result)}]
+    lines = bench_native.table({'runs': runs, 'machine': harness.machine()}).splitlines()
+    assert lines[:3] == ['| threads, batch | 1, 32 | 2, 32 |', '| --- | --- | --- |',
+                         '| all native twins, ms | 2.5 | 2.5 |']
+    assert '| one thread |  | 1.25 |' in lines and '| without Adam | 1.25 | 1.25 |' in lines
+    assert 'without Adam                  1.250 (1.200-1.300)' in bench_native.report(32, 1, runs[0]['results'])
 
 
 def test_only_the_chosen_operations_are_timed_next_to_what_they_are_compared_with(monkeypatch):
@@ -161,16 +322,18 @@ def test_only_the_chosen_operations_are_timed_next_to_what_they_are_compared_wit
     monkeypatch.setattr(bench_ops, 'Worker', lambda target, m, count, names, **how: Ready(names))
     monkeypatch.setattr(bench_ops, 'race', lambda entrants, **how: raced.extend(entrants))
     monkeypatch.setattr(bench_ops, 'judge', lambda name, m, entrants: list(entrants))
-    results, remarks = bench_ops.measure(2, 1, ['tanh', 'dense'], rounds=1, seconds=None, against='.')
-    assert [entrant.name for entrant in raced] == ['copy 8192', 'product', *['tanh'] * 3, *['dense'] * 3]
-    assert results == dict.fromkeys(['tanh', 'dense'], ['', 'PyTorch', 'the other']) and remarks == []
+    names = ['tanh', 'dense', 'scale, native']
+    results, remarks = bench_ops.measure(2, 1, names, rounds=1, seconds=None, against='.')
+    assert [entrant.name for entrant in raced] == ['copy 8192', 'product', *(name for name in names for _ in range(3))]
+    assert results == dict.fromkeys(names, ['', 'PyTorch', 'the other'])
+    assert remarks == ['slow', 'slow', 'the other: slow']
 
 
 class Ready:
     """A worker that has these operations."""
 
     def __init__(self, names):
-        self.missing, self.about = None, {'names': names, 'wrong': []}
+        self.missing, self.about = None, {'names': names, 'wrong': ['slow']}
 
     def wait_until_ready(self):
         return True
@@ -190,6 +353,7 @@ def test_against_times_the_minigan_of_the_other_folder(tmp_path):
     (bench_ops, ['--only', 'cosine'], "invalid choice: 'cosine'"),
     (bench_ops, ['--against', 'nowhere'], 'expected a folder that contains minigan/__init__.py, got nowhere'),
     (bench_step, ['--against', 'nowhere'], 'expected a folder that contains minigan/__init__.py, got nowhere'),
+    (bench_native, ['--batches', '1'], 'expected at least 2 images'),
     (bench_changes, ['--epochs', '0'], "expected an integer of at least 1, got '0'")])
 def test_a_wrong_argument_is_refused_in_one_line(script, arguments, says, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [script.__name__, *arguments])
@@ -243,6 +407,20 @@ def test_only_the_published_settings_change_the_table_in_the_readme(arguments, w
     assert table.endswith('| real training images |  |  | 9 | 3 |')
 
 
+def test_a_run_is_compared_with_its_steps_and_with_numpy_alone(monkeypatch):
+    class Timed(Ready):
+        def __init__(self, target, source, *device, threads):
+            self.seconds = {('Run', 'cpu'): 2, ('Steps',): 1, ('Run', 'numpy'): 3}[(target.split(':')[1], *device)]
+
+    def race(entrants, **how):
+        for entrant in entrants:
+            entrant.seconds = [entrant.worker.seconds]
+    monkeypatch.setattr(bench_train, 'Worker', Timed)
+    monkeypatch.setattr(bench_train, 'race', race)
+    result = bench_train.overhead('digits', 1, {'epochs': 1, 'rounds': 1})
+    assert result == {'ratio': [2] * 3, 'seconds': [2] * 3, 'numpy': [1.5] * 3}
+
+
 def test_the_laws_of_scaling_are_found_again():
     points = [{'m': m, 'width': width, 'N': N, 'P': 1e6 * width**2} for m, width, N in
               ((16, 1, 10_000), (64, 1, 10_000), (512, 1, 10_000), (64, 3, 10_000), (64, 1, 90_000))]
@@ -253,7 +431,8 @@ def test_the_laws_of_scaling_are_found_again():
         assert p['expected ms'] == pytest.approx(p['ms']) and p['expected MB'] == pytest.approx(p['MB'])
 
 
-@pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_scaling, ['scaling']),
+@pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_native, ['native']),
+                                             (bench_scaling, ['scaling']),
                                              (bench_train, ['train-digits', 'train-mnist']),
                                              (bench_quality, ['quality']), (bench_mixtures, ['mixtures'])])
 def test_the_readmes_table_is_what_was_measured(module, results):

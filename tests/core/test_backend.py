@@ -1,12 +1,8 @@
-"""The module of an array, and memory that is kept."""
+"""The module of an array."""
 
-import platform
-import subprocess
-import sys
 import types
 
 import numpy as np
-import pytest
 
 from minigan import backend
 
@@ -19,29 +15,6 @@ def test_to_host_copies_from_a_device():
     host = np.ones(2)
     assert backend.to_host(host) is host
     assert backend.to_host(types.SimpleNamespace(get=lambda: host)) is host
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a habit of glibc')
-def test_freed_memory_is_kept_for_the_next_step():
-    program = """if True:
-        import resource, sys
-        import numpy as np
-
-        def faults():
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            for _ in range(100):
-                a, b = np.ones(300_000), np.ones(300_000)  # 1,200 pages, taken and freed together
-            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-        if sys.argv[1:]:
-            from minigan.backend import keep_freed_memory
-            keep_freed_memory()
-        faults()
-        print(faults())
-        """
-    kept, given_back = (int(subprocess.run([sys.executable, '-c', program, *argument], capture_output=True, text=True,
-                                           check=True).stdout) for argument in (['keep'], []))
-    assert kept < 1000 < given_back
 
 
 def test_numpys_numbers_become_pythons_and_nothing_else_changes():

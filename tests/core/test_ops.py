@@ -48,12 +48,19 @@ def test_dense(m, n_in, n_out, seed):
     assert_derivative(ops.dense, backward, x=x, W=W, b=b)
 
 
-@pytest.mark.parametrize('m', [1, 64, 65, 200])
-def test_denses_dx_is_the_same_for_few_rows_and_for_many(m):
-    dy, W = normal(m, (m, 70), (30, 70))
+@pytest.mark.parametrize('m', [1, 2, 64, 65, 200])
+@pytest.mark.parametrize('n_in, n_out', [(30, 70), (30, 1), (1, 1), (1, 70)])
+def test_denses_dx_is_the_same_for_few_rows_and_for_many_and_for_one_column(m, n_in, n_out):
+    dy, W = normal(m, (m, n_out), (n_in, n_out))
     dx = ops.dense_backward_input(dy, W)
     np.testing.assert_allclose(dx, dy @ W.T, rtol=1e-12, atol=1e-12)
-    assert dx.flags.c_contiguous  # operations on arrays of two layouts are many times slower
+    assert dx.shape == (m, n_in) and dx.flags.c_contiguous  # arrays of two layouts are many times slower
+
+
+@given(m=widths, n_in=widths, seed=seeds)
+def test_each_entry_of_the_dx_of_one_column_is_one_product_rounded_once(m, n_in, seed):
+    dy, W = (a.astype(np.float32) for a in normal(seed, (m, 1), (n_in, 1)))
+    np.testing.assert_array_equal(ops.dense_backward_input(dy, W), np.outer(dy, W))
 
 
 def test_dense_without_bias_is_a_matrix_product():
@@ -123,6 +130,13 @@ def test_scale(m, n, seed):
     x, = normal(seed, (m, n))
     np.testing.assert_array_equal(ops.scale(x, a=2, b=-1), x + x - 1)
     assert_derivative(lambda x: ops.scale(x, a=2, b=-1), lambda u, x: {'x': ops.scale_backward(u, a=2)}, x=x)
+
+
+@given(slope=st.floats(0, 1, exclude_max=True), seed=seeds, dtype=st.sampled_from([np.float32, np.float64]))
+def test_leaky_relus_derivative_is_dy_itself_or_slope_times_dy_for_every_slope(slope, seed, dtype):
+    x, dy = (a.astype(dtype) for a in normal(seed, (5, 6), (5, 6)))
+    dx = ops.leaky_relu_backward(dy, x, slope=slope)
+    np.testing.assert_array_equal(dx, np.where(x > 0, dy, dtype(slope) * dy))  # to the last bit
 
 
 def test_leaky_relu_takes_the_left_slope_at_the_kink():

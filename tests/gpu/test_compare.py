@@ -35,7 +35,7 @@ def test_it_passes_on_the_stand_in(cupy, monkeypatch, capsys):
 def test_a_wrong_kernel_fails_it(cupy, monkeypatch, capsys):
     monkeypatch.setattr(on_gpu, 'STEPS', 2)
     code = twins.code()
-    wrong = code.replace('sum.dh_xhat += dh * xhat[i];', 'sum.dh_xhat += dh;')
+    wrong = code.replace('sum.dh_xhat += dh * at(xhat, i);', 'sum.dh_xhat += dh;')
     assert wrong != code
     monkeypatch.setattr(twins, 'code', lambda: wrong)
     assert main(['selftest']) == 1

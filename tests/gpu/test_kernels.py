@@ -74,7 +74,8 @@ def check_all(code):
         assert_ok(row_of(), where=where)
 
 
-PIECE = re.compile(r'^(extern "C"|__device__).*?\b(?!__)(\w+)\(.*?^}\n', re.DOTALL | re.MULTILINE)  # which kind, name
+PIECE = re.compile(r'^(extern "C"|__device__).*?\b(?!__)(\w+)\(([^\n]*}\n|.*?^}\n)',  # which kind, name
+                   re.DOTALL | re.MULTILINE)
 TOGETHER = ({'square_sums', 'clip_norm_', 'euclidean_norm'}, {'batch_norm_moments', 'batch_norm_leaky_relu_'},
             {'batch_norm_leaky_relu_sums', 'batch_norm_leaky_relu_backward_'})  # launched by one twin
 
@@ -103,8 +104,8 @@ def without_barrier(number):
 BUGS = {  # what is planted: (text, replacement); the first place where the text stands
     'one element too many': ('if (i < m * n) y[i] = tanhf', 'if (i <= m * n) y[i] = tanhf'),
     'one element too few': ('if (i < m * n) y[i] = tanhf', 'if (i < m * n - 1) y[i] = tanhf'),
-    'the bias of a different column': ('m * n, i) + b[i % n]);', 'm * n, i) + b[i / n]);'),
-    'the right-hand slope at the kink, after batch norm': ('h > 0 ? dy', 'h >= 0 ? dy'),
+    'the bias of a different column': ('m * n, i) + b[column_of(i, n)]);', 'm * n, i) + b[row_of(i, n)]);'),
+    'the right-hand slope at the kink, after batch norm': ('fmaxf(h > 0, slope)', 'fmaxf(h >= 0, slope)'),
     'tanh, not its derivative': ('dx[i] = dy[i] * (1 - y[i] * y[i]);', 'dx[i] = dy[i] * (1 - y[i]);'),
     'images and rows mixed up': ('rows[i / n] * n', 'rows[i % m] * n'),
     'pixels not shifted': (' * (float)(1 / 127.5) - 1.0f', ' * (float)(1 / 127.5)'),
@@ -112,8 +113,8 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'the sigmoid of the other sign': ('(x[i] > 0 ? 1 : e) - target', '(x[i] > 0 ? e : 1) - target'),
     'the step in 32 bits': ('c = substep, d = step', 'c = substep, d = (unsigned)step'),
     'eps taken for granted': ('sqrtf(var + eps)', 'sqrtf(var + 1e-3f)'),
-    'a variance that cancels': ('float d = x[row * n + column] - mean;\n        sum += d * d;',
-                                'float d = x[row * n + column];\n        sum += d * d - mean * mean;'),
+    'a variance that cancels': ('Column d = at(x, row * n + column) - mean;\n        sum += d * d;',
+                                'Column d = at(x, row * n + column);\n        sum += d * d - mean * mean;'),
     'a tree for many numbers only': ('half > 0; half /= 2)', 'half > 0 && half < size; half /= 2)'),
     'the seed in 32 bits': ('a = high_c ^ b ^ seed', 'a = high_c ^ b ^ (unsigned)seed'),
     'a row in 16 bits': ('rows[i / n] * n', '(u16)rows[i / n] * n'),
@@ -130,7 +131,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'half of the tree is not added': ('int half = THREADS / 2', 'int half = THREADS / 4'),
     'a thread past the half adds too': ('if (threadIdx.x < half)', 'if (threadIdx.x <= half)'),
     'eps inside the root': ('(sqrtf(v[i]) + eps)', 'sqrtf(v[i] + eps)'),
-    'first moment forgotten': ('rate * m[i]', 'rate * g'),
+    'first moment forgotten': ('theta[i] -= m[i]', 'theta[i] -= g'),
     'v without the square': ('g * g;', 'g;'),
     'nine rounds': ('round < 10', 'round < 9'),
     'blocks counted from 0': ('philox(block + 1, draw', 'philox(block, draw'),
@@ -147,22 +148,22 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
                                     'bool inside = true;\n    if (column >= n) return {};'),
     'a barrier for some threads only': ('    __syncthreads();\n    float sum',
                                         '    if (threadIdx.y) __syncthreads();\n    float sum'),
-    'columns beyond the last are read': ('inside && row < last; row += LANES) sum += x',
-                                         'row < last; row += LANES) sum += x'),
+    'columns beyond the last are read': ('inside && row < last; row += LANES) sum += at',
+                                         'row < last; row += LANES) sum += at'),
     'columns beyond the last are written': ('    if (column >= n) return;\n', ''),
-    'rows of a different lane': ('row += LANES) {\n        float d', 'row += LANES + 1) {\n        float d'),
+    'rows of a different lane': ('row += LANES) {\n        Column d', 'row += LANES + 1) {\n        Column d'),
     'a race: the sum in one shared place': ('    float sum = 0;\n    for (int lane',
                                             '    __shared__ float sum; sum = 0;\n    for (int lane'),
-    'a loop that does not end': ('row += LANES) sum += x', 'row += LANES / 16) sum += x'),
-    'unbiased variance': ('var = all.deviations / m', 'var = all.deviations / (m - 1)'),
-    'the statistic and its average swapped': ('(1 - momentum) * (mu', 'momentum * (mu'),
-    'averages moved by every lane': ('if (blockIdx.y == 0 && threadIdx.y == 0) {\n        rstd[column]',
-                                     'if (blockIdx.y == 0) {\n        rstd[column]'),
-    'dx without its third term': (' - xhat[i] * (all.dh_xhat / m)', ''),
-    'dgamma and dbeta swapped': ('dgamma[column] = all.dh_xhat', 'dgamma[column] = all.dh'),
-    'the slope of the wrong side': ('h > 0 ? dy : slope * dy', 'h > 0 ? slope * dy : dy'),
-    'beta forgotten where h is recomputed': ('dy[i], gamma[column] * xhat[i] + beta[column]',
-                                             'dy[i], gamma[column] * xhat[i]'),
+    'a loop that does not end': ('row += LANES) sum += at', 'row += LANES / 16) sum += at'),
+    'unbiased variance': ('var = all.deviations / (float)m', 'var = all.deviations / (float)(m - 1)'),
+    'the statistic and its average swapped': ('weight * (mu', '(1 - weight) * (mu'),
+    'averages moved by every lane': ('if (blockIdx.y == 0 && threadIdx.y == 0) {\n        at(rstd',
+                                     'if (blockIdx.y == 0) {\n        at(rstd'),
+    'dx without its third term': (' - at(xhat, i) * (all.dh_xhat / (float)m)', ''),
+    'dgamma and dbeta swapped': ('at(dgamma, column) = all.dh_xhat', 'at(dgamma, column) = all.dh'),
+    'the slope of the wrong side': ('fmaxf(h > 0, slope)', 'fmaxf(h <= 0, slope)'),
+    'beta forgotten where h is recomputed': ('at(gamma, column) * at(xhat, i) + at(beta, column), slope',
+                                             'at(gamma, column) * at(xhat, i), slope'),
 }
 BUGS |= {  # in what a CUDA graph and the 2014 networks need
     'the clock stands still': ('if (threadIdx.x == 0) *elapsed += 1;', ''),
@@ -187,49 +188,64 @@ BUGS |= {  # in what a CUDA graph and the 2014 networks need
     'the velocity before the update': ('theta[i] += velocity[i];', 'theta[i] += momentum * velocity[i];'),
     'noise of the wrong size': ('x[h + i] + sigma * pair.second', 'x[h + i] + pair.second'),
     'the shift is forgotten': ('(a * x[i] + b) * mask', 'a * x[i] * mask'),
-    'the factor without the scale': ('s[i] = a * mask;', 's[i] = mask;'),
+    'the mask of the next unit': ('mask[i] = mask_at(i, dropped', 'mask[i] = mask_at(i + 1, dropped'),
+    'a derivative without the scale': ('a * (dy[i] * mask[i])', 'dy[i] * mask[i]'),
+    'a derivative without the mask': ('a * (dy[i] * mask[i])', 'a * dy[i]'),
+    'a derivative with the mask of a different unit': ('a * (dy[i] * mask[i])', 'a * (dy[i] * mask[size - 1 - i])'),
     'one piece is left out': ('piece = 1; piece < pieces; ++piece) largest = larger(largest, group',
                               'piece = 2; piece < pieces; ++piece) largest = larger(largest, group'),
     'equals do not share': ('dy[i] * mask[i] / count', 'dy[i] * mask[i]'),
     'the largest unit takes all, mask or not': ('dy[i] * mask[i] / count', 'dy[i] / count'),
-    'the pieces of a different group': ('int start = i / n * pieces * n + i % n',
-                                        'int start = i / n * n + i % n * pieces'),
+    'the pieces of a different group': ('int start = row_of(i, n) * pieces * n + column_of(i, n)',
+                                        'int start = row_of(i, n) * n + column_of(i, n) * pieces'),
     'a sigmoid that overflows': ('expf(fminf(x[i], 0)) / (1 + expf(-fabsf(x[i])))', 'expf(x[i]) / (1 + expf(x[i]))'),
     'half of a derivative': ('a * dy[i] * p[i] * (1 - p[i])', 'a * dy[i] * p[i]'),
 }
 
-COUNT = 'min(rows, m - chunk * rows)'
+BUGS |= {  # in updates, and where LeakyReLU and dropout share a factor
+    'momentum taken for its weight': ('moving[i] += weight *', 'moving[i] += (1 - weight) *'),
+    'an average that moves away': ('(statistic[i] - moving[i])', '(moving[i] - statistic[i])'),
+    'an average of a different unit': ('(statistic[i] - moving[i])', '(statistic[size - 1 - i] - moving[i])'),
+    'the sign of the factor is not taken off': ('dy[i] * fabsf(s[i])', 'dy[i] * s[i]'),
+    'the slope of the wrong sign': ('s[i] > 0 ? 1.0f : slope', 's[i] < 0 ? 1.0f : slope'),
+    'no slope for any sign': ('s[i] > 0 ? 1.0f : slope', '1.0f'),
+    'the sign of a different unit': ('s[i] > 0 ? 1.0f : slope', 's[size - 1 - i] > 0 ? 1.0f : slope'),
+    'the slope in place of the mask': ('dy[i] * fabsf(s[i]) *', 'dy[i] *'),
+}
+
+COUNT = '(float)min(rows, m - chunk * rows)'
 BUGS |= {  # in the chunks of batch norm
     'a chunk left out of the mean': (f'chunk < chunks; chunk += LANES)\n        sum += {COUNT}',
                                      f'chunk < chunks - 1; chunk += LANES)\n        sum += {COUNT}'),
-    'a chunk left out of the variance': ('chunk < chunks; chunk += LANES) {\n        float d',
-                                         'chunk < chunks - 1; chunk += LANES) {\n        float d'),
+    'a chunk left out of the variance': ('chunk < chunks; chunk += LANES) {\n        Column d',
+                                         'chunk < chunks - 1; chunk += LANES) {\n        Column d'),
     'a chunk left out of the sums': ('chunk < chunks; chunk += LANES) {\n        sum.dh',
                                      'chunk < chunks - 1; chunk += LANES) {\n        sum.dh'),
     'a chunk too many': ('chunk < chunks; chunk += LANES) {\n        sum.dh',
                          'chunk <= chunks; chunk += LANES) {\n        sum.dh'),
-    'chunks of a different lane': ('chunk += LANES) {\n        float d', 'chunk += LANES + 1) {\n        float d'),
-    'the last chunk counted as a full one in the mean': (f'sum += {COUNT} * means', 'sum += rows * means'),
-    'the last chunk counted as a full one in the variance': (f' + {COUNT} * d * d', ' + rows * d * d'),
+    'chunks of a different lane': ('chunk += LANES) {\n        Column d', 'chunk += LANES + 1) {\n        Column d'),
+    'the last chunk counted as a full one in the mean': (f'sum += {COUNT} *', 'sum += (float)rows *'),
+    'the last chunk counted as a full one in the variance': (f' + {COUNT} * d * d', ' + (float)rows * d * d'),
     'nothing between the chunks': (f' + {COUNT} * d * d', ''),
-    'chunks of equal weight': (f'sum += {COUNT} * means[chunk * n + column];\n    float mean = column_sum(sum) / m',
-                               'sum += means[chunk * n + column];\n    float mean = column_sum(sum) / chunks'),
-    'the count of rows of a chunk forgotten': ('column_sum(sum) / (last - first)', 'column_sum(sum) / LANES'),
+    'chunks of equal weight': (
+        f'sum += {COUNT} * at(means, chunk * n + column);\n    Column mean = column_sum(sum) / (float)m',
+        'sum += at(means, chunk * n + column);\n    Column mean = column_sum(sum) / (float)chunks'),
+    'the count of rows of a chunk forgotten': ('column_sum(sum) / (float)(last - first)', 'column_sum(sum) / LANES'),
     'a chunk takes the first row of the next': ('min(first + rows, m), n, column);',
                                                 'min(first + rows + 1, m), n, column);'),
     'a chunk without its last row': ('min(first + rows, m), n, column, slope);',
                                      'min(first + rows, m) - 1, n, column, slope);'),
     'the last chunk runs past the last row': ('min(first + rows, m), n, column);', 'first + rows, n, column);'),
     'the last chunk writes past the last row': ('last = min(first + rows, m);', 'last = first + rows;'),
-    'every chunk writes to one place': ('means[blockIdx.y * n + column] =', 'means[column] ='),
-    'sums of a different chunk': ('sums_dh[blockIdx.y * n', 'sums_dh[(chunks - 1 - blockIdx.y) * n'),
+    'every chunk writes to one place': ('at(means, blockIdx.y * n + column) =', 'at(means, column) ='),
+    'sums of a different chunk': ('at(sums_dh, blockIdx.y * n', 'at(sums_dh, (chunks - 1 - blockIdx.y) * n'),
     'a chunk normalised by its own statistics': ('means ? merged(means, deviations, m, n, rows, chunks, column) : ',
                                                  ''),
     'dx from the sums of its own chunk': ('sums_dh ? added(', 'chunks < 1 ? added('),
-    'averages moved by every block': ('if (blockIdx.y == 0 && threadIdx.y == 0) {\n        rstd',
-                                      'if (threadIdx.y == 0) {\n        rstd'),
-    'dgamma of the first chunk alone': ('dgamma[column] = all.dh_xhat;', 'dgamma[column] = sums_dh_xhat ? '
-                                        'sums_dh_xhat[column] : all.dh_xhat;'),
+    'averages moved by every block': ('if (blockIdx.y == 0 && threadIdx.y == 0) {\n        at(rstd',
+                                      'if (threadIdx.y == 0) {\n        at(rstd'),
+    'dgamma of the first chunk alone': ('at(dgamma, column) = all.dh_xhat;', 'at(dgamma, column) = sums_dh_xhat '
+                                        '? sums_dh_xhat[column] : all.dh_xhat;'),
     'dgamma written by every block': ('if (dgamma && blockIdx.y == 0 &&', 'if (dgamma &&'),
     'a return before the barrier of a chunk': ('// no return: every thread must reach the barriers',
                                                '\n    if (!inside) return {};'),
@@ -263,14 +279,14 @@ def test_a_planted_bug_is_caught(bug):
 
 @needs_compiler
 @pytest.mark.parametrize('name, text, replacement', [
-    ('dense_leaky_relu_dropout', 'factor = h > 0', 'factor = h >= 0'),
-    ('dense_leaky_relu_dropout, none dropped', 'factor = h > 0', 'factor = h >= 0'),
-    ('dense_leaky_relu_dropout, hardly any', 'factor = h > 0', 'factor = h >= 0'),
-    ('bias_leaky_relu_dropout', 'factor = h > 0', 'factor = h >= 0'),
-    ('bias_leaky_relu_dropout, none dropped', 'factor = h > 0', 'factor = h >= 0'),
-    ('bias_leaky_relu_dropout, hardly any', 'factor = h > 0', 'factor = h >= 0'),
-    ('batch_norm_leaky_relu_backward_', 'h > 0 ? dy', 'h >= 0 ? dy'),
-    ('batch_norm_leaky_relu_backward_, no dgamma', 'h > 0 ? dy', 'h >= 0 ? dy')])
+    ('dense_leaky_relu_dropout', 'return h > 0', 'return h >= 0'),
+    ('dense_leaky_relu_dropout, none dropped', 'return h > 0', 'return h >= 0'),
+    ('dense_leaky_relu_dropout, hardly any', 'return h > 0', 'return h >= 0'),
+    ('bias_leaky_relu_dropout', 'return h > 0', 'return h >= 0'),
+    ('bias_leaky_relu_dropout, none dropped', 'return h > 0', 'return h >= 0'),
+    ('bias_leaky_relu_dropout, hardly any', 'return h > 0', 'return h >= 0'),
+    ('batch_norm_leaky_relu_backward_', 'fmaxf(h > 0', 'fmaxf(h >= 0'),
+    ('batch_norm_leaky_relu_backward_, no dgamma', 'fmaxf(h > 0', 'fmaxf(h >= 0')])
 @pytest.mark.parametrize('fma', [False, True])
 def test_at_a_kink_the_wrong_side_is_seen_in_each_case_that_has_one(name, text, replacement, fma):
     assert text in CODE
@@ -284,7 +300,8 @@ def test_at_a_kink_the_wrong_side_is_seen_in_each_case_that_has_one(name, text, 
     ('cross_entropy_backward, target 0.7', '(x[i] > 0 ? e : 1)', '(x[i] >= 0 ? e : 1)'),
     ('cross_entropy, target 0.7', 'fmaxf(-x[i], 0)', '(-x[i] >= 0 ? -x[i] : 0)'),  # 0 either way
     ('cross_entropy, target 0.7', 'fmaxf(x[i], 0)', '(x[i] >= 0 ? x[i] : 0)'),
-    ('batch_norm_leaky_relu_', 'fmaxf(h, slope * h)', '(h >= 0 ? h : slope * h)')])
+    ('batch_norm_leaky_relu_', 'fmaxf(h, slope * h)', '(h >= 0 ? h : slope * h)'),
+    ('leaky_relu_dropout_backward', '(s[i] > 0 ?', '(s[i] >= 0 ?')])  # dh = 0 where s = 0
 def test_at_these_kinks_both_sides_give_the_same(name, text, replacement):
     assert text in CODE
     twins, changed = built(CODE), built(CODE.replace(text, replacement))
@@ -295,13 +312,13 @@ def test_at_these_kinks_both_sides_give_the_same(name, text, replacement):
 
 @needs_compiler
 def test_a_difference_is_reported_with_its_place_both_numbers_and_the_settings():
-    twins = built(CODE.replace('dbeta[column] = all.dh;', 'dbeta[column] = all.dh + (column == 7);'))
+    twins = built(CODE.replace('at(dbeta, column) = all.dh;', 'at(dbeta, column) = all.dh + (column == 7);'))
     row = compare_twin(twins, 'batch_norm_leaky_relu_backward_', 9, 33, 5)
     found = re.fullmatch(r'dbeta\[7\]: expected (\S+), got (\S+); m=9 n=33 seed=5', row.why)
     assert float(found[2]) == pytest.approx(float(found[1]) + 1)
     with pytest.raises(AssertionError, match=r'WRONG; dbeta\[7\].* m=9 n=33 seed=5 order=2 block=96 fma=False'):
         assert_ok(row, order=2, block=96, fma=False)
-    twins = built(CODE.replace('xhat[i] = (x[i] - mu) * r;', 'xhat[i] = i == n + 2 ? 0 : (x[i] - mu) * r;'))
+    twins = built(CODE.replace('= (at(x, i) - mu) * r;', '= i == n + 2 ? 0 : (at(x, i) - mu) * r;'))
     row = compare_twin(twins, 'batch_norm_leaky_relu_', 9, 33, 5)
     assert row.why.startswith(('result[1][0][1, 2]: expected ', 'result[0][1, 2]: expected '))
     row = compare_draws(built(CODE.replace('i < 8 && 8', 'i < 8 - (block == 2) && 8')), 'uniform', 30)
@@ -322,7 +339,7 @@ def test_a_nan_is_not_lost_in_maxout():
 @needs_compiler
 def test_a_number_that_starts_undefined_does_not_compile():
     with pytest.raises(CompileError, match='uninitialized'):
-        built(CODE.replace('float sum = 0;\n    for (int row = first', 'float sum;\n    for (int row = first'))
+        built(CODE.replace('Column sum = -0.0f;\n    for (int row = first', 'Column sum;\n    for (int row = first'))
 
 
 @needs_compiler
@@ -425,9 +442,9 @@ def test_the_compile_check_can_fail():
 def test_a_planted_bug_is_compiled_with_what_it_touches_alone():
     assert [piece[2] for piece in PIECE.finditer(CODE) if piece[1] != '__device__'] == list(signatures(CODE))
     for text, touched in (('tanhf(sum_of_parts', ['bias_tanh']),
-                          ('(x[i] - mu) * r', ['batch_norm_moments', 'batch_norm_leaky_relu_']),
+                          ('(at(x, i) - mu) * r', ['batch_norm_moments', 'batch_norm_leaky_relu_']),
                           ('d * d', ['batch_norm_moments', 'batch_norm_leaky_relu_']),
-                          ('slope * dy', ['batch_norm_leaky_relu_sums', 'batch_norm_leaky_relu_backward_'])):
+                          ('fmaxf(h > 0, slope)', ['batch_norm_leaky_relu_sums', 'batch_norm_leaky_relu_backward_'])):
         assert list(signatures(changed(CODE.replace(text, '0', 1)))) == touched
     for everything in (CODE, CODE.replace('#define THREADS 256', '#define THREADS 128')):
         assert changed(everything) == everything
