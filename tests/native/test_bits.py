@@ -5,7 +5,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minigan import data, ops
@@ -228,6 +228,9 @@ def test_one_column_stays_with_numpy(twins, m):
 
 
 @given(make=arrays, m=st.integers(1, 80), n_in=st.integers(1, 200), n_out=st.integers(1, 40))
+@example(make=Numbers(0, 0), m=64, n_in=33, n_out=3)  # the most rows for which a copy is quicker
+@example(make=Numbers(0, 0), m=65, n_in=33, n_out=3)
+@example(make=Numbers(0, 0), m=16, n_in=17, n_out=1)
 def test_the_derivative_of_a_dense_input(twins, make, m, n_in, n_out):
     expected = {'transpose': 1} if m <= 64 and n_out > 1 else {}
     assert_same_bits(twins, 'dense_backward_input', (make(m, n_out), make(n_in, n_out)), {}, expected=expected)
