@@ -347,15 +347,16 @@ def test_one_wrong_bit_of_any_twin_is_found(twins, name):
     assert {row.name.split(',')[0] for row in check.rows(Wrong(twins, name)) if not row.ok} == {name}
 
 
-def test_a_library_that_is_wrong_only_with_threads_is_rejected(fresh, monkeypatch):
-    monkeypatch.setattr('minigan.native.twins.threads', lambda: 3)
+@pytest.mark.parametrize('count', [1, 3])
+def test_a_library_that_is_wrong_only_with_threads_is_rejected(fresh, monkeypatch, count):
+    monkeypatch.setattr('minigan.native.twins.threads', lambda: count)
     monkeypatch.setattr(check, 'rows', lambda twins: [check.Row('adam_', twins.wrong, 0)])
     monkeypatch.setattr(Native, 'wrong', 0, raising=False)
     begin = Native.__init__
 
-    def init(self, loaded, count):
-        begin(self, loaded, count)
-        self.wrong = int(count == 3)
+    def init(self, loaded, number):
+        begin(self, loaded, number)
+        self.wrong = int(number > 1)
     monkeypatch.setattr(Native, '__init__', init)
     assert 'other bits than NumPy: adam_' in use(True) and kept(fresh) == []
 
