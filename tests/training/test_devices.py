@@ -20,9 +20,10 @@ from minigan.training.on_gpu import choose_device
 
 @pytest.fixture
 def compiled():
-    """Skips a test where native twins cannot be."""
+    """The native twins; skips a test where no compiler is."""
     found = native()
     if not isinstance(found, Native):
+        assert found.startswith('no C++ compiler'), found
         pytest.skip(found)
     return found
 
