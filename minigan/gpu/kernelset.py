@@ -87,13 +87,17 @@ def fused_cases():
             yield f'{network} {player}, fused', partial(cases.network_case, recipe, player, True, fuse=fuse)
 
 
+def layers_of_groups():
+    """Layers of a small net with every group of fusion.py, for x (m, 5)."""
+    return [Noise(lambda t: 0.1), Scale(0.5, 0.2), Dropout(0.2), Dense(5, 6), LeakyReLU(0.2), Dropout(0.3),
+            Dense(6, 6), LeakyReLU(0.1), Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.3),
+            Dense(5, 6), Maxout(2), Dropout(0.4), Dense(3, 4), BatchNorm(4),
+            Dense(4, 4), Sigmoid(), Scale(2, -1), Dense(4, 3), Tanh()]
+
+
 def groups_case(seed):
-    """gradcheck of a small net with every group of fusion.py, so that each operation is called within a second."""
-    layers = [Noise(lambda t: 0.1), Scale(0.5, 0.2), Dropout(0.2), Dense(5, 6), LeakyReLU(0.2), Dropout(0.3),
-              Dense(6, 6), LeakyReLU(0.1), Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.3),
-              Dense(5, 6), Maxout(2), Dropout(0.4), Dense(3, 4), BatchNorm(4),
-              Dense(4, 4), Sigmoid(), Scale(2, -1), Dense(4, 3), Tanh()]
-    net = Net(layers, rng=Streams(seed).at('init', 0), dtype=np.float64, fuse=fuse)
+    """gradcheck of a small net with every group, so that each operation is called within a second."""
+    net = Net(layers_of_groups(), rng=Streams(seed).at('init', 0), dtype=np.float64, fuse=fuse)
     net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
     return cases.layer_case(net, 5, True, seed)
 

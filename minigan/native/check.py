@@ -1,11 +1,19 @@
-"""Do native twins give the bits of their specifications? Asked of each library before its first use."""
+"""Do native twins give the bits of their specifications, and groups of layers those of the layers?
+
+Asked of each library before its first use, and again when a specification or a layer has changed.
+"""
 
 from copy import deepcopy
 
 import numpy as np
 
+from minigan import backend
 from minigan.checks.row import Row
 from minigan.gpu import compare
+from minigan.gpu.fusion import fuse
+from minigan.gpu.kernelset import layers_of_groups
+from minigan.net import Net
+from minigan.streams import Streams
 
 # Some have columns next to full vectors; the last has so many pieces of each kind that threads share them.
 SHAPES = (3, 2), (9, 33), (32, 64), (33, 200), (130, 2100)
@@ -19,6 +27,7 @@ def rows(twins, shapes=SHAPES):
         if twin := getattr(twins, name, None):
             yield max((_row(case, twin, specifications[name].__wrapped__, shape, given[shape][case])
                        for shape in shapes), key=lambda row: row.error)
+    yield Row('every group of layers', differing(_trained(twins), _trained(None)), 0)
 
 
 def _row(case, twin, specification, shape, given):
@@ -26,6 +35,19 @@ def _row(case, twin, specification, shape, given):
     returned = twin(*theirs, **keywords), specification(*ours, **keywords)
     written = [pair for name, *pair in zip(compare.names(specification), theirs, ours) if name != 'scratch']
     return Row(case, sum(differing(*pair) for pair in [returned, *written]), 0, f'{shape=}')
+
+
+def _trained(twins):
+    """What every group computes with these twins; with None, what its layers compute one after the other."""
+    streams, before = Streams(0), backend.TWINS.copy()
+    net = Net(layers_of_groups(), rng=streams.at('init', 0), fuse=fuse if twins else None)
+    x, dy = streams.at('check', 0).normal((40, 5)), streams.at('check', 1).normal((40, 3))
+    backend.TWINS['numpy'] = lambda xp: twins  # None has no twin at all
+    try:
+        return net.forward(x, rng=streams.at('dropout', 0)), net.backward(dy), net.dtheta, net.state
+    finally:
+        backend.TWINS.clear()
+        backend.TWINS.update(before)
 
 
 def differing(got, expected):

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minigan import layers, ops, streams
+from minigan.gpu import fusion
 from minigan.gpu.launch import HEAD, signatures
 from minigan.gpu.twins import SOURCES
 from minigan.storage.files import cache_folder
@@ -26,6 +28,7 @@ COMPILERS = 'c++', 'g++', 'clang++'
 FLAGS = ['-O3', '-march=native', '-std=c++17', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math',
          '-fopenmp-simd', '-fvisibility=hidden', '-shared', *([] if os.name == 'nt' else ['-fPIC', '-pthread'])]
 HEADER = Path(__file__).with_name('native.h')
+SPECIFIED = [Path(module.__file__) for module in (ops, fusion, layers, streams)]  # what a library must equal
 SECONDS = 60  # that the compiler may take
 BY_ELEMENT = ('scale_dropout', 'scale_dropout_backward', 'tanh_backward',
               'sigmoid_scale_backward', 'adam_', 'sgd_momentum_', 'moving_average_', 'bias_leaky_relu_dropout',
@@ -35,10 +38,10 @@ FIXED = {'now': 'nullptr', 'elapsed': 'nullptr', 'splits': '1', 'chunks': '1'}  
 GUARD = re.compile(r'if \(i (?:>= [\w *]+\) return;|< [\w *]+\) )')  # of a thread beyond the last element
 
 
-def load(require_correct):
+def load(found_wrong):
     """The library. Raises OSError, in one line, when there is none and none can be made.
 
-    require_correct: is called with a newly compiled library, and raises OSError to reject it.
+    found_wrong: is called with a newly compiled library; returns '' or one line, which rejects it for good.
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
@@ -46,15 +49,21 @@ def load(require_correct):
     if sys.byteorder != 'little':
         raise OSError('the order of bytes is not little-endian')
     kernels, launchers = kernels_text(), launchers_text()
-    key = (HEADER.read_text(), kernels, launchers, *FLAGS, *identity(compiler))
+    texts = [path.read_text() for path in (HEADER, *SPECIFIED)]
+    key = (*texts, kernels, launchers, *FLAGS, *identity(compiler))
     name, place = sha256(repr(key).encode()).hexdigest()[:24], cache_folder() / 'native'
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     require_own(place)
+    refusal = place / f'{name}.txt'
+    if refusal.exists():
+        raise OSError(f'{refusal.read_text()}, says {refusal}; delete it to try again')
     path = next(filter(whole, sorted(place.glob(f'{name}-*.so'))), None)
     if path is None:
         with tempfile.TemporaryDirectory(dir=place) as folder:
             made = compiled(Path(folder), compiler, kernels, launchers)
-            require_correct(ctypes.CDLL(str(made)))
+            if wrong := found_wrong(ctypes.CDLL(str(made))):
+                refusal.write_text(wrong)
+                raise OSError(wrong)
             made.chmod(0o700)  # whatever the umask says
             path = place / f'{name}-{digest(made)}.so'
             os.replace(made, path)

@@ -128,16 +128,17 @@ def threads():
 def native():
     """The twins of this process, or one line that says why there are none."""
     try:
-        return Native(library.load(require_correct), threads())
+        return Native(library.load(found_wrong), threads())
     except (OSError, AttributeError) as error:  # the latter: a library without one of the functions
         return ' '.join(str(error).split())
 
 
-def require_correct(loaded):
-    """Raises OSError if a library's results differ from NumPy's in any bit."""
+def found_wrong(loaded):
+    """'' or, in one line, in which of a library's results any bit differs from NumPy's."""
     for count in (1, max(2, threads())):  # the next process may have more threads than this one
         if wrong := [row.name for row in check.rows(Native(loaded, count)) if not row.ok]:
-            raise OSError(f'compiled here, kernels give other bits than NumPy: {", ".join(wrong)}')
+            return f'compiled here, kernels give other bits than NumPy: {", ".join(wrong)}'
+    return ''
 
 
 def use(wanted):
