@@ -98,7 +98,7 @@ class Native:
 
     def dense_backward_input(self, dy, W):
         """See ops: where it copies, the copy is quicker."""
-        if not 1 < W.shape[1] or len(dy) > 64 or (dy.ndim, dy.dtype, W.dtype) != (2, np.float32, np.float32):
+        if W.shape[1] == 1 or len(dy) > 64 or (dy.ndim, dy.dtype, W.dtype) != (2, np.float32, np.float32):
             return ops.dense_backward_input.__wrapped__(dy, W)
         product = W @ dy.T
         dx = np.empty(product.shape[::-1], product.dtype)
