@@ -30,7 +30,6 @@ ROWS = {  # row -> the twins that are left out
                                    'leaky_relu_dropout_backward'),
     'without batch norm': ('batch_norm_leaky_relu_', 'batch_norm_leaky_relu_backward_'),
     'without tanh': ('dense_tanh', 'tanh_backward'),
-    'without the transposed copy': ('dense_backward_input',),
     ONE_THREAD: (),
     'NumPy alone': TWINS,
 }

@@ -45,7 +45,7 @@ struct Columns {
     Vector a, b, c, d;
 
     __device__ Columns(Vector a, Vector b, Vector c, Vector d) : a(a), b(b), c(c), d(d) {}
-    __device__ Columns(float x) : a(x - Vector{}), b(a), c(a), d(a) {}  // -0 - 0 is -0
+    __device__ Columns(float x) : a(x - Vector{}), b(a), c(a), d(a) {}
 };
 
 #define OPERATOR(op) \
@@ -252,19 +252,6 @@ __device__ void by_column(int first, int last, Kernel kernel) {
 
 // How many columns of m rows are a piece: a multiple of WIDE.
 static int columns(int m) { return WIDE * std::max(1, COLUMN / (WIDE * std::max(1, m))); }
-
-// ---------------------------------------------------------------------------------------------------------------
-// Copies
-
-// y = x^T, for x (m, n): down the rows of y, which lie together, 16 columns of x at once.
-EXPORTED void transpose(const float* __restrict__ x, float* __restrict__ y, int m, int n) {
-    int i = 0;
-    for (; i + 16 <= m; i += 16)
-        for (int j = 0; j < n; ++j)
-            for (int k = 0; k < 16; ++k) y[j * m + i + k] = x[(i + k) * n + j];
-    for (; i < m; ++i)
-        for (int j = 0; j < n; ++j) y[j * m + i] = x[i * n + j];
-}
 
 // y = x: what the speed of a kernel is compared with.
 EXPORTED void copy(int size, const float* __restrict__ x, float* __restrict__ y) {

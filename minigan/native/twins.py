@@ -96,15 +96,6 @@ class Native:
         """See fusion."""
         return self.bias_leaky_relu_dropout((x @ W)[None], b, rng, slope=slope, rate=rate)
 
-    def dense_backward_input(self, dy, W):
-        """See ops: where it copies, the copy is quicker."""
-        if W.shape[1] == 1 or len(dy) > 64 or (dy.ndim, dy.dtype, W.dtype) != (2, np.float32, np.float32):
-            return ops.dense_backward_input.__wrapped__(dy, W)
-        product = W @ dy.T
-        dx = np.empty(product.shape[::-1], product.dtype)
-        self.library.transpose(pointer(product), pointer(dx), *product.shape)
-        return dx
-
     def dense_tanh(self, x, W, b):
         """See fusion."""
         y = ops.dense.__wrapped__(x, W, b)

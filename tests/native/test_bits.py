@@ -5,7 +5,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan import data, ops
@@ -39,14 +39,12 @@ def settings(twins, count):
             return function(*arguments)
         return run
 
-    transpose = twins.library.transpose
     twins.functions = {name: counting(name, function) for name, function in kept.items()}
-    twins.library.transpose = counting('transpose', transpose)
     twins.library.set_threads(count)
     try:
         yield counts
     finally:
-        twins.functions, twins.library.transpose = kept, transpose
+        twins.functions = kept
         twins.library.set_threads(threads())
 
 
@@ -160,7 +158,7 @@ ELEMENT_CASES = {  # name -> arguments and keywords; draw: of Hypothesis, make: 
 
 def test_no_twin_is_left_out():
     with_twins = {name for name in SPECIFICATIONS if hasattr(Native, name)}
-    assert with_twins == {*BY_ELEMENT, *BY_COLUMN, 'dense_backward_input', 'dense_leaky_relu_dropout', 'dense_tanh'}
+    assert with_twins == {*BY_ELEMENT, *BY_COLUMN, 'dense_leaky_relu_dropout', 'dense_tanh'}
 
 
 @pytest.mark.parametrize('name', BY_ELEMENT)
@@ -225,15 +223,6 @@ def test_one_column_stays_with_numpy(twins, m):
                      expected={})
     arguments = make(m, 1), make(1), make(1), (make(m, 1), make(1)), make(1), make(1)
     assert_same_bits(twins, 'batch_norm_leaky_relu_backward_', arguments, {'slope': 0.2}, expected={})
-
-
-@given(make=arrays, m=st.integers(1, 80), n_in=st.integers(1, 200), n_out=st.integers(1, 40))
-@example(make=Numbers(0, 0), m=64, n_in=33, n_out=3)  # the most rows for which a copy is quicker
-@example(make=Numbers(0, 0), m=65, n_in=33, n_out=3)
-@example(make=Numbers(0, 0), m=16, n_in=17, n_out=1)
-def test_the_derivative_of_a_dense_input(twins, make, m, n_in, n_out):
-    expected = {'transpose': 1} if m <= 64 and n_out > 1 else {}
-    assert_same_bits(twins, 'dense_backward_input', (make(m, n_out), make(n_in, n_out)), {}, expected=expected)
 
 
 @given(make=arrays, m=st.integers(1, 80), n_in=st.integers(1, 40), n_out=st.integers(1, 200), rng=rngs(),
@@ -304,11 +293,6 @@ ODD = {  # arguments as a user may give them; the specification takes them all
                            {'slope': 0.2, 'rate': 0.5}),
     'dense, one row alone': ('dense_leaky_relu_dropout', (REAL[0], REAL.T.copy(), REAL[0, :3], RNG),
                              {'slope': 0.2, 'rate': 0.5}),
-    'dense backward, integers': ('dense_backward_input', (WHOLE, REAL[:, :4].copy()), {}),
-    'dense backward, all integers': ('dense_backward_input', (WHOLE, WHOLE), {}),
-    'dense backward, one row alone': ('dense_backward_input', (REAL[0], REAL), {}),
-    'dense backward, no row': ('dense_backward_input', (REAL[:0], REAL), {}),
-    'dense backward, read-only': ('dense_backward_input', (read_only(REAL.copy()), read_only(REAL.copy())), {}),
 }
 
 
@@ -362,9 +346,9 @@ def run_of(wanted, network, update, steps):
 
 
 WITH = {'article': {'bias_leaky_relu_dropout', 'leaky_relu_dropout_backward', 'adam_', 'batch_norm_leaky_relu_',
-                    'batch_norm_leaky_relu_backward_', 'tanh_backward', 'moving_average_', 'transpose'},
+                    'batch_norm_leaky_relu_backward_', 'tanh_backward', 'moving_average_'},
         'goodfellow2014': {'bias_leaky_relu_dropout', 'leaky_relu_dropout_backward', 'sgd_momentum_', 'scale_dropout',
-                           'sigmoid_scale_backward', 'moving_average_', 'transpose'}}
+                           'sigmoid_scale_backward', 'moving_average_'}}
 WITH['default'] = WITH['article']
 
 

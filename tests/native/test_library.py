@@ -342,7 +342,7 @@ class Wrong:
         return returned
 
 
-@pytest.mark.parametrize('name', [*library.BY_ELEMENT, *library.BY_COLUMN, 'dense_backward_input', 'dense_tanh',
+@pytest.mark.parametrize('name', [*library.BY_ELEMENT, *library.BY_COLUMN, 'dense_tanh',
                                   'dense_leaky_relu_dropout'])
 def test_one_wrong_bit_of_any_twin_is_found(twins, name):
     wrong = {row.name.split(',')[0] for row in check.rows(Wrong(twins, name)) if not row.ok}
