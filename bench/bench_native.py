@@ -4,9 +4,10 @@
     python bench/bench_native.py --quick   batch 32, two threads, few rounds: 15 seconds
 
 The step is that of bench_step.py. Where a twin is left out, its specification runs in NumPy instead, and gives the same
-bits. All rows take turns in one process, with one game. The table has ratios to the step with all twins: above 1, the
-twin is worth what the ratio says. one thread: the twins have one, while the products keep theirs. NumPy alone: without
-all of them. A full run also writes bench/results/native.json and puts its table into bench/README.md.
+bits. All rows take turns in one process, with one game. The table has ratios to the step with all twins: 1.10 means
+that the step takes 10 % longer without it. one thread: the twins have one, while the products keep theirs. no native
+twin: groups of layers run as fusion.py specifies them; with --device numpy, there are no groups. A full run also writes
+bench/results/native.json and puts its table into bench/README.md.
 """
 
 import argparse
@@ -31,7 +32,7 @@ ROWS = {  # row -> the twins that are left out
     'without batch norm': ('batch_norm_leaky_relu_', 'batch_norm_leaky_relu_backward_'),
     'without tanh': ('dense_tanh', 'tanh_backward'),
     ONE_THREAD: (),
-    'NumPy alone': TWINS,
+    'no native twin': TWINS,
 }
 BATCHES, THREADS, ROUNDS = (32, 256), (1, 2), 20
 

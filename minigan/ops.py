@@ -3,7 +3,7 @@
 Shapes: m minibatch, n_in and n_out widths, n any width. The batch axis is first.
 The derivative of the loss with respect to q is called dq; X_backward maps dy to dx by the chain rule.
 Functions that end in _ write into their arguments; all others leave them alone.
-A function with @twin has a CUDA kernel, which runs instead for float32 arrays: on a GPU, or compiled for the CPU.
+A function with @twin has a CUDA kernel, which runs instead for float32 arrays on a GPU; some run on a CPU.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def dense_backward_input(dy, W):
 
     dy: (m, n_out), W: (n_in, n_out). Returns dx (m, n_in).
     """
-    if W.shape[1] == 1:
+    if W.shape[1] == 1:  # an outer product, for which OpenBLAS is slow
         return dy * W.T
     if array_module(dy) is np and len(dy) <= 64:  # (W dy^T)^T: OpenBLAS computes this faster for few rows
         return np.ascontiguousarray((W @ dy.T).T)

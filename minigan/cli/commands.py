@@ -94,7 +94,7 @@ def _selftest_of_cpu():
     from minigan.native import check, twins
     from minigan.training import on_cpu
     if reason := twins.use(True):
-        raise ValueError(f"device 'cpu': NumPy computes alone, without compiled kernels: {reason}")
+        raise ValueError(f"device 'cpu': there are no compiled kernels: {reason}")
     print(f'Kernels compiled for this CPU, with {twins.threads()} threads at most. got: how many numbers differ from '
           'those of NumPy, in any bit\n')
     print(HEAD)

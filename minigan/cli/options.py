@@ -47,7 +47,7 @@ def parser():
             (_evaluate, commands.evaluate, 'measure what a run has learned, next to the same measures of real images'),
             (_gradcheck, commands.gradcheck, 'check the derivative of every layer, loss and network'),
             (_theory, commands.theory, "check the paper's theorems and claims in numbers, and draw them"),
-            (_selftest, commands.selftest, 'check every kernel, and training, on this GPU or CPU'),
+            (_selftest, commands.selftest, 'check the kernels, and training, on this GPU or CPU'),
             (_kernelcheck, commands.kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')):
         command = added.add_parser(function.__name__, help=description, description=description,
                                    formatter_class=Help)

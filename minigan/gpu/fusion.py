@@ -1,4 +1,5 @@
-"""Neighbouring layers that run as one: on a GPU, launching a kernel should take longer than running it.
+"""Neighbouring layers that run as one: on a GPU, launching a kernel should take longer than running it, and on a CPU,
+one pass over an array replaces several.
 
 The operations come first: each does the work of several in ops.py, and is the specification of a kernel. The groups
 follow: in training, a group computes what its layers compute one after the other. It owns no parameters.

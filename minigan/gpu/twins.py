@@ -27,7 +27,7 @@ def code():
 
 @cache
 def compiled(xp):
-    """The twins, compiled for the GPU by xp, which is cupy; None for numpy, which has none."""
+    """The twins, compiled for the GPU by xp, which is cupy; None for numpy: see native/twins.py."""
     if xp is np:
         return None
     return Kernels(xp.RawModule(code=code(), options=('--std=c++17',)), code())
@@ -137,7 +137,7 @@ class Kernels(Launcher):
     def scale_dropout(self, x, rng, *, a, b, rate):
         """See fusion; draws the bits itself."""
         y, mask = self.empty_like(x), self.empty_like(x)
-        self.by_element('scale_dropout', x.size, x, y, mask, x.size, a, b, *self._dropout(rng, rate))
+        self.by_element('scale_dropout', x.size, x, y, mask, x.size, a, b, *self._dropout(rate, rng.next_key()))
         return y, mask
 
     def scale_dropout_backward(self, dy, mask, *, a):
@@ -150,7 +150,7 @@ class Kernels(Launcher):
         """See fusion; draws the bits itself."""
         shape = len(x), x.shape[1] // pieces
         y, mask = (self.empty(x, shape, x.dtype) for _ in range(2))
-        self.by_element('maxout_dropout', y.size, x, y, mask, *shape, pieces, *self._dropout(rng, rate))
+        self.by_element('maxout_dropout', y.size, x, y, mask, *shape, pieces, *self._dropout(rate, rng.next_key()))
         return y, mask
 
     def maxout_dropout_backward(self, dy, x, mask, *, pieces):
@@ -199,7 +199,7 @@ class Kernels(Launcher):
             return self.bias_leaky_relu_dropout(self._parts(x, W), b, rng, slope=slope, rate=rate)
         y, s = (self.empty(x, (len(x), W.shape[1]), x.dtype) for _ in range(2))
         self._by_tile('dense_leaky_relu_dropout', *y.shape, 1, x, W, b, y, s, len(x), *W.shape, slope,
-                      *self._dropout(rng, rate))
+                      *self._dropout(rate, rng.next_key() if rate else [0] * 5))
         return y, s
 
     def dense_tanh(self, x, W, b):
@@ -243,7 +243,7 @@ class Kernels(Launcher):
         """See fusion; draws the bits itself."""
         y, s = (self.empty(parts, parts.shape[1:], parts.dtype) for _ in range(2))
         self.by_element('bias_leaky_relu_dropout', y.size, parts, b, y, s, *parts.shape, slope,
-                        *self._dropout(rng, rate))
+                        *self._dropout(rate, rng.next_key() if rate else [0] * 5))
         return y, s
 
     def leaky_relu_dropout_backward(self, dy, s, *, slope):
@@ -258,10 +258,10 @@ class Kernels(Launcher):
         self.by_element('bias_tanh', y.size, parts, b, y, *parts.shape)
         return y
 
-    def _dropout(self, rng, rate):
+    def _dropout(self, rate, key):
         """What dropout's kernels take: dropped, scale, the key of the bits, elapsed."""
         dropped = int(rate * 2**16)
-        return dropped, 2**16 / (2**16 - dropped), *(rng.next_key() if rate else [0] * 5), self.elapsed
+        return dropped, 2**16 / (2**16 - dropped), *key, self.elapsed
 
     def _parts(self, x, W):
         """The parts (splits, m, n_out) of x W."""

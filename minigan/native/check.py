@@ -1,6 +1,6 @@
 """Do native twins give the bits of their specifications, and groups of layers those of the layers?
 
-Asked of each library before its first use, and again when a specification or a layer has changed.
+Each library is checked before its first use, and again when a specification or a layer has changed.
 """
 
 from copy import deepcopy
@@ -15,7 +15,7 @@ from minigan.gpu.kernelset import layers_of_groups
 from minigan.net import Net
 from minigan.streams import Streams
 
-# Some have columns next to full vectors; the last has so many pieces of each kind that threads share them.
+# Some widths are not multiples of 64. The last shape is large enough for several threads to share every kernel.
 SHAPES = (3, 2), (9, 33), (32, 64), (33, 200), (130, 2100)
 
 

@@ -18,18 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import layers, ops, streams
-from minigan.gpu import fusion
 from minigan.gpu.launch import HEAD, signatures
 from minigan.gpu.twins import SOURCES
-from minigan.storage.files import cache_folder
+from minigan.storage.files import atomic_write, cache_folder
 
 COMPILERS = 'c++', 'g++', 'clang++'
 FLAGS = ['-O3', '-march=native', '-std=c++17', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math',
          '-fopenmp-simd', '-fvisibility=hidden', '-shared', *([] if os.name == 'nt' else ['-fPIC', '-pthread'])]
 HEADER = Path(__file__).with_name('native.h')
-SPECIFIED = [Path(module.__file__) for module in (ops, fusion, layers, streams)]  # what a library must equal
-SECONDS = 60  # that the compiler may take
+CHECKED = [HEADER.parents[1] / name for name in (  # files that decide whether a library's results are NumPy's
+    'ops.py', 'layers.py', 'streams.py', 'net.py', 'gpu/fusion.py', 'gpu/twins.py', 'gpu/launch.py', 'gpu/compare.py',
+    'native/twins.py', 'native/check.py')]
+SECONDS = 30  # the limit of the compiler's time
 BY_ELEMENT = ('scale_dropout', 'scale_dropout_backward', 'tanh_backward',
               'sigmoid_scale_backward', 'adam_', 'sgd_momentum_', 'moving_average_', 'bias_leaky_relu_dropout',
               'leaky_relu_dropout_backward')
@@ -49,7 +49,7 @@ def load(found_wrong):
     if sys.byteorder != 'little':
         raise OSError('the order of bytes is not little-endian')
     kernels, launchers = kernels_text(), launchers_text()
-    texts = [path.read_text() for path in (HEADER, *SPECIFIED)]
+    texts = [path.read_text() for path in (HEADER, *CHECKED)]
     key = (*texts, kernels, launchers, *FLAGS, *identity(compiler))
     name, place = sha256(repr(key).encode()).hexdigest()[:24], cache_folder() / 'native'
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,7 +62,8 @@ def load(found_wrong):
         with tempfile.TemporaryDirectory(dir=place) as folder:
             made = compiled(Path(folder), compiler, kernels, launchers)
             if wrong := found_wrong(ctypes.CDLL(str(made))):
-                refusal.write_text(wrong)
+                with atomic_write(refusal, 'w') as file:
+                    file.write(wrong)
                 raise OSError(wrong)
             made.chmod(0o700)  # whatever the umask says
             path = place / f'{name}-{digest(made)}.so'
@@ -72,7 +73,7 @@ def load(found_wrong):
 
 
 def digest(path):
-    """Of a library's content: part of its name, since loading a damaged library ends the process."""
+    """The hash of a library's content. It is part of the name: loading a damaged library ends the process."""
     return sha256(path.read_bytes()).hexdigest()[:24]
 
 
@@ -82,7 +83,7 @@ def whole(path):
 
 
 def identity(compiler):
-    """What a compiled library depends on beside its source: the compiler, the CPU, and the NumPy that it must equal."""
+    """What a compiled library depends on besides its source: compiler, CPU, and the NumPy that it must equal."""
     found = os.stat(os.path.realpath(compiler))
     try:
         text = Path('/proc/cpuinfo').read_text().partition('\n\n')[0]
@@ -117,7 +118,7 @@ def compiled(folder, compiler, kernels, launchers):
 
 
 def kernels_text():
-    """The text of kernels.cu as it stands in Thread: methods, for columns without lanes, loops without guards."""
+    """The text of kernels.cu for the body of Thread: without extern "C" and a loop's guards, with one lane."""
     text = SOURCES[0].read_text().replace('extern "C" ', '')
     text = re.sub(r'#define (COLUMNS|LANES) \d+', r'#define \1 1', text)
     return '#line 1 "kernels.cu"\n' + GUARD.sub('', text)

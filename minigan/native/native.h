@@ -68,7 +68,8 @@ __device__ Columns operator>(const Columns& x, float y) {  // 1 or 0
     });
 }
 
-// A thread: of the element threadIdx.x, which lies in `row` and `column`; or of a column, or 64 columns, from there on.
+// A thread of a kernel. Element by element, it has the element threadIdx.x, in `row` and `column`. Down the columns, it
+// has the column threadIdx.x, or the 64 columns from there on.
 template <class Column>
 struct ThreadOf {
     Index threadIdx = {0, 0};
@@ -181,7 +182,7 @@ public:
     }
 };
 
-static const int ENOUGH = 16;  // pieces: waking a thread takes as long as a few of them
+static const int ENOUGH = 16;  // fewer pieces are not shared: waking a thread takes as long as a few of them
 static int threads = 1;
 
 EXPORTED void set_threads(int count) { threads = count; }
@@ -204,7 +205,7 @@ static void split(int count, int size, Function function) {
 typedef unsigned long long u64;
 struct Key { bool needed; u64 draw, substep, step, seed, stream; };
 static const int DRAWN = 4096;  // bits that are drawn at a time, which stay in the core's cache
-static const int PIECE = 1 << 14, DRAWING = 1 << 12, COLUMN = 1 << 13;  // elements that take about as long
+static const int PIECE = 1 << 14, DRAWING = 1 << 12, COLUMN = 1 << 13;  // elements of a piece; each kind takes about as long
 
 // The bits of the elements from the first of a block to `last`.
 static void draw(Bits* out, int block, int last, const Key& key) {
@@ -222,7 +223,10 @@ __device__ void by_element(int first, int last, int n, const Key& key, Kernel ke
         int row = first / n, start = row * n, end = std::min(last, start + n), block = first / 16;
         if (DRAWS) {
             end = std::min(end, first + DRAWN);  // a kernel may read bits that are not needed
-            if (key.needed) draw(drawn, block, end, key);
+            if (key.needed)
+                draw(drawn, block, end, key);
+            else
+                std::fill(drawn, drawn + end - 16 * block, 0);
         }
 #pragma omp simd
         for (int i = first; i < end; ++i) {

@@ -78,9 +78,9 @@ class Config:
         0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
         'of BLAS threads', metavar='N')
     device: str = choice(
-        'auto', "compute on the CPU, with kernels that a C++ compiler makes for it, if there is one ('cpu'), or with "
-        "NumPy alone, which gives the same numbers ('numpy'); with CuPy on a GPU ('cuda'); or on a GPU if there is one "
-        "that passes a short self-test, which runs once and takes seconds, and otherwise on the CPU ('auto')",
+        'auto', "compute on the CPU, with compiled kernels if there is a C++ compiler ('cpu'); with NumPy alone, which "
+        "gives the same numbers ('numpy'); with CuPy on a GPU ('cuda'); on a GPU if there is one that passes a short "
+        "self-test, which runs once and takes seconds, otherwise on the CPU ('auto')",
         choices=DEVICES, resumable=True)
     samples_every: int | None = choice(
         None, 'epochs between two pictures of samples; the first and the last epoch always have one', metavar='N',

@@ -34,9 +34,15 @@ def choose_device(name, say):
     """What select_device returns, except that 'auto' takes a GPU only if the short self-test has passed on it.
 
     say: is told when that test begins. An exception in it counts as a failure too, but is not kept.
-    On a CPU, native twins are in use from now on if they can be, or not, with 'numpy'.
+    On a CPU, native twins are in use from now on, if there are any, and with 'numpy' none.
     """
-    use(name != 'numpy')
+    xp, words = _chosen(name, say)
+    if xp is np:
+        use(name != 'numpy')
+    return xp, words
+
+
+def _chosen(name, say):
     xp, words = select_device(name)
     if name != 'auto' or xp is np:
         return xp, words

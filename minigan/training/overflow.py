@@ -32,7 +32,7 @@ def explained(error, game, checkpoint_file, t, say):
     checkpoint.restore(game, arrays)
     for net in (game.G, game.D):
         if not on_gpu(net.theta):
-            net.layers_in_training = net.layers  # on a CPU, they give the bits of their groups, and a user knows them
+            net.layers_in_training = net.layers  # on a CPU, they give the same bits as their groups
     saved = game.optimizer_G.t
     say(f'numbers overflow; repeating steps {saved} to {t - 1} to see where')
     try:

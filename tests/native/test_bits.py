@@ -283,6 +283,9 @@ ODD = {  # arguments as a user may give them; the specification takes them all
     'tanh_backward, broadcast': ('tanh_backward', (REAL[:, :1].copy(), REAL), {}),
     'tanh_backward, by columns': ('tanh_backward', (np.asfortranarray(REAL), REAL), {}),
     'tanh_backward, not aligned': ('tanh_backward', (RAW[1:].view(F).reshape(3, 4), REAL), {}),
+    'tanh_backward, as many numbers in other shapes': ('tanh_backward', (REAL[:, :1].copy(), REAL[:1, :3].copy()), {}),
+    'tanh_backward, a number': ('tanh_backward', (REAL, 0.5), {}),
+    'no bias': ('bias_leaky_relu_dropout', (REAL[None], None, RNG), {'slope': 0.2, 'rate': 0.5}),
     'tanh_backward, scalars': ('tanh_backward', (F(0.5), F(0.25)), {}),
     'tanh_backward, empty': ('tanh_backward', (REAL[:0], REAL[:0]), {}),
     'dropout, read-only': ('scale_dropout', (read_only(REAL.copy()), RNG), {'a': 2, 'b': 1, 'rate': 0.5}),
@@ -311,6 +314,16 @@ def test_odd_arguments_give_what_numpy_gives(in_use, case):
 
 def test_arguments_may_have_names(in_use):
     assert check.differing(ops.tanh_backward(dy=REAL, y=REAL), ops.tanh_backward.__wrapped__(REAL, REAL)) == 0
+
+
+@pytest.mark.parametrize('name, arguments, keywords', [
+    ('tanh_backward', (REAL, None), {}), ('scale_dropout_backward', (REAL, None), {'a': 2}),
+    ('moving_average_', (REAL[0].copy(), None), {'momentum': 0.5}),
+    ('batch_norm_leaky_relu_backward_', (REAL, REAL[0], REAL[0], (REAL, REAL[0]), REAL[1].copy(), None),
+     {'slope': 0.2})])
+def test_none_in_the_place_of_an_array_raises_as_in_numpy(in_use, name, arguments, keywords):
+    with pytest.raises((TypeError, ValueError)):
+        (getattr(ops, name, None) or getattr(fusion, name))(*arguments, **keywords)
 
 
 def test_what_numpy_refuses_is_refused(in_use):

@@ -14,8 +14,9 @@ import pytest
 
 from minigan import backend
 from minigan.cli import main
+from minigan.gpu.twins import Kernels
 from minigan.native import check, library
-from minigan.native.twins import Native, native, use
+from minigan.native.twins import Native, native, or_numpy, use
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='shell scripts and modes of files are those of POSIX')
 REAL = next(filter(None, map(shutil.which, library.COMPILERS)), '')
@@ -281,7 +282,7 @@ def test_a_different_source_compiler_cpu_or_numpy_needs_a_different_library(fres
             lambda: monkeypatch.setattr(library, 'HEADER', copied(library.HEADER, tmp_path, '// more\n')),
             lambda: monkeypatch.setattr(library, 'SOURCES', [copied(library.SOURCES[0], tmp_path, '// more\n')]),
             lambda: monkeypatch.setattr(library, 'BY_ELEMENT', library.BY_ELEMENT[1:]),
-            lambda: monkeypatch.setattr(library, 'SPECIFIED', [copied(library.SPECIFIED[0], tmp_path, '# more\n')]),
+            lambda: monkeypatch.setattr(library, 'CHECKED', [copied(library.CHECKED[0], tmp_path, '# more\n')]),
             lambda: monkeypatch.setattr(np, '__version__', '9.9'),
             lambda: monkeypatch.setattr(library.platform, 'machine', lambda: 'pdp11'),
             lambda: works(monkeypatch, tmp_path),
@@ -305,7 +306,7 @@ def test_every_kernel_that_is_compiled_has_a_twin_that_is_checked(twins):
     assert all(row.ok and row.error == 0 for row in check.rows(twins))
 
 
-F = np.float32
+F, KERNELS = np.float32, (*library.BY_ELEMENT, *library.BY_COLUMN)
 
 
 @pytest.mark.parametrize('got, expected, number', [
@@ -352,15 +353,15 @@ def test_one_wrong_bit_of_any_twin_is_found(twins, name):
 @pytest.mark.parametrize('count', [1, 3])
 def test_a_library_that_is_wrong_only_with_threads_is_rejected(fresh, monkeypatch, count):
     monkeypatch.setattr('minigan.native.twins.threads', lambda: count)
-    monkeypatch.setattr(check, 'rows', lambda twins: [check.Row('adam_', twins.wrong, 0)])
+    monkeypatch.setattr(check, 'rows', lambda twins: [check.Row(name, twins.wrong, 0) for name in KERNELS])
     monkeypatch.setattr(Native, 'wrong', 0, raising=False)
     begin = Native.__init__
 
-    def init(self, loaded, number):
-        begin(self, loaded, number)
+    def init(self, loaded, number, **options):
+        begin(self, loaded, number, **options)
         self.wrong = int(number > 1)
     monkeypatch.setattr(Native, '__init__', init)
-    assert 'other bits than NumPy: adam_' in use(True)
+    assert 'other bits than NumPy: scale_dropout, ' in use(True)
     assert [Path(name).suffix for name in kept(fresh)] == ['.txt']
 
 
@@ -405,10 +406,25 @@ def test_a_rejected_library_is_not_compiled_again_until_its_note_is_deleted(fres
     assert use(True) == ''  # of the real compiler
 
 
+def test_a_twin_that_refuses_its_arguments_is_found(fresh, monkeypatch):
+    """Its specification, which would run instead, is not compared with itself."""
+    right = Kernels.tanh_backward
+    monkeypatch.setattr(Native, 'tanh_backward', or_numpy('tanh_backward', lambda self, dy, y: right(self, dy, y[1:])))
+    assert 'expected arrays of one shape' in use(True) or 'elements, got' in use(True)
+
+
+def test_a_kernel_that_no_case_checks_is_found(fresh, monkeypatch):
+    rows = check.rows
+    monkeypatch.setattr(check, 'rows', lambda twins: (row for row in rows(twins) if row.name != 'adam_'))
+    assert 'other bits than NumPy: adam_' in use(True)
+
+
 EDITED = {  # what a reader changes: file, text, replacement, what must differ
     'Adam': ('ops.py', 'scratch *= learning_rate * n2', 'scratch *= 2 * learning_rate * n2', 'adam_'),
     'a layer': ('layers.py', 'return ops.leaky_relu(x, slope=self.slope)', 'return ops.leaky_relu(x, slope=0.5)',
                 'every group of layers'),
+    'a new argument': ('ops.py', 'def tanh_backward(dy, y):', 'def tanh_backward(dy, y, *, power):', 'power'),
+    'no twin': ('ops.py', '@twin\ndef tanh_backward(dy, y):', 'def tanh_backward(dy, y):', 'tanh_backward'),
     'the bits of dropout': ('streams.py', 'words = self._streams', 'words = ~self._streams', 'scale_dropout'),
 }
 
@@ -423,4 +439,4 @@ def test_what_a_reader_writes_in_the_specification_is_what_is_computed(twins, fr
     done = subprocess.run([sys.executable, '-c', 'from minigan.native.twins import use; print(use(True))'],
                           cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True,
                           timeout=100)
-    assert 'other bits than NumPy' in done.stdout and differs in done.stdout, done
+    assert 'NumPy: ' in done.stdout and differs in done.stdout, done
