@@ -275,7 +275,8 @@ def test_a_planted_bug_is_caught(bug):
 
 @needs_compiler
 @pytest.mark.parametrize('text, replacement, why', [
-    ('float sum = parts[i];', 'float sum;', 'uninitialized'), ('held[i] = inside', 'hold[i] = inside', 'products.cu:'),
+    ('float sum = 0.0f + parts[i];', 'float sum;', 'uninitialized'),
+    ('held[i] = inside', 'hold[i] = inside', 'products.cu:'),
     ('// Adds the product', 'atomicAdd // Adds', r'^products\.cu:\d+: atomicAdd: the check on a CPU has no atomics')])
 def test_what_does_not_compile_is_said_with_its_file(text, replacement, why):
     with pytest.raises(CompileError, match=why):
