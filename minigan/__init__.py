@@ -1,6 +1,7 @@
 """The original generative adversarial network, written by hand, every derivative checked."""
 
 import minigan.cli  # noqa: F401: first, so that Ctrl-C ends the command quietly even while NumPy is being imported
+import minigan.variants  # noqa: F401: adds recipes and objectives to their tables
 from minigan import losses, ops
 from minigan.checks.derivatives import check
 from minigan.checks.gradcheck import gradcheck

@@ -12,7 +12,7 @@ from minigan import losses
 from minigan.net import Net
 from minigan.ops import stack
 from minigan.optim import Optimizer
-from minigan.streams import PRIORS, Streams
+from minigan.streams import PRIORS, Streams, draw_z
 
 UPDATES = ('alternating', 'simultaneous')
 
@@ -25,9 +25,8 @@ class Game:
 
     G: z (m, n_z) -> x (m, n), n pixels. D: x (m, n) -> logit (m, 1). optimizer_G and optimizer_D: anything with step().
     minibatch(j): the j-th minibatch of data, x (m, n). streams: for the noise z and for the layers.
-    prior: of z, 'normal' or 'uniform', with mean 0 and variance 1 (streams.py).
-    k: D steps per G step. objective: 'minimax' or 'nonsaturating'. update: 'alternating' or 'simultaneous'.
-    smoothing: one-sided label smoothing; see losses.L_D.
+    prior: of z, 'normal' or 'uniform', with mean 0 and variance 1, or a function (streams.py). k: D steps per G step.
+    objective: a name in losses.OBJECTIVES. update: 'alternating' or 'simultaneous'. smoothing: see losses.L_D.
     Raises ValueError for other values, for an optimiser that moves a different net, and for a D whose rows depend on
     each other (batch norm): D reads data and samples as one minibatch, whose statistics would tell them apart.
     """
@@ -46,24 +45,34 @@ class Game:
     update: str = 'alternating'
     smoothing: float = 0.0
 
+    replayable = True  # whether steps differ by random numbers, minibatches and the optimisers' settings alone
+
     def __post_init__(self):
         if self.k < 1:
             raise ValueError(f'k: expected at least 1 D step per G step, got {self.k}')
         for name, known in (('prior', PRIORS), ('objective', losses.OBJECTIVES), ('update', UPDATES)):
-            if getattr(self, name) not in known:
+            if not callable(getattr(self, name)) and getattr(self, name) not in known:
                 raise ValueError(f'{name}: expected one of {", ".join(known)}, got {getattr(self, name)!r}')
+        if self.smoothing and not losses.OBJECTIVES[self.objective].probability:
+            raise ValueError(f'smoothing: expected 0, as {self.objective} has no probability, got {self.smoothing}')
         if self.update == 'simultaneous' and self.k != 1:
             raise ValueError(f'update: a simultaneous step moves each player once, so k must be 1, got {self.k}')
-        for name, net, optimizer in (('G', self.G, self.optimizer_G), ('D', self.D, self.optimizer_D)):
+        for name, net, optimizer in self.players():
             if getattr(optimizer, 'net', net) is not net:
                 raise ValueError(f'optimizer_{name}: expected one that moves {name}, got {optimizer}, which moves a '
                                  'different net')
         for layer in self.D.layers:
             if layer.mixes_rows:
                 raise ValueError(f'D: {layer} mixes data and samples, which D reads as one minibatch')
+            if self.m % layer.block:
+                raise ValueError(f'm: {layer} in D needs a multiple of {layer.block}, got {self.m}')
         for layer in self.G.layers:
             if layer.mixes_rows and self.m < 2:
                 raise ValueError(f'm: {layer} in G needs a minibatch of at least 2, got {self.m}')
+
+    def players(self):
+        """(name, net, optimiser) of each player."""
+        return ('G', self.G, self.optimizer_G), ('D', self.D, self.optimizer_D)
 
     def step(self, t):
         """Iteration t = 0, 1, ... of the training loop; see alternating and simultaneous."""
@@ -117,15 +126,16 @@ class Game:
     def logits(self, x, samples, rng):
         """D's logits (real, fake) for data and samples, read as one minibatch of 2m."""
         both = self.D.forward(stack(x, samples), rng=rng)
-        return both[:len(x)], both[len(x):]
+        return both[:len(both) // 2], both[len(both) // 2:]
 
     def L_D_backward(self, real, fake):
         """Derivative of L_D with respect to D's logits (2m, 1): for the data, then for the samples."""
-        return stack(*losses.L_D_backward(real, fake, smoothing=self.smoothing))
+        smoothing = {'smoothing': self.smoothing} if self.smoothing else {}
+        return stack(*losses.OBJECTIVES[self.objective].L_D_backward(real, fake, **smoothing))
 
     def L_G_backward(self, fake):
         """Derivative of the chosen L_G with respect to D's logits (m, 1) for samples."""
-        return losses.OBJECTIVES[self.objective][1](fake)
+        return losses.OBJECTIVES[self.objective].L_G_backward(fake)
 
     def noise(self, t, i):
         """z of shape (m, n_z) from the prior, for update i of iteration t."""
@@ -133,7 +143,7 @@ class Game:
 
     def draw_z(self, rng, m):
         """z of shape (m, n_z) from the prior."""
-        return PRIORS[self.prior](rng, (m, self.n_z), self.G.dtype)
+        return draw_z(rng, self.prior, (m, self.n_z), self.G.dtype)
 
     def layer_rng(self, t, i):
         """What Dropout and Noise layers draw from, for update i of iteration t."""

@@ -17,6 +17,7 @@ class Layer:
     state_shapes:  name -> shape of what training updates without a gradient (moving averages)
     layers:        the layers that it is made of; Net binds their parameters too
     mixes_rows:    whether a row of y depends on other rows of x; by default, whether one of its layers does
+    block:         how many rows it reads together, apart from all others, if it mixes no further ones
     takes_integers: whether x holds integers, as for an embedding; then there is no dx
     cache:         what forward leaves for backward
     owner:         the net that it belongs to, as a weak reference, or None
@@ -25,6 +26,7 @@ class Layer:
     shapes = {}
     state_shapes = {}
     layers = ()
+    block = 1
     takes_integers = False
     cache = None
     owner = None

@@ -5,6 +5,9 @@ with target 1 (-log D), target 0 (-log(1 - D)), or a target in between. ops.soft
 Goodfellow et al. 2014, equation 1 and section 3.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from minigan.backend import number
 from minigan.ops import cross_entropy, cross_entropy_backward
 
@@ -63,5 +66,18 @@ def L_G_nonsaturating_backward(fake):
     return cross_entropy_backward(fake, target=1)
 
 
-OBJECTIVES = {'minimax': (L_G_minimax, L_G_minimax_backward),
-              'nonsaturating': (L_G_nonsaturating, L_G_nonsaturating_backward)}
+class Objective(NamedTuple):
+    """What the players descend: functions of D's outputs, each with its derivative. -L_D is the value that a log shows.
+
+    probability: whether the sigmoid of D's output is a probability; then L_D takes smoothing.
+    """
+
+    L_D: Callable
+    L_D_backward: Callable
+    L_G: Callable
+    L_G_backward: Callable
+    probability: bool = True
+
+
+OBJECTIVES = {'minimax': Objective(L_D, L_D_backward, L_G_minimax, L_G_minimax_backward),
+              'nonsaturating': Objective(L_D, L_D_backward, L_G_nonsaturating, L_G_nonsaturating_backward)}

@@ -104,4 +104,9 @@ class Rng:
         return f'Rng({STREAMS[self._stream]!r}, step={self.step}, substep={self._substep}, draw={self._draw})'
 
 
-PRIORS = {'normal': Rng.normal, 'uniform': Rng.uniform_noise}  # of z
+PRIORS = {'normal': 'normal', 'uniform': 'uniform_noise'}  # of z -> the method of Rng that draws it
+
+
+def draw_z(rng, prior, shape, dtype=np.float32):
+    """z from a prior: a name in PRIORS, or a function of rng, shape and dtype."""
+    return prior(rng, shape, dtype) if callable(prior) else getattr(rng, PRIORS[prior])(shape, dtype)

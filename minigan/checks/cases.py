@@ -4,6 +4,7 @@ Nothing here is trained. A case is a name and a function from a seed to a Report
 """
 
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
 
-PIXELS, ROWS = 784, 6
+SHAPE, ROWS = (28, 28), 6
 
 
 class Residual(Sequential):
@@ -89,12 +90,12 @@ def layer_case(layer, width, training, seed):
 def network_case(recipe, player, training, seed, *, fuse=None):
     """A whole network of a recipe; fuse: see Net."""
     net = build(recipe, player, seed, fuse=fuse)
-    return layer_case(net, recipe.n_z if player == 'G' else PIXELS, training, seed)
+    return layer_case(net, recipe.n_z if player == 'G' else prod(SHAPE), training, seed)
 
 
 def build(recipe, player, seed, *, fuse=None):
     """G or D of a recipe, in float64, away from gamma = 1 and b = 0, which would hide a wrong term."""
-    layers = recipe.G(recipe.n_z, PIXELS) if player == 'G' else recipe.D(PIXELS)
+    layers = recipe.G(recipe.n_z, SHAPE) if player == 'G' else recipe.D(SHAPE)
     net = Net(layers, rng=Streams(seed).at('init', 0, int(player == 'D')), name=player, dtype=np.float64, fuse=fuse)
     net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
     return net
@@ -114,8 +115,9 @@ def discriminator_loss_case(smoothing, seed):
 
 def generator_loss_case(objective, seed):
     """L_G with respect to D's logits for samples."""
-    fake, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((ROWS, 1)), losses.OBJECTIVES[objective]
-    return check(lambda: np.array([loss(fake)]), lambda u: {'fake': u * loss_backward(fake)}, {'fake': fake}, seed=seed)
+    fake, of = np.random.default_rng(seed).standard_normal((ROWS, 1)), losses.OBJECTIVES[objective]
+    return check(lambda: np.array([of.L_G(fake)]), lambda u: {'fake': u * of.L_G_backward(fake)}, {'fake': fake},
+                 seed=seed)
 
 
 def classifier_loss_case(seed):
@@ -134,17 +136,17 @@ def composite_case(recipe, objective, seed):
 
 def through_D(G, D, objective, m, n_z, seed):
     """L_G with respect to theta_G, through a fixed D: what a G step follows."""
-    z, (loss, loss_backward) = np.random.default_rng(seed).standard_normal((m, n_z)), losses.OBJECTIVES[objective]
+    z, of = np.random.default_rng(seed).standard_normal((m, n_z)), losses.OBJECTIVES[objective]
 
     def logits(keep_cache=False):
         return D.forward(G.forward(z, keep_cache=keep_cache), rng=Streams(seed).at('dropout', 0), keep_cache=keep_cache)
 
     def backward(u):
         G.dtheta[...] = np.nan
-        G.backward(D.backward(u * loss_backward(logits(keep_cache=True)), param_grads=False), input_grad=False)
+        G.backward(D.backward(u * of.L_G_backward(logits(keep_cache=True)), param_grads=False), input_grad=False)
         return views(G.dtheta, G.slots)
 
-    return check(lambda: np.array([loss(logits())]), backward, views(G.theta, G.slots), seed=seed)
+    return check(lambda: np.array([of.L_G(logits())]), backward, views(G.theta, G.slots), seed=seed)
 
 
 def optimizer_case(optimizer, plain, settings, seed):

@@ -22,7 +22,7 @@ def train(resume=None, **options):
     return 0
 
 
-def sample(run, n, seed, out, training):
+def sample(run, n, label, seed, out, training):
     """Draw images into a .png or .npy file."""
     kind = Path(out).suffix.lower()
     if kind not in ('.png', '.npy'):
@@ -32,7 +32,7 @@ def sample(run, n, seed, out, training):
     generator = minigan.load(run)
     if kind == '.png':
         grids.layout(n, generator.shape)  # refuses too large a picture before its images are drawn
-    images = generator.sample(n, seed=seed, training=training)
+    images = generator.sample(n, label=label, seed=seed, training=training)
     if kind == '.npy':
         files.save_array(out, images)
     else:
@@ -41,14 +41,14 @@ def sample(run, n, seed, out, training):
     return 0
 
 
-def interpolate(run, points, steps, seed, out):
+def interpolate(run, points, steps, label, seed, out):
     """Draw a walk through z, as a strip and as an animation."""
     from minigan.pictures import grids
     generator = minigan.load(run)
     if min(points, steps) > 0:  # otherwise generator.path says what is wrong
         grids.layout(points * steps, generator.shape, columns=steps, size=900)  # refuses what is too large
         grids.frame_zoom(points * steps, generator.shape)                       # before the images are drawn
-    images = generator.path(points, steps, seed=seed).reshape(-1, *generator.shape)
+    images = generator.path(points, steps, label=label, seed=seed).reshape(-1, *generator.shape)
     grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
     grids.save_animation(f'{out}.gif', images)
     print(f'{out}.png: each row goes from one random z to the next; {out}.gif: all rows in turn')

@@ -86,6 +86,7 @@ def _default(option):
 def _sample(add):
     _run(add)
     add('--n', type=int, default=64, help='number of images')
+    _label(add)
     _seed(add, '; the same seed gives the same images')
     add('--training', action='store_true',
         help="let batch norm use each minibatch's own mean and variance, as in training: every image then depends on "
@@ -99,6 +100,7 @@ def _interpolate(add):
     _run(add)
     add('--points', type=int, default=8, metavar='N', help='number of random z on the closed path')
     add('--steps', type=int, default=12, metavar='N', help='number of images from one z to the next')
+    _label(add)
     _seed(add)
     add('-o', '--out', default='interpolation', metavar='NAME', help='write NAME.png and NAME.gif')
 
@@ -139,6 +141,10 @@ def _kernelcheck(add):
 def _run(add):
     add('run', metavar='RUN',
         help="a run's folder, which stands for its last checkpoint, or a checkpoint file such as RUN/best.npz")
+
+
+def _label(add):
+    add('--label', type=int, metavar='CLASS', help='the class to draw, with the generator of a conditional run')
 
 
 def _seed(add, more=''):

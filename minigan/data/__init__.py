@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from minigan.data import arrays, idx, mnist
-from minigan.data.dataset import DataError, Dataset, digest, split
-from minigan.data.minibatches import Minibatches, Order
+from minigan.data.dataset import DataError, Dataset, class_fractions, digest, split
+from minigan.data.minibatches import Examples, Minibatches, Order
 
-__all__ = ['DataError', 'Dataset', 'Minibatches', 'NAMES', 'Order', 'digest', 'load', 'of_run', 'portable']
+__all__ = ['DataError', 'Dataset', 'Examples', 'Minibatches', 'NAMES', 'Order', 'class_fractions', 'digest', 'load',
+           'of_run', 'portable']
 NAMES = ('digits', 'mnist')  # sources that are not paths
 
 
@@ -49,7 +50,8 @@ def of_run(about, source=None):
         if source or trained in NAMES:
             raise
         raise DataError(f'{error}; if the images have moved, pass --data PATH') from error
-    if digest(dataset) != sha256:
+    labelled = bool(about.get('classes'))
+    if labelled and dataset.labels is None or digest(dataset, labelled=labelled) != sha256:
         raise DataError(f'{source or trained}: not the images that this run was trained with; '
                         'pass those with --data PATH')
     return dataset

@@ -20,7 +20,7 @@ class Dataset:
     """Images split into train, validation and test, each (N, n) uint8; shape: (height, width) or (height, width, 3).
 
     One row is an image. Images stay bytes in memory; a minibatch is scaled to [-1, 1] when it is drawn.
-    labels: class numbers, split alike, or None. unlabelled: why there are none. Training never looks at labels.
+    labels: class numbers, split alike, or None. unlabelled: why there are none. Only conditional runs train with them.
     """
 
     name: str
@@ -32,10 +32,19 @@ class Dataset:
     unlabelled: str = 'the data has no labels'
 
 
-def digest(dataset):
-    """SHA-256, in hexadecimal digits, of the images that shape a run: test images and labels do not."""
+def digest(dataset, *, labelled=False):
+    """SHA-256, in hexadecimal digits, of what shapes a run: images, and labels if it is conditional; no test images."""
+    labels = {'labels': np.concatenate(dataset.labels[:2])} if labelled else {}
     return files.digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
-                         'validation': dataset.validation})
+                         'validation': dataset.validation, **labels})
+
+
+def class_fractions(dataset):
+    """The fraction of each class among the training images. Raises DataError when there are no labels."""
+    if dataset.labels is None:
+        raise DataError(f'{dataset.name}: expected labels for a conditional run, got none: {dataset.unlabelled}')
+    counts = np.bincount(dataset.labels[0], minlength=max(map(np.max, dataset.labels)) + 1)
+    return tuple((counts / len(dataset.train)).tolist())
 
 
 def split(name, images, labels=None):

@@ -4,6 +4,7 @@ import numpy as np
 
 from minigan import ops
 from minigan.data.dataset import DataError
+from minigan.variants.conditional import beside, one_hot
 
 
 class Order:
@@ -31,12 +32,25 @@ class Order:
         return self.streams.at('data', epoch).permutation(self.n)
 
 
-class Minibatches(Order):
-    """An Order of images (N, n) uint8: calling it with j gives x (m, n) in [-1, 1], as Game expects."""
+class Examples:
+    """What D reads of images (N, n) uint8: x in [-1, 1], and with labels (N,) of `classes` classes [x, e_y]."""
 
-    def __init__(self, images, m, streams, *, dtype=np.float32):
-        super().__init__(len(images), m, streams)
-        self.images, self.dtype = streams.xp.asarray(images), dtype
+    def __init__(self, images, labels=None, classes=0, *, xp=np, dtype=np.float32):
+        self.images, self.labels = xp.asarray(images), labels if labels is None else xp.asarray(labels)
+        self.classes, self.dtype = classes, dtype
+
+    def at(self, rows):
+        """The examples in these rows: (m, n), or (m, n + classes)."""
+        x = ops.gather_images(self.images, rows, self.dtype)
+        return x if self.labels is None else beside(x, one_hot(self.labels[rows], self.classes, self.dtype))
+
+
+class Minibatches(Order, Examples):
+    """Examples in an Order: calling it with j gives the j-th minibatch of m, as Game expects."""
+
+    def __init__(self, images, m, streams, labels=None, classes=0, *, dtype=np.float32):
+        Order.__init__(self, len(images), m, streams)
+        Examples.__init__(self, images, labels, classes, xp=streams.xp, dtype=dtype)
 
     def __call__(self, j):
-        return ops.gather_images(self.images, self.rows(j), self.dtype)
+        return self.at(self.rows(j))

@@ -16,7 +16,6 @@ from itertools import repeat
 
 import numpy as np
 
-from minigan import ops
 from minigan.backend import number, twin
 from minigan.gpu.fusion import NoisyInput
 from minigan.gpu.twins import adam_settings
@@ -125,13 +124,15 @@ class StepGraph:
 class Clock:
     """What differs from step to step, on the GPU. players: (optimiser, its updates in a step), in the order of updates.
 
-    Raises ValueError for an optimiser that is not in SETTINGS, for minibatches without an order of rows, and for Noise
-    inside another layer.
+    Raises ValueError for a game that is not replayable, an optimiser that is not in SETTINGS, minibatches without an
+    order of rows, and Noise inside another layer.
     """
 
     def __init__(self, game, first):
         self.game, self.first, self.minibatch, self.kernels = game, first, game.minibatch, game.streams.kernels
         self.players = [(game.optimizer_D, game.k), (game.optimizer_G, 1)]
+        if not game.replayable:
+            raise ValueError(f'expected a game that is replayable, got {type(game).__name__}')
         for optimizer, _ in self.players:
             if type(optimizer) not in SETTINGS:
                 raise ValueError(f'expected an optimizer of {", ".join(one.__name__ for one in SETTINGS)}, '
@@ -199,8 +200,8 @@ class Clock:
         game, start = self.game, WIDTH * (self.game.k + 1)
         updates = [self.now[i:i + WIDTH] for i in range(0, start, WIDTH)]
         with ExitStack() as stack:
-            stack.enter_context(_replaced(game, 'minibatch', lambda j: ops.gather_images(
-                self.minibatch.images, self.rows[(j - t * game.k) * game.m:][:game.m], self.minibatch.dtype)))
+            stack.enter_context(_replaced(
+                game, 'minibatch', lambda j: self.minibatch.at(self.rows[(j - t * game.k) * game.m:][:game.m])))
             stack.enter_context(_replaced(self.kernels, 'elapsed', self.elapsed))
             stack.enter_context(self._reading(game.optimizer_D, 'step', updates[:-1]))
             stack.enter_context(self._reading(game.optimizer_G, 'step', updates[-1:]))

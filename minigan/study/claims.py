@@ -80,13 +80,14 @@ def saturation(*, seed=0, steps=600, every=20):
     config = Config(seed=seed, schedule='constant', learning_rate_D=2e-4, beta1=0.5).resolve(recipe, digits)
     game = build_game(config, recipe, digits)
     z = game.draw_z(game.streams.at('sample', PICTURES), 256)
-    measured = {name: [] for name in ('step', 'D_G_z', *losses.OBJECTIVES)}
+    measured = {name: [] for name in ('step', 'D_G_z', 'minimax', 'nonsaturating')}
     for t in range(steps + 1):
         if t % every == 0:
             measured['step'].append(t)
-            for name, (_, backward) in losses.OBJECTIVES.items():
+            for name in ('minimax', 'nonsaturating'):
                 fake = game.D.forward(game.G.forward(z), training=False)
-                game.G.backward(game.D.backward(backward(fake), param_grads=False), input_grad=False)
+                dfake = losses.OBJECTIVES[name].L_G_backward(fake)
+                game.G.backward(game.D.backward(dfake, param_grads=False), input_grad=False)
                 measured[name].append(float(game.G.dtheta_norm()))
             measured['D_G_z'].append(float(ops.sigmoid(fake).mean()))
         game.update_D(game.minibatch(t), game.noise(t, 0), game.layer_rng(t, 0))

@@ -1,18 +1,28 @@
 """From a Config to a Game: networks, optimisers with their schedules, minibatches, random numbers."""
 
+from dataclasses import fields
+
 import numpy as np
 
 from minigan.backend import has_kernels
-from minigan.data import Minibatches
+from minigan.data import Minibatches, class_fractions
 from minigan.gan import Game
 from minigan.gpu import fusion
 from minigan.gpu.twins import compiled
 from minigan.layers import Noise
 from minigan.net import Net
-from minigan.optim import Average, linear_decay
+from minigan.optim import linear_decay
 from minigan.streams import Streams
+from minigan.variants import choose
+from minigan.variants.average import Average
+from minigan.variants.conditional import fractions_of
 
 WARMUP = 0.04  # fraction of a run during which the rates of a linear schedule rise: one epoch in 25
+
+
+def recipe_of(config, dataset):
+    """The Recipe that a config names, for a dataset. Raises DataError for a conditional one without labels."""
+    return choose(config.network, fractions=class_fractions(dataset) if config.conditional else (), pack=config.pack)
 
 
 def build_game(config, recipe, dataset, xp=np):
@@ -20,28 +30,29 @@ def build_game(config, recipe, dataset, xp=np):
     keep_freed_memory()
     streams = Streams(config.seed, xp=xp, kernels=compiled(xp))
     fuse = fusion.fuse if has_kernels(xp.empty(0, np.float32)) else None
-    minibatches = Minibatches(dataset.train, config.batch, streams)
-    n_images, n = dataset.train.shape
-    steps = config.epochs * config.steps_per_epoch(n_images)
+    labels = dataset.labels[0] if config.conditional else None
+    minibatches = Minibatches(dataset.train, config.batch, streams, labels, len(fractions_of(recipe)))
+    steps = config.epochs * config.steps_per_epoch(len(dataset.train))
     noise = [Noise(linear_decay(config.input_noise, steps))] if config.input_noise else []
-    G = Net(recipe.G(config.n_z, n), rng=streams.at('init', 0, 0), name='G', xp=xp, fuse=fuse)
-    D = Net([*noise, *recipe.D(n)], rng=streams.at('init', 0, 1), name='D', xp=xp, fuse=fuse)
+    G = Net(recipe.G(config.n_z, dataset.shape), rng=streams.at('init', 0, 0), name='G', xp=xp, fuse=fuse)
+    D = Net([*noise, *recipe.D(dataset.shape)], rng=streams.at('init', 0, 1), name='D', xp=xp, fuse=fuse)
     rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
     if config.schedule == 'linear':
         rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
         rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
-    return Game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
-                recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
-                m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
-                update=config.update, smoothing=config.label_smoothing)
+    own = {field.name: getattr(config, field.name) for field in fields(recipe.game)[len(fields(Game)):]}
+    return recipe.game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
+                       recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
+                       m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
+                       update=config.update, smoothing=config.label_smoothing, **own)
 
 
 def build_average(config, recipe, dataset, game):
     """The Average of G that samples are drawn with; None when they are drawn with G itself."""
     if not config.average:
         return None
-    layers, streams = recipe.G(config.n_z, dataset.train.shape[1]), game.streams
+    layers, streams = recipe.G(config.n_z, dataset.shape), game.streams
     net = Net(layers, rng=streams.at('init', 0), name='average of G', xp=streams.xp)
     return Average(game.G, net, eta=config.average)
 

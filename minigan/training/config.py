@@ -47,7 +47,7 @@ class Config:
         otherwise='enough for about 3000 steps of D, at least 25')
     batch: int | None = choice(None, 'images per step, m in Algorithm 1', metavar='M', limits=COUNT)
     n_z: int | None = choice(None, 'width of the noise z', metavar='N', limits=COUNT)
-    k: int = choice(1, 'steps of D for each step of G, k in Algorithm 1', metavar='K', limits=COUNT)
+    k: int | None = choice(None, 'steps of D for each step of G, k in Algorithm 1', metavar='K', limits=COUNT)
     learning_rate_G: float | None = choice(None, "step size of G's optimiser", metavar='X', limits=POSITIVE)
     learning_rate_D: float | None = choice(None, "step size of D's optimiser", metavar='X', limits=POSITIVE)
     beta1: float | None = choice(
@@ -57,6 +57,12 @@ class Config:
         'the digits, the default network learns with both. With --network article --learning-rate-D 0.001, D wins, and '
         "minimax makes G's gradient less than a tenth as long as nonsaturating does (gradient_norm_G in log.csv)",
         choices=OBJECTIVES)
+    conditional: bool = choice(
+        False, 'give both players the class of each image, so that G learns to draw a given class; the data must have '
+        'labels')
+    pack: int = choice(
+        1, 'how many images D reads together, all of them data or all of them samples, so that it sees whether G draws '
+        'the same image again and again; it must divide the batch', metavar='N', limits={'>=': 1, '<=': 1000})
     update: str | None = choice(
         None, 'update D first and then G with new noise, as in Algorithm 1 (alternating), or both at once '
         '(simultaneous)', choices=UPDATES)
@@ -107,12 +113,12 @@ class Config:
         """
         if self.beta1 is not None and not recipe.takes_beta1:
             raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
-        n, pixels = dataset.train.shape
+        n = len(dataset.train)
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
         config = self._filled(**{**own, 'batch': min(recipe.batch, n)})
         if config.batch > n:
             raise ValueError(f'batch: expected between 1 and {n}, the number of training images, got {config.batch}')
-        for layer in recipe.G(config.n_z, pixels):
+        for layer in recipe.G(config.n_z, dataset.shape):
             if layer.mixes_rows and config.batch < 2:
                 raise ValueError(f'batch: expected at least 2 images, which {layer} in G needs, got {config.batch}')
         if config.k > n // config.batch:

@@ -17,10 +17,12 @@ from minigan.storage.files import atomic_write, leftovers, make_folder
 from minigan.streams import PICTURES
 from minigan.training.log import append_csv, write_csv
 from minigan.training.tensorboard import TensorBoard
+from minigan.variants.conditional import fractions_of, one_hot
 
 CONFIG, LOG, LOSSES, SAMPLES, TENSORBOARD = 'config.json', 'log.csv', 'losses.png', 'samples', 'tensorboard'
 FILES, PICTURES_IN_SAMPLES = (archive.LAST, archive.BEST, CONFIG, LOG, LOSSES), ('real.png', 'epoch-*.png')
 IMAGES = 64  # in a picture of samples
+CLASSES, OF_EACH = 16, 10  # the most classes in a picture of a conditional run, a row for each, and the images in a row
 
 
 class RunFolder:
@@ -59,8 +61,8 @@ class RunFolder:
         if board:
             board.scalars(row)
         if row['epoch'] in (1, config.epochs) or row['epoch'] % config.samples_every == 0:
-            z = run.game.draw_z(run.game.streams.at('sample', PICTURES), IMAGES)
-            grid = self._picture(f'epoch-{row["epoch"]:04}', run.generator(z), run)
+            z, columns = pictured(run)
+            grid = self._picture(f'epoch-{row["epoch"]:04}', run.generator(z), run, columns)
             if board:
                 board.picture(grid, run.t)
 
@@ -91,10 +93,11 @@ class RunFolder:
         if run.monitor.rows:
             curves.loss_curves(self.path / LOSSES, run.monitor.rows, run.config.objective)
 
-    def _picture(self, name, x, run):
+    def _picture(self, name, x, run, columns=None):
         """Write a grid of images x (N, n) in [-1, 1] and return it."""
         from minigan.pictures import grids
-        grid = grids.grid(ops.to_unit(to_host(x).reshape(-1, *run.dataset.shape)))
+        images = to_host(x)[:, :np.prod(run.dataset.shape)].reshape(-1, *run.dataset.shape)
+        grid = grids.grid(ops.to_unit(images), columns=columns)
         grids.save(self.path / SAMPLES / f'{name}.png', grid)
         return grid
 
@@ -106,10 +109,23 @@ class RunFolder:
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
                            'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': run.sha256},
+                'classes': fractions_of(run.recipe),
                 'parameters': {'G': game.G.theta.size, 'D': game.D.theta.size},
                 'versions': {'minigan': __version__, 'numpy': np.__version__,
                              'python': platform.python_version(), 'platform': platform.platform()},
                 'device': run.device}
+
+
+def pictured(run):
+    """(z, columns) of the samples in a run's pictures: of a conditional run, a row for each class, from the same z."""
+    game, classes = run.game, np.flatnonzero(fractions_of(run.recipe))[:CLASSES]
+    draws = game.streams.at('sample', PICTURES)
+    if not len(classes):
+        return game.draw_z(draws, IMAGES), None
+    xp, n = game.streams.xp, len(fractions_of(run.recipe))
+    z = xp.tile(game.draw_z(draws, OF_EACH), (len(classes), 1))
+    z[:, game.n_z:] = xp.asarray(one_hot(np.repeat(classes, OF_EACH), n))
+    return z, OF_EACH
 
 
 def create(config, name):

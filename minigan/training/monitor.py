@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from minigan import losses, ops
 from minigan.backend import to_host
+from minigan.data import DataError, Examples
 from minigan.evaluation.metrics import frechet_of_moments, moments
 from minigan.streams import WATCH
 from minigan.training.log import SPLIT
@@ -24,9 +25,16 @@ class Monitor:
     started: the clock's time at step 0, not counting the time between a stop and its resumption.
     """
 
-    def __init__(self, game, dataset):
-        self.game, self.dataset = game, dataset
-        self.n = min(IMAGES, len(dataset.validation), len(dataset.train))
+    def __init__(self, game, dataset, classes=0):
+        self.game, xp = game, game.streams.xp
+        labels = dataset.labels if classes else (None, None)
+        self.splits = {'train': Examples(dataset.train, labels[0], classes, xp=xp, dtype=game.D.dtype),
+                       'validation': Examples(dataset.validation, labels[1], classes, xp=xp, dtype=game.D.dtype)}
+        self.block, self.pixels = max(layer.block for layer in game.D.layers), dataset.train.shape[1]
+        self.n = min(IMAGES, len(dataset.validation), len(dataset.train)) // self.block * self.block
+        if self.n == 0:
+            raise DataError(f'{dataset.name}: expected at least {self.block} validation images, as D reads so many '
+                            f'together, got {len(dataset.validation)}')
         reference = to_host(dataset.train[:max(64, self.n)]) / np.float32(255)
         self.statistics = PixelStatistics(ops.from_unit(reference))
         self.rows, self.best_epoch = [], 0
@@ -70,13 +78,13 @@ class Monitor:
         Both splits are measured on the same number of images, so that they differ only by what D has memorised.
         """
         game, values = self.game, {}
-        z = game.draw_z(game.streams.at('sample', WATCH), max(64, self.n))
+        z = game.draw_z(game.streams.at('sample', WATCH), max(64 // self.block * self.block, self.n))
         samples = game.G(z)
         fake, rows = game.D(samples), game.streams.xp.arange(self.n)
-        for split in ('train', 'validation'):
-            x = ops.gather_images(getattr(self.dataset, split), rows, game.D.dtype)
-            values |= {f'{split}_{name}': value for name, value in means(game, game.D(x), fake, fake).items()}
-        drawn = to_host(samples if generator is game.G else generator(z))
+        for split, examples in self.splits.items():
+            found = means(game, game.D(examples.at(rows)), fake, fake)
+            values |= {f'{split}_{name}': value for name, value in found.items()}
+        drawn = to_host(samples if generator is game.G else generator(z))[:, :self.pixels]
         _require_finite(drawn, 'a sample')
         return {**values, 'distance': self.statistics.distance(drawn), 'spread': self.statistics.spread(drawn)}
 
@@ -108,10 +116,13 @@ class PixelStatistics:
 
 
 def means(game, real, fake, fake_G):
-    """V, L_D, L_G and D's mean answers, as floats."""
-    V, L_D = losses.V(real, fake), losses.L_D(real, fake, smoothing=game.smoothing)
-    L_G = losses.OBJECTIVES[game.objective][0](fake_G)
-    return dict(zip(SPLIT, map(float, (V, L_D, L_G, ops.sigmoid(real).mean(), ops.sigmoid(fake).mean()))))
+    """V, L_D, L_G and D's mean answers, as floats: V is -L_D without smoothing, an answer D(x) or D's own output."""
+    objective = losses.OBJECTIVES[game.objective]
+    answer = ops.sigmoid if objective.probability else lambda output: output
+    L_D = V = objective.L_D(real, fake)
+    if game.smoothing:
+        L_D = objective.L_D(real, fake, smoothing=game.smoothing)
+    return dict(zip(SPLIT, map(float, (-V, L_D, objective.L_G(fake_G), answer(real).mean(), answer(fake).mean()))))
 
 
 def _require_finite(numbers, what):

@@ -115,8 +115,7 @@ def compare_training(xp, steps, *, replay=True, **choices):
 
 def trained(game):
     """name -> each array that training changes."""
-    players = ('G', game.G, game.optimizer_G), ('D', game.D, game.optimizer_D)
-    return {f'{player} {name}': getattr(owner, name) for player, net, optimizer in players
+    return {f'{player} {name}': getattr(owner, name) for player, net, optimizer in game.players()
             for owner, names in ((net, ('theta', 'state')), (optimizer, optimizer.buffers)) for name in names}
 
 

@@ -20,7 +20,7 @@ def find_not_finite(game, steps):
     """
     for t in steps:
         with ExitStack() as stack, np.errstate(over='ignore', invalid='ignore'):
-            for net, optimizer in ((game.G, game.optimizer_G), (game.D, game.optimizer_D)):
+            for _, net, optimizer in game.players():
                 for thing, method, check in _checks(net, optimizer, f'step {t}: {net.name}'):
                     stack.enter_context(checked(thing, method, check))
             game.step(t)
@@ -30,7 +30,7 @@ def explained(error, game, checkpoint_file, t, say):
     """A NotFinite that says where the error of step t began, found by repeating the steps since the checkpoint."""
     arrays, _ = archive.load(checkpoint_file)
     checkpoint.restore(game, arrays)
-    for net in (game.G, game.D):
+    for _, net, _ in game.players():
         if not on_gpu(net.theta):
             net.layers_in_training = net.layers  # on a CPU, they give the same bits as their groups
     saved = game.optimizer_G.t

@@ -22,12 +22,13 @@ from minigan.training.warnings import Watch
 
 
 @gpu_errors()
-def train(config, *, quiet=False):
+def train(config, *, quiet=False, after_epoch=None):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
     The folder holds last.npz and best.npz (checkpoints; best: the epoch nearest to the data, see monitor.py),
     config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and
-    losses.png. The same config gives the same parameters, pictures and log, except for the seconds.
+    losses.png. The same config gives the same parameters, pictures and log, except for the seconds. after_epoch(run,
+    row): called at the end of each epoch, with the new row of the log.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written or a GPU fails,
     NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
@@ -36,11 +37,11 @@ def train(config, *, quiet=False):
     folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
     with locked(folder.path):
         folder.save(run)
-        return _to_the_end(run, folder, progress)
+        return _to_the_end(run, folder, progress, after_epoch)
 
 
 @gpu_errors()
-def resume(folder, *, quiet=False, **changes):
+def resume(folder, *, quiet=False, after_epoch=None, **changes):
     """Continue the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
 
     changes: new values in the config, allowed for epochs, data (where the same images are now), device, save_every and
@@ -64,10 +65,10 @@ def resume(folder, *, quiet=False, **changes):
         _warn_of_a_new_end(config, run.config.epochs, progress)
         if run.t == run.last:
             progress.say(f'this run has all of its {run.config.epochs} epochs; --epochs N trains more')
-        return _to_the_end(run, RunFolder(folder, saved_step=run.t), progress)
+        return _to_the_end(run, RunFolder(folder, saved_step=run.t), progress, after_epoch)
 
 
-def play(run, folder, progress):
+def play(run, folder, progress, after_epoch=None):
     """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
     watch, board = Watch(run.last, run.monitor.rows), folder.board(run)
     with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
@@ -85,6 +86,8 @@ def play(run, folder, progress):
                 for warning in watch.read(row):
                     progress.say(f'warning: {warning}')
                 folder.add_epoch(run, board)
+                if after_epoch:
+                    after_epoch(run, row)
             if folder.save_is_due(run):
                 folder.save(run)
         folder.save(run)
@@ -124,7 +127,7 @@ def _say_if_moved(about, run, progress):
                      'numbers are rounded differently')
 
 
-def _to_the_end(run, folder, progress):
+def _to_the_end(run, folder, progress, after_epoch):
     """Prepare the folder, play, and draw the losses. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
@@ -132,7 +135,7 @@ def _to_the_end(run, folder, progress):
             progress.say(run.device)
         with gpu_errors():
             folder.begin(run)
-            received = play(run, folder, progress)
+            received = play(run, folder, progress, after_epoch)
             folder.draw_losses(run)
     except NotFinite as error:
         folder.save_best()  # its numbers are still finite

@@ -7,9 +7,8 @@ import numpy as np
 from minigan import data
 from minigan.backend import array_module, to_host
 from minigan.gpu.graph import StepGraph
-from minigan.networks import RECIPES
 from minigan.storage import archive, checkpoint
-from minigan.training.build import build_average, build_game
+from minigan.training.build import build_average, build_game, recipe_of
 from minigan.training.config import Config
 from minigan.training.log import COLUMNS, as_array, as_rows
 from minigan.training.overflow import NotFinite
@@ -23,6 +22,7 @@ class Run:
     """A game, the monitor that measures it, and how many steps are done.
 
     t: steps done. config: resolved. dataset: on the device, except for the test images. sha256: of the images.
+    recipe: the config's.
     device: in words; given as choose_device returns it. graph: replays the game's steps on a GPU; None on a CPU.
     generator: the net that samples are drawn with.
     Raises ValueError for a choice out of range, for bad data, and for a run that is too large for a checkpoint.
@@ -31,8 +31,8 @@ class Run:
     def __init__(self, config, dataset, device):
         from minigan.training.monitor import Monitor  # late, as scikit-learn takes long to import
         xp, self.device = device
-        recipe = RECIPES[config.network]
-        self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset)
+        self.recipe = recipe = recipe_of(config, dataset)
+        self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset, labelled=config.conditional)
         if config.tensorboard:
             import_tensorboard()
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
@@ -40,7 +40,7 @@ class Run:
         self.graph = None if xp is np else StepGraph(self.game)
         self.average = build_average(self.config, recipe, self.dataset, self.game)
         self.generator = self.average.averaged if self.average else self.game.G
-        self.monitor = Monitor(self.game, self.dataset)
+        self.monitor = Monitor(self.game, self.dataset, self.game.minibatch.classes)
         self.steps_per_epoch = self.config.steps_per_epoch(len(dataset.train))
         self.last = self.config.epochs * self.steps_per_epoch
         self.t = 0

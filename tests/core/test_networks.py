@@ -38,7 +38,7 @@ def test_the_articles_settings():
 def test_the_papers_networks_are_those_of_its_authors():
     """mnist.yaml in the authors' code: 1200 and 1200 units; two times 240 maxout units of 5 pieces."""
     recipe = RECIPES['goodfellow2014']
-    G, D = recipe.G(100, 784), recipe.D(784)
+    G, D = recipe.G(100, (28, 28)), recipe.D((28, 28))
     assert list(map(repr, G)) == [
         'Dense(100 -> 1200)', 'LeakyReLU(0)', 'Dense(1200 -> 1200)', 'LeakyReLU(0)', 'Dense(1200 -> 784)', 'Sigmoid()',
         'Scale(2, -1)']

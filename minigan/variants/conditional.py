@@ -1,0 +1,86 @@
+"""The conditional GAN: both players know the class y of an image. It is Algorithm 1 for pairs (x, y).
+
+    V(D, G) = E_(x,y)[log D(x, y)] + E_(z,y)[log(1 - D(G(z, y), y))]
+
+A class is a row of K numbers, e_y: 1 at y and 0 elsewhere. D reads [x, e_y]. G reads [z, e_y], computes the image, and
+passes e_y on, so D reads a sample with the label that G was given. Nothing else changes: a label in front of a Dense
+only adds a row of W to its output, [x, e_y] W = x W_x + W_y.
+
+Mirza & Osindero 2014, equation 2. Differences: the networks are those of the recipe, with K more inputs, while the
+paper maps z and y, and x and y, to hidden layers of their own. y is drawn with the fractions of the data.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
+from minigan.backend import array_module
+from minigan.layers import Sequential
+from minigan.streams import draw_z
+
+
+def conditioned(recipe, fractions):
+    """The Recipe for images with classes. fractions: of each class in the data."""
+    classes = len(fractions)
+    return replace(recipe, prior=LabelledPrior(recipe.prior, tuple(fractions)),
+                   G=lambda n_z, shape: [PassLabels(classes, *recipe.G(n_z + classes, shape))],
+                   D=lambda shape: recipe.D((prod(shape) + classes,)))
+
+
+def fractions_of(recipe):
+    """The fractions of a conditional recipe; () of any other."""
+    return getattr(recipe.prior, 'fractions', ())
+
+
+class PassLabels(Sequential):
+    """y = [f(x), e], where f is the layers that it is made of, and e the last `classes` columns of x."""
+
+    def __init__(self, classes, *layers):
+        super().__init__(*layers)
+        self.classes = classes
+
+    def forward(self, x, *, training, rng):
+        labels = x[:, -self.classes:]
+        return beside(super().forward(x, training=training, rng=rng), labels)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        images, labels = dy[:, :-self.classes], dy[:, -self.classes:]
+        images = array_module(dy).ascontiguousarray(images)
+        dx = super().backward(images, param_grads=param_grads, input_grad=input_grad)
+        if input_grad:
+            dx[:, -self.classes:] += labels
+        return dx
+
+
+@dataclass(frozen=True)
+class LabelledPrior:
+    """Draws [z, e_y] (m, n_z + K): z from a prior, then y with the given fractions of the K classes."""
+
+    prior: str
+    fractions: tuple
+
+    def __call__(self, rng, shape, dtype=np.float32):
+        z = draw_z(rng, self.prior, shape, dtype)
+        u = rng.uniform((shape[0], 1), dtype)
+        lower, upper = edges(self.fractions, array_module(z))
+        return beside(z, ((lower <= u) & (u < upper)).astype(dtype))
+
+
+@lru_cache
+def edges(fractions, xp):
+    """(lower, upper), each (K,): u in [lower_y, upper_y) stands for class y when u is uniform in [0, 1)."""
+    ends = np.cumsum((0, *fractions)) / sum(fractions)
+    ends[np.flatnonzero(fractions)[-1] + 1:] = 1  # and not a rounding error less
+    return xp.asarray(ends[:-1], np.float32), xp.asarray(ends[1:], np.float32)
+
+
+def one_hot(labels, classes, dtype=np.float32):
+    """e_y for each of the labels (m,): (m, classes), 1 in the column of the label and 0 elsewhere."""
+    return (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)
+
+
+def beside(a, b):
+    """The columns of a, then the columns of b."""
+    return array_module(a).concatenate([a, b], axis=1)
