@@ -13,10 +13,9 @@ import numpy as np
 
 from minigan.backend import array_module, to_host
 from minigan.net import Net, parts
-from minigan.networks import RECIPES
 from minigan.storage.archive import require
 from minigan.streams import Streams
-from minigan.variants import choose
+from minigan.variants import RECIPES, choose
 
 
 def snapshot(game):

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.gan import UPDATES
 from minigan.gpu.device import DEVICES
 from minigan.losses import OBJECTIVES
-from minigan.networks import RECIPES
+from minigan.variants import RECIPES
 
 SCHEDULES = ('constant', 'linear')
 COMPARE = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le}

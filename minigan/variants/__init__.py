@@ -1,14 +1,14 @@
 """What came after 2014: each file is a small difference from Algorithm 1, and stands on the core alone."""
 
-from minigan.losses import OBJECTIVES
-from minigan.networks import RECIPES
+from minigan import losses, networks
 from minigan.variants.conditional import conditioned
 
 VARIANTS = ()  # the modules with recipes or objectives of their own
+RECIPES = dict(networks.RECIPES)
 
 for variant in VARIANTS:
     RECIPES.update(getattr(variant, 'RECIPES', {}))
-    OBJECTIVES.update(getattr(variant, 'OBJECTIVES', {}))
+    losses.OBJECTIVES.update(getattr(variant, 'OBJECTIVES', {}))
 
 
 def choose(network, *, fractions=(), pack=1):
