@@ -1,6 +1,7 @@
 """Optimisers move a whole net at once, keep their moments, and refuse settings out of range."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +25,19 @@ def test_adam_counts_its_steps_and_corrects_its_moments():
     np.testing.assert_allclose(optimizer.m, 1.5 * net.dtheta)
     np.testing.assert_allclose(optimizer.v, 1.9 * net.dtheta**2)
     assert optimizer.t == 2 and net.version == 2
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_adam_with_beta1_0_keeps_no_first_moment_and_takes_the_same_steps_to_the_last_bit(dtype):
+    net, rng, settings = make(dtype), np.random.default_rng(0), {'learning_rate': 0.1, 'beta2': 0.9, 'eps': 1e-7}
+    optimizer, theta, m, v, scratch = Adam(net, beta1=0, **settings), net.theta.copy(), *np.zeros((3, 8), dtype)
+    for t in range(1, 6):
+        net.dtheta[...] = rng.standard_normal(8)
+        net.dtheta[t] = 0
+        optimizer.step()
+        ops.adam_(theta, net.dtheta, m, v, scratch, t=t, beta1=0, **settings)
+        np.testing.assert_array_equal(net.theta, theta)
+    assert optimizer.buffers == ('v',) and not hasattr(optimizer, 'm')
 
 
 def test_adam_has_the_defaults_of_its_paper():
@@ -100,7 +114,7 @@ def test_a_step_allocates_nothing_of_the_size_of_theta(optimizer):
     assert peak < net.theta.nbytes / 4
 
 
-@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+@pytest.mark.parametrize('optimizer', [Adam, partial(Adam, beta1=0), SGDMomentum])
 @pytest.mark.parametrize('piece', [1, 3, 7, 8])
 def test_the_size_of_the_pieces_changes_nothing(optimizer, piece, monkeypatch):
     def two_steps():
