@@ -12,7 +12,7 @@ from scipy.integrate import cumulative_trapezoid, trapezoid
 from minigan.checks.row import Row
 from minigan.losses import OBJECTIVES
 from minigan.streams import Streams
-from minigan.study.densities import GRID, PAIRS, Density, jensen_shannon, kl, optimal_D
+from minigan.study.densities import GRID, PAIRS, jensen_shannon, kl, optimal_D
 
 
 def chi_squared(p_data, p_g):
@@ -68,7 +68,8 @@ OPTIMA = {  # objective -> Optimum
                                       descends=lambda p, q: kl(q(GRID), p(GRID)) - 2 * jensen_shannon(p, q)),
     'leastsquares': Optimum(optimal_D, 'chi2 / 8 - 1/4', lambda p, q: chi_squared(p, q) / 8 - 1 / 4,
                             'KL(p_data || r) - chi2 / 8', _least_squares),
-    'hinge': Optimum(lambda p, q: lambda x: np.sign(p(x) - q(x)), '2 TV - 2', lambda p, q: 2 * total_variation(p, q) - 2,
+    'hinge': Optimum(lambda p, q: lambda x: np.sign(p(x) - q(x)),
+                     '2 TV - 2', lambda p, q: 2 * total_variation(p, q) - 2,
                      '2 TV', lambda p, q: 2 * total_variation(p, q)),
     'wasserstein': Optimum(potential, 'W1', wasserstein, 'W1', wasserstein),
 }

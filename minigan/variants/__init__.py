@@ -2,9 +2,10 @@
 
 from minigan.losses import OBJECTIVES
 from minigan.networks import RECIPES
+from minigan.variants import objectives, wasserstein
 from minigan.variants.conditional import conditioned
 
-VARIANTS = ()  # the modules with recipes or objectives of their own
+VARIANTS = (objectives, wasserstein)  # the modules with recipes or objectives of their own
 
 for variant in VARIANTS:
     RECIPES.update(getattr(variant, 'RECIPES', {}))
