@@ -80,6 +80,12 @@ class Config:
     clip_norm: float | None = choice(
         None, 'scale the gradient of a network down to this norm if it is longer; 0 turns this off', metavar='X',
         limits=NOT_NEGATIVE)
+    clip_weights: float | None = choice(
+        None, "of a wgan: after each of D's steps, clip its weights to [-X, X]; 0 turns this off", metavar='X',
+        limits=NOT_NEGATIVE)
+    gradient_penalty: float | None = choice(
+        None, "of a wgan: the weight of the penalty on D's slopes that are not 1; 0 turns this off", metavar='X',
+        limits=NOT_NEGATIVE)
     seed: int = choice(
         0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
         'of BLAS threads', metavar='N')
