@@ -64,7 +64,7 @@ class InBlocks(Layer):
 
 
 class MinibatchStddev(Layer):
-    """One more column: how much the rows differ, the same number in each row. 
+    """One more column: how much the rows differ, the same number in each row.
 
         y = [x, s],   s = mean over columns k of std_k,   std_k = sqrt(var_k + 1e-8),   var_k over the minibatch
         dx_ik = dy_ik + (sum of ds) (x_ik - mu_k) / (n m std_k)
@@ -170,18 +170,26 @@ def packed(recipe, pac):
     return replace(recipe, D=D)
 
 
-BATCH = KNOWN['default'].batch
+DEFAULT = KNOWN['default']
 
 
-def with_feature(layer, columns):
-    """The default recipe with more columns in front of D's last layer: what the layer says of the minibatch."""
-    def D(shape):
-        return [*default_D(shape)[:-1], InBlocks(layer(), BATCH), Dense(256 + columns, 1)]
-    return replace(KNOWN['default'], D=D)
+def stddev_D(shape):
+    """The default discriminator, whose last layer also reads the standard deviation of a block."""
+    return [*default_D(shape)[:-1], InBlocks(MinibatchStddev(), DEFAULT.batch), Dense(256 + 1, 1)]
+
+
+def discrimination_D(shape):
+    """The default discriminator, whose last layer also reads how near the rows of a block are, in 100 projections."""
+    return [*default_D(shape)[:-1], InBlocks(MinibatchDiscrimination(256, 100, 5), DEFAULT.batch), Dense(256 + 100, 1)]
 
 
 def batchnorm_D(shape):
-    """The default discriminator with batch norm in place of dropout, on data and samples apart; not on its input."""
-    return [Dense(prod(shape), 512), LeakyReLU(0.2),
-            Dense(512, 256, bias=False), InBlocks(BatchNorm(256), BATCH), LeakyReLU(0.2), 
+    """The default discriminator with a batch norm before each nonlinearity but the first, which reads the data."""
+    return [Dense(prod(shape), 512), LeakyReLU(0.2), Dropout(0.2),
+            Dense(512, 256, bias=False), InBlocks(BatchNorm(256), DEFAULT.batch), LeakyReLU(0.2), Dropout(0.2),
             Dense(256, 1)]
+
+
+RECIPES = {'minibatch-stddev': replace(DEFAULT, D=stddev_D),
+           'minibatch-discrimination': replace(DEFAULT, D=discrimination_D),
+           'batchnorm-D': replace(DEFAULT, D=batchnorm_D)}
