@@ -17,8 +17,10 @@ from minigan.net import Net, views
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
-from minigan.variants.minibatch import InBlocks, MinibatchDiscrimination, MinibatchStddev, Pack
-from minigan.variants.normalisation import EqualisedDense, PixelNorm, SpectralDense
+from minigan.variants.minibatch import InBlocks, MinibatchDiscrimination, MinibatchStddev
+from minigan.variants.normalisation import EqualisedDense, PixelNorm
+from minigan.variants.packing import Pack
+from minigan.variants.spectral import SpectralDense
 
 SHAPE, ROWS = (28, 28), 6
 

@@ -88,7 +88,7 @@ def rows_are_independent(trial):
 
 
 def _others(trial, i, own=1):
-    """y after row i of x is replaced by the next row, which lies in forward's domain; its own rows of y are restored."""
+    """y after row i of x is replaced by the next row, which is in forward's domain; its own rows of y are restored."""
     x = trial.x.copy()
     x[i] = x[(i + 1) % len(x)]
     y = trial.forward(x)

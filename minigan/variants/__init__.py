@@ -2,10 +2,10 @@
 
 from minigan.losses import OBJECTIVES
 from minigan.networks import RECIPES
-from minigan.variants import minibatch, normalisation
+from minigan.variants import minibatch, packing, spectral
 from minigan.variants.conditional import conditioned
 
-VARIANTS = minibatch, normalisation  # the modules with recipes or objectives of their own
+VARIANTS = minibatch, spectral  # the modules with recipes or objectives of their own
 
 for variant in VARIANTS:
     RECIPES.update(getattr(variant, 'RECIPES', {}))
@@ -17,7 +17,7 @@ def choose(network, *, fractions=(), pack=1):
 
     fractions: of each class in the data; (): no labels. pack: how many images D reads as one.
     """
-    recipe = RECIPES[network] if pack == 1 else minibatch.packed(RECIPES[network], pack)
+    recipe = RECIPES[network] if pack == 1 else packing.packed(RECIPES[network], pack)
     if fractions:
         recipe = conditioned(recipe, fractions)
     return recipe
