@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import autograd
 
 from minigan import (RECIPES, Adam, BatchNorm, Dense, Dropout, Game, Layer, LeakyReLU, Net, Sequential, Streams,
                      gradcheck, laws)
@@ -174,6 +175,22 @@ def test_nearness_is_a_mean_so_twice_as_many_rows_of_two_kinds_barely_change_it(
 
 def test_a_row_alone_is_near_nothing():
     np.testing.assert_array_equal(features(MinibatchDiscrimination(4, 3, 2), normal(1, 4)), 0)
+
+
+def test_features_against_autograd():
+    torch, x = autograd.torch(), normal(5, 4)
+
+    def nearness(x, T):
+        M = torch.einsum('ia,abc->ibc', x, T)
+        K = torch.exp(-(M[:, None] - M[None]).abs().sum(dim=3))
+        return torch.cat([x, (K.sum(dim=1) - 1) / 4], dim=1)
+
+    def spread(x):
+        s = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        return torch.cat([x, s.expand(5, 1)], dim=1)
+
+    autograd.assert_same(MinibatchDiscrimination(4, 3, 2), nearness, x, normal(5, 7, seed=1))
+    autograd.assert_same(MinibatchStddev(), spread, x, normal(5, 5, seed=1))
 
 
 # recipes

@@ -1,8 +1,8 @@
 """Layers that keep signals in hand: their derivatives, their definitions, and PyTorch's versions of them."""
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
+from support import autograd
 
 from minigan import Dense, LeakyReLU, Net, Streams, gradcheck, laws
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
@@ -56,30 +56,11 @@ def test_a_gradient_penalty_can_go_through_each_layer():
         assert {'J v', 'J v by x', 'J v by v'} <= names
 
 
-@pytest.fixture(scope='module')
-def torch():
-    return pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+def test_pixel_norm_against_autograd():
+    autograd.assert_same(PixelNorm(), lambda x: x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt(),
+                         normal(5, 4), normal(5, 4, seed=1))
 
 
-def assert_as_autograd(torch, layer, theirs, x, dy):
-    """y, dx and the parameters' derivatives against autograd. theirs: a function of x and the parameters, by name."""
-    net = net_of(layer)
-    net.theta += 0.1 * normal(net.theta.size)
-    given = {name: torch.tensor(getattr(layer, name).copy(), requires_grad=True) for name in layer.shapes}
-    leaf = torch.tensor(x, requires_grad=True)
-    expected = theirs(leaf, **given)
-    expected.backward(torch.tensor(dy))
-    np.testing.assert_allclose(net.forward(x), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(net.backward(dy), leaf.grad.numpy(), rtol=1e-11, atol=1e-12)
-    for name, parameter in given.items():
-        np.testing.assert_allclose(getattr(layer, f'd{name}'), parameter.grad.numpy(), rtol=1e-11, atol=1e-12)
-
-
-def test_pixel_norm_against_autograd(torch):
-    assert_as_autograd(torch, PixelNorm(), lambda x: x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt(),
-                       normal(5, 4), normal(5, 4, seed=1))
-
-
-def test_equalised_dense_against_autograd(torch):
-    assert_as_autograd(torch, EqualisedDense(4, 3), lambda x, W, b: x @ (W * (2 / 4) ** 0.5) + b,
-                       normal(5, 4), normal(5, 3, seed=1))
+def test_equalised_dense_against_autograd():
+    autograd.assert_same(EqualisedDense(4, 3), lambda x, W, b: x @ (W * (2 / 4) ** 0.5) + b,
+                         normal(5, 4), normal(5, 3, seed=1))
