@@ -1,12 +1,12 @@
 """What came after 2014: each file is a small difference from Algorithm 1, and stands on the core alone."""
 
 from minigan import losses, networks
-from minigan.variants import objectives, wasserstein
+from minigan.variants import minibatch, objectives, packing, spectral, wasserstein
 from minigan.variants.conditional import conditioned
 
 RECIPES = dict(networks.RECIPES)
 
-for variant in (wasserstein,):
+for variant in (wasserstein, minibatch, spectral):
     RECIPES.update(variant.RECIPES)
 losses.OBJECTIVES.update(objectives.OBJECTIVES)
 
@@ -16,5 +16,5 @@ def choose(network, *, fractions=(), pack=1):
 
     fractions: of each class in the data; (): no labels. pack: how many images D reads as one.
     """
-    recipe = RECIPES[network]
+    recipe = RECIPES[network] if pack == 1 else packing.packed(RECIPES[network], pack)
     return conditioned(recipe, fractions) if fractions else recipe
