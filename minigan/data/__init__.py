@@ -7,10 +7,11 @@ import numpy as np
 
 from minigan.data import arrays, idx, mnist
 from minigan.data.dataset import DataError, Dataset, class_fractions, digest, split
+from minigan.data.labelled import few
 from minigan.data.minibatches import Examples, Minibatches, Order
 
-__all__ = ['DataError', 'Dataset', 'Examples', 'Minibatches', 'NAMES', 'Order', 'class_fractions', 'digest', 'load',
-           'of_run', 'portable']
+__all__ = ['DataError', 'Dataset', 'Examples', 'Minibatches', 'NAMES', 'Order', 'class_fractions', 'digest', 'few',
+           'load', 'of_run', 'portable']
 NAMES = ('digits', 'mnist')  # sources that are not paths
 
 

@@ -1,26 +1,27 @@
-"""A few labelled images, for a run that must do with few labels."""
+"""A few labelled images, for a run that learns classes from few labels."""
 
 import numpy as np
 
-from minigan.data.dataset import DataError
+from minigan import ops
+from minigan.backend import to_host
+from minigan.data.dataset import DataError, class_fractions
 
 
-def few(dataset, n, rng, *, classes):
-    """(rows, labels), each (n,): which training images have labels, n / classes of each class, and their classes.
+def few(dataset, n, streams, *, classes=10, dtype=np.float32):
+    """(x (n, pixels) in [-1, 1], labels (n,)): n training images and their classes, n / classes of each class.
 
-    rng: draws which ones, so that a run's seed determines them. Raises DataError for data without labels, for other
-    classes than 0 to classes - 1, for an n that the classes do not divide, and for a class with too few images.
+    The seed of the streams determines which ones. Raises DataError for data without labels, for more classes, and for
+    an n that is not the same number of each class.
     """
-    if dataset.labels is None:
-        raise DataError(f'{dataset.name}: expected labels, got none: {dataset.unlabelled}')
-    labels = np.asarray(dataset.labels[0])
-    if max(map(np.max, dataset.labels)) >= classes:
-        raise DataError(f'{dataset.name}: expected labels from 0 to {classes - 1}, got {max(map(np.max, dataset.labels))}')
+    class_fractions(dataset)  # refuses data without labels
+    counts = np.bincount(dataset.labels[0], minlength=max(map(np.max, dataset.labels)) + 1)
     each, rest = divmod(n, classes)
-    fewest = np.bincount(labels, minlength=classes).min()
-    if rest or not 1 <= each <= fewest:
-        raise DataError(f'labels: expected {classes}, {2 * classes}, ... or {fewest * classes}, as many of each class, '
-                        f'got {n}')
-    order = rng.permutation(len(labels))
+    if len(counts) != classes:
+        raise DataError(f'{dataset.name}: expected {classes} classes, got {len(counts)}')
+    if rest or not 1 <= each <= counts.min():
+        raise DataError(f'labelled: expected {classes}, {2 * classes}, ... or {classes * counts.min()}, as many of each '
+                        f'class, got {n}')
+    xp, labels = streams.xp, dataset.labels[0]
+    order = to_host(streams.at('init', 0, 2).permutation(len(labels)))
     rows = np.concatenate([order[labels[order] == c][:each] for c in range(classes)])
-    return rows, labels[rows]
+    return ops.gather_images(dataset.train, xp.asarray(rows), dtype), xp.asarray(labels[rows])

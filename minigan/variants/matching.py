@@ -12,13 +12,14 @@ That is the paper's classifier with K + 1 classes, the last one for samples, who
 of D(x) is log Z, and for K = 1 it is the discriminator of 2014.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 from minigan import ops
 from minigan.backend import array_module
 from minigan.gan import Game
 from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Noise, Scale, Sequential, Sigmoid
-from minigan.networks import Recipe, default_D, default_G
+from minigan.networks import RECIPES, Recipe
 from minigan.ops import stack
 
 
@@ -137,22 +138,49 @@ class SemiSupervisedGame(FeatureMatchingGame):
     def __post_init__(self):
         super().__post_init__()
         if self.labelled is None or not isinstance(self.D.layers[-1], LogSumExp):
-            raise ValueError('labelled: expected images with labels, and a D that ends in LogSumExp, got '
+            raise ValueError('SemiSupervisedGame: expected labelled images, and a D that ends in LogSumExp, got '
                              f'{self.labelled} and {self.D}')
+        for layer in self.D.layers:
+            if layer.block > 1:
+                raise ValueError(f'D: {layer} reads {layer.block} rows together, but a class belongs to one')
 
     def update_D(self, x, z, rng):
         """Descend L in theta_D. D reads data, samples and labelled images as one minibatch."""
         self.x, (images, labels) = x, self.labelled
         samples = self.G.forward(z, rng=rng, keep_cache=False)
-        classes, log_Z = Sequential(*self.D.layers[:-1]), self.D.layers[-1]
-        l = classes.forward(stack(stack(x, samples), images), training=True, rng=rng)  # (2m + m_l, K)
-        n = len(l) - len(labels)
-        logits = log_Z.forward(l[:n], training=True, rng=rng)
-        real, fake = logits[:n // 2], logits[n // 2:]
-        dl = log_Z.backward(self.L_D_backward(real, fake) / 2, param_grads=False, input_grad=True)
-        dl_labelled = ops.softmax_cross_entropy_backward(l[n:], labels)
-        classes.backward(stack(dl, dl_labelled), param_grads=True, input_grad=False)
-        classes.drop_cache()
+        classify, log_Z = Sequential(*self.D.layers[:-1]), self.D.layers[-1]
+        classes = classify.forward(stack(stack(x, samples), images), training=True, rng=rng)  # l: (2m + m_l, K)
+        logits = log_Z.forward(classes[:2 * self.m], training=True, rng=rng)
+        real, fake = logits[:self.m], logits[self.m:]
+        dunlabelled = log_Z.backward(self.L_D_backward(real, fake) / 2, param_grads=False, input_grad=True)
+        dlabelled = ops.softmax_cross_entropy_backward(classes[2 * self.m:], labels)
+        classify.backward(stack(dunlabelled, dlabelled), param_grads=True, input_grad=False)
+        classify.drop_cache()
         log_Z.drop_cache()
         self.optimizer_D.step()
         return real, fake
+
+
+def semisupervised_G(n_z, shape):
+    """The generator of section 5 for MNIST, from the authors' code."""
+    n = prod(shape)
+    return [Dense(n_z, 500, bias=False), BatchNorm(500, momentum=0.9), LeakyReLU(0),
+            Dense(500, 500, bias=False), BatchNorm(500, momentum=0.9), LeakyReLU(0),
+            Dense(500, n), Sigmoid(), Scale(2, -1)]
+
+
+def semisupervised_D(shape, *, widths=(1000, 500, 250, 250, 250), classes=10):
+    """The classifier of section 5 for MNIST, from the authors' code. Its pixels are in [0, 1]; minigan's in [-1, 1]."""
+    layers, n = [Scale(0.5, 0.5), Noise(lambda t: 0.3)], prod(shape)
+    for i, width in enumerate(widths):
+        layers += [WeightNormDense(n, width, g=1.3 if i else 2.5), LeakyReLU(0), Noise(lambda t: 0.5)]
+        n = width
+    return [*layers, Dense(n, classes), LogSumExp()]
+
+
+RECIPES = {
+    'feature-matching': replace(RECIPES['default'], game=FeatureMatchingGame),
+    'semisupervised': Recipe(semisupervised_G, semisupervised_D, batch=100, learning_rate_G=3e-3, learning_rate_D=3e-3,
+                             beta1=0.5, update='alternating', game=SemiSupervisedGame, prior='uniform',
+                             schedule='linear', average=1.0),
+}

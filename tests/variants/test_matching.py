@@ -178,7 +178,7 @@ def test_body_and_head_are_D(kind):
 def test_what_does_not_fit_is_refused():
     for kind, settings, message in (
             (FeatureMatchingGame, {'update': 'simultaneous'}, 'expected alternating'),
-            (SemiSupervisedGame, {'labelled': None}, 'labelled: expected images with labels')):
+            (SemiSupervisedGame, {'labelled': None}, 'expected labelled images')):
         with pytest.raises(ValueError, match=message):
             make(kind, **settings)
 
