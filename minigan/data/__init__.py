@@ -7,10 +7,11 @@ import numpy as np
 
 from minigan.data import arrays, idx, mnist
 from minigan.data.dataset import DataError, Dataset, class_fractions, digest, split
+from minigan.data.labelled import few
 from minigan.data.minibatches import Examples, Minibatches, Order
 
-__all__ = ['DataError', 'Dataset', 'Examples', 'Minibatches', 'NAMES', 'Order', 'class_fractions', 'digest', 'load',
-           'of_run', 'portable']
+__all__ = ['DataError', 'Dataset', 'Examples', 'Minibatches', 'NAMES', 'Order', 'class_fractions', 'digest', 'few',
+           'load', 'of_run', 'portable']
 NAMES = ('digits', 'mnist')  # sources that are not paths
 
 
@@ -50,7 +51,7 @@ def of_run(about, source=None):
         if source or trained in NAMES:
             raise
         raise DataError(f'{error}; if the images have moved, pass --data PATH') from error
-    labelled = bool(about.get('classes'))
+    labelled = bool(about['images'].get('labelled'))
     if labelled and dataset.labels is None or digest(dataset, labelled=labelled) != sha256:
         raise DataError(f'{source or trained}: not the images that this run was trained with; '
                         'pass those with --data PATH')

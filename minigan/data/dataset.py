@@ -20,7 +20,7 @@ class Dataset:
     """Images split into train, validation and test, each (N, n) uint8; shape: (height, width) or (height, width, 3).
 
     One row is an image. Images stay bytes in memory; a minibatch is scaled to [-1, 1] when it is drawn.
-    labels: class numbers, split alike, or None. unlabelled: why there are none. Only conditional runs train with them.
+    labels: class numbers, split alike, or None. unlabelled: why there are none. Few runs train with them.
     """
 
     name: str
@@ -33,17 +33,23 @@ class Dataset:
 
 
 def digest(dataset, *, labelled=False):
-    """SHA-256, in hexadecimal digits, of what shapes a run: images, and labels if it is conditional; no test images."""
-    labels = {'labels': np.concatenate(dataset.labels[:2])} if labelled else {}
+    """SHA-256, in hexadecimal digits, of what shapes a run: images and, if it is labelled, classes; no test images."""
+    labels = {'labels': np.concatenate(labels_of(dataset)[:2])} if labelled else {}
     return files.digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
                          'validation': dataset.validation, **labels})
 
 
+def labels_of(dataset):
+    """The labels of the three splits. Raises DataError when there are none."""
+    if dataset.labels is None:
+        raise DataError(f'{dataset.name}: expected labels, got none: {dataset.unlabelled}')
+    return dataset.labels
+
+
 def class_fractions(dataset):
     """The fraction of each class among the training images. Raises DataError when there are no labels."""
-    if dataset.labels is None:
-        raise DataError(f'{dataset.name}: expected labels for a conditional run, got none: {dataset.unlabelled}')
-    counts = np.bincount(dataset.labels[0], minlength=max(map(np.max, dataset.labels)) + 1)
+    labels = labels_of(dataset)
+    counts = np.bincount(labels[0], minlength=max(map(np.max, labels)) + 1)
     return tuple((counts / len(dataset.train)).tolist())
 
 

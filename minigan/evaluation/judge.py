@@ -7,9 +7,11 @@ import numpy as np
 
 from minigan import data, ops
 from minigan.evaluation import classifier, metrics
-from minigan.storage import archive
+from minigan.layers import Sequential
+from minigan.storage import archive, checkpoint
 from minigan.storage.generator import load
 from minigan.streams import Streams
+from minigan.variants.matching import LogSumExp
 
 SAMPLES = 10_000  # of the 2014 paper's protocol; several measures depend on the number
 NEEDS = {  # measure that uses the classifier -> the fewest samples, and the fewest test images, that it needs
@@ -106,9 +108,18 @@ def evaluate(run, *, n=SAMPLES, seed=0, source=None, quiet=False):
     published = PUBLISHED.get(hashlib.sha256(dataset.test).hexdigest(), {})
     return {'checkpoint': str(archive.find(run)), 'step': generator.step, 'data': dataset.name, 'seed': seed,
             'samples': n, 'test_images': len(dataset.test), 'classifier_accuracy': judge.accuracy,
-            'left_out': judge.left_out(n),
+            'D_errors': D_errors(run, dataset), 'left_out': judge.left_out(n),
             'columns': {'samples': judge(samples), 'real images': judge.real_images(n),
                         'k-means': judge.cluster_centres(n), 'published': published}}
+
+
+def D_errors(run, dataset):
+    """How many test images D misclassifies; None unless it is a classifier too (variants/matching.py)."""
+    D = checkpoint.net(*archive.load(run), 'D')
+    if not isinstance(D.layers[-1], LogSumExp):
+        return None
+    _, p = classifier.Classifier(Sequential(*D.layers[:-1]))(ops.from_unit(_unit(dataset.test)))
+    return int((p.argmax(axis=1) != dataset.labels[2]).sum())
 
 
 def _unit(images):

@@ -22,6 +22,8 @@ def table(result):
     if result['classifier_accuracy'] is not None:
         lines += ['', f"The classifier, built from minigan's own layers, has an accuracy of "
                       f"{result['classifier_accuracy']:.2%} on the test images."]
+    if result['D_errors'] is not None:
+        lines += ['', f"D, which is a classifier too, misclassifies {result['D_errors']} of the test images."]
     for reason in dict.fromkeys(result['left_out'].values()):
         titles = [TITLES[measure] for measure, why in result['left_out'].items() if why == reason]
         lines += ['', f'Left out, because {reason}: {"; ".join(titles)}.']

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 
 from minigan.backend import has_kernels
-from minigan.data import Minibatches, class_fractions
+from minigan.data import Minibatches, class_fractions, few
 from minigan.gan import Game
 from minigan.gpu import fusion
 from minigan.gpu.twins import compiled
@@ -42,6 +42,8 @@ def build_game(config, recipe, dataset, xp=np):
         rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
     own = {field.name: getattr(config, field.name) for field in fields(recipe.game)[len(fields(Game)):]}
+    if 'labelled' in own:
+        own['labelled'] = few(dataset, config.labelled, streams)
     return recipe.game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
                        recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
                        m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,

@@ -63,6 +63,9 @@ class Config:
     pack: int = choice(
         1, 'how many images D reads together, all of them data or all of them samples, so that it sees whether G draws '
         'the same image again and again; it must divide the batch', metavar='N', limits={'>=': 1, '<=': 1000})
+    labelled: int = choice(
+        100, 'how many training images come with their class, as many of each; --network semisupervised learns from '
+        'them, and from all other images without it', metavar='N', limits=COUNT)
     update: str | None = choice(
         None, 'update D first and then G with new noise, as in Algorithm 1 (alternating), or both at once '
         '(simultaneous)', choices=UPDATES)

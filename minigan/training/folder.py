@@ -111,7 +111,8 @@ class RunFolder:
         config['data'] = portable(config['data'])
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
-                           'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': run.sha256},
+                           'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': run.sha256,
+                           'labelled': run.labelled},
                 'classes': fractions_of(run.recipe),
                 'parameters': {'G': game.G.theta.size, 'D': game.D.theta.size},
                 'versions': {'minigan': __version__, 'numpy': np.__version__,

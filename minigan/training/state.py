@@ -13,6 +13,7 @@ from minigan.training.config import Config
 from minigan.training.log import COLUMNS, as_array, as_rows
 from minigan.training.overflow import NotFinite
 from minigan.training.tensorboard import import_tensorboard
+from minigan.variants.matching import SemiSupervisedGame
 
 LOOK_EVERY = 10  # steps between two looks at the losses and the gradients
 T, LOG, LOOKS, NORMS, SECONDS = (f'run.{name}' for name in ('t', 'log', 'looks', 'norms', 'seconds'))  # in a checkpoint
@@ -22,7 +23,7 @@ class Run:
     """A game, the monitor that measures it, and how many steps are done.
 
     t: steps done. config: resolved. dataset: on the device, except for the test images. sha256: of the images.
-    recipe: the config's.
+    recipe: the config's. labelled: whether it trains with labels.
     device: in words; given as choose_device returns it. graph: replays the game's steps on a GPU; None on a CPU.
     generator: the net that samples are drawn with.
     Raises ValueError for a choice out of range, for bad data, and for a run that is too large for a checkpoint.
@@ -32,7 +33,8 @@ class Run:
         from minigan.training.monitor import Monitor  # late, as scikit-learn takes long to import
         xp, self.device = device
         self.recipe = recipe = recipe_of(config, dataset)
-        self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset, labelled=config.conditional)
+        self.labelled = config.conditional or issubclass(recipe.game, SemiSupervisedGame)
+        self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset, labelled=self.labelled)
         if config.tensorboard:
             import_tensorboard()
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))

@@ -71,7 +71,8 @@ def stop_after(monkeypatch, *steps):
 
 
 @pytest.mark.parametrize('choices', [{}, {'network': 'article'}, {'k': 2, 'objective': 'minimax'},
-                                     {'network': 'goodfellow2014'}, {'average': 0}])
+                                     {'network': 'goodfellow2014'}, {'average': 0}, {'network': 'feature-matching'},
+                                     {'network': 'semisupervised', 'labelled': 20}])
 def test_two_halves_of_a_run_equal_the_whole(choices):
     train(small(out='whole', **choices), quiet=True)
     train(small(epochs=2, samples_every=1, **choices), quiet=True)
