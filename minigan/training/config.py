@@ -39,8 +39,9 @@ class Config:
         "errors corrected, 'goodfellow2014' as in the paper's code; 'article' and 'goodfellow2014' update both players "
         'at once (--update simultaneous), while Algorithm 1 updates D first', choices=RECIPES)
     data: str = choice(
-        'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), a "
-        'folder of IDX files, or a .npz or .npy file with images; with --resume, where the same images are now',
+        'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
+        "'stacked-mnist' (three of its digits as the colours of an image), a folder of IDX files, or a .npz or .npy "
+        'file with images; with --resume, where the same images are now',
         metavar='DATA', resumable=True)
     epochs: int | None = choice(
         None, 'how many times D reads all training images', metavar='N', limits=COUNT, resumable=True,
