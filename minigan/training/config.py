@@ -16,6 +16,7 @@ SCHEDULES = ('constant', 'linear')
 COMPARE = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le}
 POSITIVE, NOT_NEGATIVE = {'>': 0, '<': 1e38}, {'>=': 0, '<': 1e38}  # the largest float32 is 3.4e38
 COUNT = {'>=': 1, '<=': 10**9}
+OF_GAMES = 'clip_weights', 'gradient_penalty', 'labelled'  # settings that only some recipes have
 
 
 def choice(default, help, **metadata):
@@ -64,9 +65,9 @@ class Config:
     pack: int = choice(
         1, 'how many images D reads together, all of them data or all of them samples, so that it sees whether G draws '
         'the same image again and again; it must divide the batch', metavar='N', limits={'>=': 1, '<=': 1000})
-    labelled: int = choice(
-        100, 'how many training images come with their class, as many of each; --network semisupervised learns from '
-        'them, and from all other images without it', metavar='N', limits=COUNT)
+    labelled: int | None = choice(
+        None, 'of --network semisupervised: how many training images come with their class, as many of each class; all '
+        'others come without', metavar='N', limits=COUNT)
     update: str | None = choice(
         None, 'update D first and then G with new noise, as in Algorithm 1 (alternating), or both at once '
         '(simultaneous)', choices=UPDATES)
@@ -85,10 +86,12 @@ class Config:
         None, 'scale the gradient of a network down to this norm if it is longer; 0 turns this off', metavar='X',
         limits=NOT_NEGATIVE)
     clip_weights: float | None = choice(
-        None, "of a wgan: after each of D's steps, clip its weights to [-X, X]; 0 turns this off", metavar='X',
+        None, "of --network wgan and wgan-clip: after each step of D, clip its weights to [-X, X]; 0 turns this off",
+        metavar='X',
         limits=NOT_NEGATIVE)
     gradient_penalty: float | None = choice(
-        None, "of a wgan: the weight of the penalty on D's slopes that are not 1; 0 turns this off", metavar='X',
+        None, "of --network wgan and wgan-clip: the weight of the penalty on D's slopes that are not 1; 0 turns this "
+        'off', metavar='X',
         limits=NOT_NEGATIVE)
     seed: int = choice(
         0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
@@ -123,6 +126,14 @@ class Config:
         """
         if self.beta1 is not None and not recipe.takes_beta1:
             raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
+        for name in OF_GAMES:
+            if getattr(self, name) is not None and not hasattr(recipe, name):
+                having = [network for network, other in RECIPES.items() if hasattr(other, name)]
+                raise ValueError(f'{name}: expected none with --network {self.network}, got {getattr(self, name)}; it '
+                                 f'belongs to {", ".join(having)}')
+        if (self.objective or recipe.objective) == 'wasserstein' and not hasattr(recipe, 'clip_weights'):
+            raise ValueError(f'objective: expected one that bounds its losses with --network {self.network}, got '
+                             "wasserstein; wgan and wgan-clip keep D's slopes bounded")
         n = len(dataset.train)
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
         config = self._filled(**{**own, 'batch': min(recipe.batch, n)})

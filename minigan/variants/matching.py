@@ -178,9 +178,17 @@ def semisupervised_D(shape, *, widths=(1000, 500, 250, 250, 250), classes=10):
     return [*layers, Dense(n, classes), LogSumExp()]
 
 
+@dataclass(frozen=True)
+class SemiSupervisedRecipe(Recipe):
+    """A Recipe with the number of labelled images."""
+
+    game: type[Game] = SemiSupervisedGame
+    labelled: int = 100
+
+
 RECIPES = {
     'feature-matching': replace(RECIPES['default'], game=FeatureMatchingGame),
-    'semisupervised': Recipe(semisupervised_G, semisupervised_D, batch=100, learning_rate_G=3e-3, learning_rate_D=3e-3,
-                             beta1=0.5, update='alternating', game=SemiSupervisedGame, prior='uniform',
-                             schedule='linear', average=1.0),
+    'semisupervised': SemiSupervisedRecipe(
+        semisupervised_G, semisupervised_D, batch=100, learning_rate_G=3e-3, learning_rate_D=3e-3, beta1=0.5,
+        update='alternating', prior='uniform', schedule='linear', average=1.0),
 }

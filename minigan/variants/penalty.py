@@ -23,7 +23,6 @@ ELEMENTWISE = (LeakyReLU, Dropout, Scale, Noise, Tanh, Sigmoid)  # J is diagonal
 TINY = 1e-12  # where g = 0, P has no derivative; 0 is taken
 
 
-
 def gradient_penalty(D, x, *, weight, rng=None):
     """P = weight * mean over rows of (|g_i| - 1)^2,   g = df/dx at x (m, n); in training mode, so rng as in forward."""
     return weight * ((_norms(_slopes(D, x, rng)[0]) - 1)**2).mean()

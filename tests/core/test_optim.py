@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minigan import Adam, Dense, Net, SGDMomentum, Streams, Tanh, optim
+from minigan import Adam, Dense, Net, SGDMomentum, Streams, Tanh, ops, optim
 from minigan.optim import linear_decay, value_at
 
 
