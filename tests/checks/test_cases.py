@@ -5,12 +5,13 @@ from functools import cache
 import pytest
 
 import minigan
-from minigan import RECIPES, Layer, losses
+from minigan import Layer, losses
 from minigan.checks import cases
 from minigan.checks.derivatives import Report
 from minigan.checks.differences import Finding
 from minigan.cli import main
 from minigan.gpu import kernelset
+from minigan.networks import RECIPES
 
 CASES = {name: cache(case) for name, case in cases.cases()}  # each report is made once
 

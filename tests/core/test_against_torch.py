@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from minigan import (RECIPES, Adam, BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Net, Scale, SGDMomentum, Sigmoid,
-                     Streams, Tanh, losses, ops)
+from minigan import (Adam, BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Net, Scale, SGDMomentum, Sigmoid, Streams,
+                     Tanh, losses, ops)
+from minigan.networks import RECIPES
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
 M = 16

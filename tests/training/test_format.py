@@ -18,10 +18,11 @@ FORMAT_1 = {
     'about': 'uint8', 'sha256': 'uint8'}
 CONFIG_1 = {
     'network': 'default', 'data': 'digits', 'epochs': 1, 'batch': 300, 'n_z': 100, 'k': 1, 'learning_rate_G': 0.004,
-    'learning_rate_D': 0.001, 'beta1': 0.0, 'objective': 'nonsaturating', 'update': 'alternating',
+    'learning_rate_D': 0.001, 'beta1': 0.0, 'objective': 'nonsaturating', 'conditional': False, 'pack': 1,
+    'labelled': None, 'clip_weights': None, 'gradient_penalty': None, 'update': 'alternating',
     'schedule': 'linear', 'average': 1.0, 'label_smoothing': 0.0, 'input_noise': 0.0, 'clip_norm': 0.0, 'seed': 0,
     'device': 'auto', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
-ABOUT_1 = {'format', 'config', 'images', 'parameters', 'versions', 'device'}
+ABOUT_1 = {'format', 'config', 'images', 'classes', 'parameters', 'versions', 'device'}
 LOG_1 = ['epoch', 'step', 'gradient_norm_G', 'gradient_norm_D', 'train_V', 'train_L_D', 'train_L_G', 'train_D_x',
          'train_D_G_z', 'validation_V', 'validation_L_D', 'validation_L_G', 'validation_D_x', 'validation_D_G_z',
          'distance', 'spread', 'seconds']
@@ -38,7 +39,7 @@ def test_a_checkpoint_has_the_arrays_and_the_words_of_format_1():
         assert {name: str(arrays[name].dtype) for name in arrays} == FORMAT_1
         about = json.loads(arrays['about'].tobytes())
     assert about.keys() == ABOUT_1 and about['format'] == 1 and about['config'] == CONFIG_1
-    assert about['images'].keys() == {'name', 'shape', 'train', 'validation', 'test', 'sha256'}
+    assert about['images'].keys() == {'name', 'shape', 'train', 'validation', 'test', 'sha256', 'labelled'}
     with open('run/log.csv') as file:
         assert file.readline().rstrip('\n').split(',') == LOG_1
 
