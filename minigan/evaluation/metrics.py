@@ -126,6 +126,24 @@ def precision_recall_density_coverage(samples, reference, *, k=NEIGHBOUR):
             'density': float(inside.mean() / k), 'coverage': float((nearest <= radii_r).mean())}
 
 
+def class_accuracy_and_recall(samples, p, wanted, reference, labels, *, k=NEIGHBOUR):
+    """How conditional samples show the classes that they were drawn for. Three numbers:
+
+        class_accuracy        fraction of the samples whose largest p is that of the wanted class
+        class_recall          mean over the classes of the recall of a class: of its samples alone, for its reference
+                              points alone
+        least_class_recall    the smallest of them
+
+    Accuracy alone is 1 for one image per class, whose recall is about 0. A class with k or fewer samples or reference
+    points has no recall; without any that has one, the two recalls are missing. Compare with real images.
+    p: (N, classes) of the samples; wanted: (N,) and labels: the classes of samples and of reference points.
+    """
+    of_class = [(samples[wanted == c], reference[labels == c]) for c in np.unique(labels)]
+    recalls = [precision_recall_density_coverage(*pair, k=k)['recall'] for pair in of_class if min(map(len, pair)) > k]
+    found = {'class_accuracy': float((np.argmax(p, axis=1) == wanted).mean())}
+    return found | ({'class_recall': float(np.mean(recalls)), 'least_class_recall': min(recalls)} if recalls else {})
+
+
 def _radii(x, k):
     """Distance of each row to its k-th nearest other row, but at least the rounding error of a distance of 0."""
     radii = NearestNeighbors(n_neighbors=k, algorithm='brute').fit(x).kneighbors()[0][:, -1]

@@ -149,3 +149,50 @@ def test_copies_of_training_images_are_at_distance_0():
     train = RNG.standard_normal((50, 3))
     assert metrics.median_distance(train[:9], train) == 0
     assert metrics.median_distance(np.array([[0.0, 0], [3, 4], [9, 9]]), np.array([[0.0, 0], [9, 8]])) == 1
+
+
+def classes(n, seed, spread=1.0):
+    """(features, labels) of three classes far apart: n points each."""
+    labels = np.repeat([0, 1, 2], n)
+    points = spread * np.random.default_rng(seed).standard_normal((3 * n, 4))
+    return points + 100 * labels[:, None], labels
+
+
+def test_class_accuracy_and_recall_of_samples_like_the_data():
+    (samples, wanted), (reference, labels) = classes(300, 1), classes(200, 2)
+    found = metrics.class_accuracy_and_recall(samples, np.eye(3)[wanted], wanted, reference, labels)
+    recalls = [metrics.precision_recall_density_coverage(samples[wanted == c], reference[labels == c])['recall']
+               for c in range(3)]
+    assert found == {'class_accuracy': 1, 'class_recall': np.mean(recalls), 'least_class_recall': min(recalls)}
+    assert found['least_class_recall'] > 0.9
+
+
+def test_one_image_per_class_has_the_wanted_class_and_no_recall():
+    (samples, wanted), (reference, labels) = classes(300, 1, spread=0), classes(200, 2)
+    found = metrics.class_accuracy_and_recall(samples, np.eye(3)[wanted], wanted, reference, labels)
+    assert found == {'class_accuracy': 1, 'class_recall': 0, 'least_class_recall': 0}
+
+
+def test_recall_within_a_class_does_not_count_samples_of_other_classes():
+    """Samples of one class that were drawn for another do not help it."""
+    (samples, shown), (reference, labels) = classes(300, 1), classes(200, 2)
+    wanted = np.where(shown == 2, 1, shown)
+    wanted[shown == 1] = 2
+    found = metrics.class_accuracy_and_recall(samples, np.eye(3)[shown], wanted, reference, labels)
+    assert found['class_accuracy'] == pytest.approx(1 / 3) and found['least_class_recall'] == 0
+    assert found['class_recall'] == pytest.approx(1 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize('few', [0, 1, 5])
+def test_a_class_with_too_few_points_has_no_recall(few):
+    (samples, wanted), (reference, labels) = classes(300, 1), classes(200, 2)
+    whole = metrics.class_accuracy_and_recall(samples, np.eye(3)[wanted], wanted, reference, labels)
+    kept = np.flatnonzero((labels > 0) | (np.arange(len(labels)) < few))
+    found = metrics.class_accuracy_and_recall(samples, np.eye(3)[wanted], wanted, reference[kept], labels[kept])
+    recalls = [metrics.precision_recall_density_coverage(samples[wanted == c], reference[labels == c])['recall']
+               for c in (1, 2)]
+    assert found == {**whole, 'class_recall': np.mean(recalls), 'least_class_recall': min(recalls)}
+    few_of_all = np.r_[:5, 200:205, 400:405]
+    found = metrics.class_accuracy_and_recall(samples, np.eye(3)[wanted], wanted, reference[few_of_all],
+                                              labels[few_of_all])
+    assert found == {'class_accuracy': 1}
