@@ -2,7 +2,7 @@
 
 MinibatchDiscrimination (Salimans et al. 2016, Improved techniques for training GANs, section 3.2) and MinibatchStddev
 (Karras et al. 2018, Progressive growing of GANs, section 3) add columns that compare a row with the others. InBlocks
-makes them, and batch norm, possible in D: data are compared with data and samples with samples, as in both papers.
+makes them, and batch norm, possible in D: data are compared with data and samples with samples, as Salimans et al. do.
 
 Differences from the papers. MinibatchDiscrimination takes the mean over j != i, where the paper sums over all j: so the
 features do not depend on m, and the constant term of j = i is left out, as it is in the authors' code. That code also
@@ -16,7 +16,7 @@ from math import prod
 
 from minigan import ops
 from minigan.backend import array_module
-from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU
+from minigan.layers import BatchNorm, Dense, Layer, LeakyReLU
 from minigan.net import parts
 from minigan.networks import RECIPES as KNOWN
 from minigan.networks import default_D
@@ -154,9 +154,9 @@ def discrimination_D(shape):
 
 
 def batchnorm_D(shape):
-    """The default discriminator with a batch norm before each nonlinearity but the first, which reads the data."""
-    return [Dense(prod(shape), 512), LeakyReLU(0.2), Dropout(0.2),
-            Dense(512, 256, bias=False), InBlocks(BatchNorm(256), DEFAULT.batch), LeakyReLU(0.2), Dropout(0.2),
+    """The default discriminator with a batch norm in place of dropout; none is near the input, whose scale tells."""
+    return [Dense(prod(shape), 512), LeakyReLU(0.2),
+            Dense(512, 256, bias=False), InBlocks(BatchNorm(256), DEFAULT.batch), LeakyReLU(0.2),
             Dense(256, 1)]
 
 

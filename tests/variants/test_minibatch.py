@@ -239,6 +239,11 @@ def test_D_of_a_recipe_reads_data_and_samples_apart(network):
 
 
 @pytest.mark.parametrize('network', minibatch.RECIPES)
+def test_D_of_a_recipe_passes_gradcheck_over_two_blocks(network):
+    gradcheck(net_of(*RECIPES[network].D((2, 3))), normal(54, 6), training=True, directions=1).assert_ok()
+
+
+@pytest.mark.parametrize('network', minibatch.RECIPES)
 def test_a_minibatch_that_blocks_do_not_divide_is_refused(network):
     with pytest.raises(ValueError, match=r'm: InBlocks\(.*, 50\) in D needs a multiple of 50, got 20'):
         game_of(RECIPES[network])
