@@ -10,7 +10,7 @@ from minigan.layers import Dense, LeakyReLU
 from minigan.net import Net
 from minigan.streams import Streams
 
-EPOCHS, LEARNING_RATE, WIDTH = 24, 1e-3, 1024
+EPOCHS, LEARNING_RATE, WIDTH = 30, 1e-3, 1024
 DISTANCE, FREQUENCIES, FALL = 0.05, 5, 0.7  # of a Warp
 VERSION = 1  # of everything that shapes a reader: raise it after a change, to train all of them anew
 
