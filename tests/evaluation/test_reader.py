@@ -6,6 +6,7 @@ import pytest
 from minigan import data
 from minigan.evaluation import classifier, reader
 from minigan.evaluation.reader import Warp
+from minigan.net import Net
 from minigan.streams import Streams
 
 DIGITS = data.load('digits')
@@ -80,4 +81,24 @@ def test_it_reads_digits_that_it_has_not_seen_and_is_trained_once(tmp_path, monk
     monkeypatch.setattr(reader, 'train', None)
     np.testing.assert_array_equal(reader.load(DIGITS, quiet=True).net.theta, trained.net.theta)
     monkeypatch.setattr(classifier, 'train', lambda net, dataset, *, quiet: None)
-    assert classifier.load(DIGITS, quiet=True).net.theta.shape != trained.net.theta.shape
+    classifier.load(DIGITS, quiet=True)
+    assert {path.name.partition('-')[0] for path in tmp_path.glob('*.npz')} == {'reader', 'classifier'}
+
+
+def test_in_each_step_of_its_training_every_image_is_bent_anew(monkeypatch):
+    steps, read = [], []
+
+    class Recorded(Warp):
+        def __call__(self, x, rng):
+            steps.append(rng.step)
+            return super().__call__(x, rng)
+    net, forward = reader.untrained(DIGITS), Net.forward
+    monkeypatch.setattr(reader, 'Warp', Recorded)
+    monkeypatch.setattr(reader, 'EPOCHS', 2)
+    monkeypatch.setattr(Net, 'forward', lambda net, x, **keywords: read.append(x) or forward(net, x, **keywords))
+    reader.train(net, DIGITS, quiet=True)
+    per_epoch = len(DIGITS.train) // classifier.BATCH
+    assert steps == [*range(2 * per_epoch)]
+    rows = classifier.Order(len(DIGITS.train), classifier.BATCH, Streams(0)).rows(1)
+    x = DIGITS.train[rows] * np.float32(1 / 127.5) - 1
+    np.testing.assert_allclose(read[1], Warp(DIGITS.shape)(x, Streams(0).at('sample', 1)), atol=1e-6)
