@@ -14,6 +14,8 @@ from minigan.streams import Streams
 SAMPLES = 26_000  # of the protocol; the KL depends on the number
 FEW = 5  # samples: a mode with fewer may consist of misread digits
 AT_ONCE = 1000  # samples
+TITLES = {'modes': 'modes with a sample', 'clear_modes': f'modes with at least {FEW} samples',
+          'modes_kl': 'KL of the modes from uniform'}
 DCGAN = {'modes': 99, 'modes_kl': 3.40}  # Metz et al. 2017, as Lin et al. 2018 quote it in Table 2
 
 

@@ -10,7 +10,7 @@ from minigan.layers import Dense, LeakyReLU
 from minigan.net import Net
 from minigan.streams import Streams
 
-EPOCHS, LEARNING_RATE, WIDTH = 24, 1e-3, 1024
+EPOCHS, LEARNING_RATE, WIDTH = 30, 1e-3, 1024
 DISTANCE, FREQUENCIES, FALL = 0.05, 5, 0.7  # of a Warp
 VERSION = 1  # of everything that shapes a reader: raise it after a change, to train all of them anew
 
@@ -58,7 +58,7 @@ class Warp:
         m = len(x)
         y, z = (rng.normal((2 * m, len(self.waves))) @ self.waves).reshape(2, m, -1) + self.places[:, None]
         y, z = np.clip(y, 0, self.h - 1.001), np.clip(z, 0, self.w - 1.001)  # so that pixel (i + 1, j + 1) exists
-        i, j = y.astype(int), z.astype(int)
-        at, y, z, x = i * self.w + j + self.h * self.w * np.arange(m)[:, None], y - i, z - j, x.reshape(-1)
+        (y, i), (z, j), x = np.modf(y), np.modf(z), x.reshape(-1)
+        at = (i * self.w + j).astype(int) + self.h * self.w * np.arange(m)[:, None]
         upper, lower = (x[row] + z * (x[row + 1] - x[row]) for row in (at, at + self.w))
-        return (upper + y * (lower - upper)).astype(x.dtype, copy=False)
+        return upper + y * (lower - upper)

@@ -1,12 +1,11 @@
 """The result of judge.evaluate, as text."""
 
-from minigan.evaluation.modes import FEW
+from minigan.evaluation import modes
 
 TITLES = {  # measure -> its name in print
     'parzen': 'Parzen log-likelihood', 'parzen_standard_error': '   its standard error', 'parzen_sigma': '   its sigma',
     'frechet': "Frechet distance in our classifier's features", 'score': 'classifier score', 'kl': 'KL of the classes',
     'precision': 'precision', 'recall': 'recall', 'density': 'density', 'coverage': 'coverage',
-    'modes': 'modes with a sample', 'clear_modes': f'   with at least {FEW} samples', 'modes_kl': '   KL from uniform',
     'memorisation': 'distance to training images, over that of test images'}
 
 
@@ -15,7 +14,7 @@ def table(result):
     columns = {name: column for name, column in result['columns'].items() if column}
     lines = [f"{result['checkpoint']}, step {result['step']}: {result['samples']} samples against the "
              f"{result['test_images']} test images of {result['data']}", '', _line('', columns)]
-    for measure, title in TITLES.items():
+    for measure, title in (TITLES | modes.TITLES).items():
         numbers = [column.get(measure) for column in columns.values()]
         if any(number is not None for number in numbers):
             lines.append(_line(title, map(_cell, numbers)))
