@@ -19,8 +19,8 @@ def few(dataset, n, streams, *, classes=10, dtype=np.float32):
     if len(counts) != classes:
         raise DataError(f'{dataset.name}: expected {classes} classes, got {len(counts)}')
     if rest or not 1 <= each <= counts.min():
-        raise DataError(f'labelled: expected {classes}, {2 * classes}, ... or {classes * counts.min()}, as many of each '
-                        f'class, got {n}')
+        raise DataError(f'labelled: expected {classes}, {2 * classes}, ... or {classes * counts.min()}, as many of '
+                        f'each class, got {n}')
     xp = streams.xp
     order = to_host(streams.at('init', 0, 2).permutation(len(labels)))
     rows = np.concatenate([order[labels[order] == c][:each] for c in range(classes)])

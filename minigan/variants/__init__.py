@@ -2,10 +2,10 @@
 
 from minigan.losses import OBJECTIVES
 from minigan.networks import RECIPES
-from minigan.variants import matching
+from minigan.variants import matching, semisupervised
 from minigan.variants.conditional import conditioned
 
-VARIANTS = (matching,)  # the modules with recipes or objectives of their own
+VARIANTS = (matching, semisupervised)  # the modules with recipes or objectives of their own
 
 for variant in VARIANTS:
     RECIPES.update(getattr(variant, 'RECIPES', {}))

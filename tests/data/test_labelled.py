@@ -23,7 +23,8 @@ def test_there_are_as_many_images_of_each_class_and_each_has_its_own_label():
 
 
 def test_the_seed_determines_them_and_more_labels_include_those_of_fewer():
-    few, again, more, other = (data.few(DIGITS, n, Streams(seed))[0] for n, seed in ((20, 0), (20, 0), (40, 0), (20, 1)))
+    few, again, more, other = (data.few(DIGITS, n, Streams(seed))[0]
+                               for n, seed in ((20, 0), (20, 0), (40, 0), (20, 1)))
     np.testing.assert_array_equal(few, again)
     assert not np.array_equal(few, other)
     assert {row.tobytes() for row in few} < {row.tobytes() for row in more}
