@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.matching import LABELLED, K, M, N, assert_follows, drawn, labelled, make
+from support.matching import LABELLED, K, M, assert_follows, drawn, labelled, make
 
 from minigan import Adam, Dense, Net, Sequential, Streams, losses, ops
 from minigan.checks.gradcheck import gradcheck
