@@ -17,6 +17,7 @@ import csv
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +36,16 @@ HEAD = 'change, on top of the ones above', 'D(x)', 'D(G(z))', 'score', 'distance
 PUBLISHED = 'mnist', 8  # the data and epochs of the table in bench/README.md
 
 
-def bare_output_G(n_z, n):
+def bare_output_G(n_z, shape):
     """The article's generator without batch norm and LeakyReLU in front of tanh."""
     return [Dense(n_z, 256, bias=False), BatchNorm(256), LeakyReLU(0.3),
             Dense(256, 512), BatchNorm(512), LeakyReLU(0.3),
-            Dense(512, n), Tanh()]
+            Dense(512, prod(shape)), Tanh()]
 
 
-def smoother_D(n):
+def smoother_D(shape):
     """The article's discriminator with slope 0.2."""
-    return [Dense(n, 512), LeakyReLU(0.2), Dropout(0.3),
+    return [Dense(prod(shape), 512), LeakyReLU(0.2), Dropout(0.3),
             Dense(512, 256), LeakyReLU(0.2), Dropout(0.3),
             Dense(256, 1)]
 

@@ -73,7 +73,7 @@ def game(m, update='alternating', check=False, xp=np):
     recipe, images = RECIPES['default'], dataset()
     if check:
         D = recipe.D
-        recipe = replace(recipe, D=lambda n: [layer for layer in D(n) if not isinstance(layer, Dropout)],
+        recipe = replace(recipe, D=lambda shape: [layer for layer in D(shape) if not isinstance(layer, Dropout)],
                          optimizer=lambda net, *, learning_rate, beta1, clip_norm: Adam(
                              net, learning_rate=learning_rate, beta1=beta1, eps=EPS))
     known = {name: value for name, value in PLAIN.items() if hasattr(Config, name)}  # an older tree has fewer

@@ -1,16 +1,15 @@
 """The original generative adversarial network, written by hand, every derivative checked."""
 
 import minigan.cli  # noqa: F401: first, so that Ctrl-C ends the command quietly even while NumPy is being imported
-import minigan.variants  # noqa: F401: adds recipes and objectives to their tables
 from minigan import losses, ops
 from minigan.checks.derivatives import check
 from minigan.checks.gradcheck import gradcheck
 from minigan.gan import Game
 from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, Noise, Scale, Sequential, Sigmoid, Tanh
 from minigan.net import Net
-from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
+from minigan.variants import RECIPES
 
 __version__ = '0.1.0'
 __all__ = ['Adam', 'BatchNorm', 'Dense', 'Dropout', 'Game', 'Layer', 'LeakyReLU', 'Maxout', 'Net', 'Noise', 'RECIPES',

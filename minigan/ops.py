@@ -301,19 +301,20 @@ def adam_(theta, dtheta, m, v, scratch, *, t, learning_rate, beta1, beta2, eps):
         v = beta2 v + dtheta^2,     vhat = v / n2,   n2 = 1 + beta2 + ... + beta2^(t-1) = (1 - beta2^t) / (1 - beta2)
         theta = theta - learning_rate * mhat / (sqrt(vhat) + eps)
 
-    theta, dtheta, m, v, scratch: (n,). mhat and vhat are those of the paper: weighted means of all gradients so far and
-    of their squares. The paper's m and v are (1 - beta1) m and (1 - beta2) v, and computing them would take two more
-    passes over theta. Kingma & Ba 2015, Algorithm 1.
+    theta, dtheta, m, v, scratch: (n,); m: None if beta1 is 0, as mhat is dtheta then. mhat and vhat are those of the
+    paper: weighted means of all gradients so far and of their squares. The paper's m and v are (1 - beta1) m and
+    (1 - beta2) v, and computing them would take two more passes over theta. Kingma & Ba 2015, Algorithm 1.
     """
     xp = array_module(theta)
     n1, n2 = (1 - beta1**t) / (1 - beta1), (1 - beta2**t) / (1 - beta2)
-    m *= beta1
-    m += dtheta
+    if m is not None:
+        m *= beta1
+        m += dtheta
     v *= beta2
     v += xp.square(dtheta, out=scratch)
     xp.sqrt(v, out=scratch)
     scratch += eps * n2**0.5  # sqrt(vhat) + eps, both times sqrt(n2)
-    xp.divide(m, scratch, out=scratch)
+    xp.divide(dtheta if m is None else m, scratch, out=scratch)
     scratch *= learning_rate * n2**0.5 / n1
     theta -= scratch
 

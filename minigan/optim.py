@@ -60,21 +60,20 @@ class Adam(Optimizer):
 
         theta = theta - learning_rate * mhat / (sqrt(vhat) + eps)
 
-    learning_rate > 0, beta1 and beta2 in [0, 1), eps > 0. m, v: (n,) the sums behind the moments mhat and vhat.
+    learning_rate > 0, beta1 and beta2 in [0, 1), eps > 0. m, v: (n,) the sums behind mhat and vhat; no m if beta1 is 0.
     """
-
-    buffers = ('m', 'v')
 
     def __init__(self, net: Net, *, learning_rate: Schedule, beta1: float = 0.9, beta2: float = 0.999,
                  eps: float = 1e-8, clip_norm: float | None = None):
         _check(0 <= beta1 < 1, 'beta1', 'in [0, 1)', beta1)
         _check(0 <= beta2 < 1, 'beta2', 'in [0, 1)', beta2)
         _check(eps > 0, 'eps', '> 0', eps)
+        self.buffers = ('m', 'v') if beta1 else ('v',)
         super().__init__(net, clip_norm, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
 
-    def update_(self, *arrays, **hyper):
+    def update_(self, theta, dtheta, *moments, **hyper):
         """One step for a piece of theta; the paper counts steps from 1."""
-        ops.adam_(*arrays, t=self.t, **hyper)
+        ops.adam_(theta, dtheta, *(moments if hyper['beta1'] else (None, *moments)), t=self.t, **hyper)
 
 
 class SGDMomentum(Optimizer):

@@ -12,7 +12,7 @@ from minigan.training.build import build_game
 from minigan.training.config import Config
 
 FUSED = {DenseLeakyReLU: 'dense_leaky_relu_dropout', DenseTanh: 'dense_tanh'}
-PIXELS = 784
+SHAPE = 28, 28
 KINDS = {'dense': 'y = x W', 'dense_backward_input': 'dx = dy W^T', 'dense_backward_params_': 'dW = x^T dy'}
 
 
@@ -44,7 +44,7 @@ def products(network, m=4):
 def fused(network):
     """The products that a GPU computes together with what follows them, each once, as products() has them."""
     recipe = RECIPES[network]
-    for factor, layers in ((1, recipe.G(recipe.n_z, PIXELS)), (2, recipe.D(PIXELS))):
+    for factor, layers in ((1, recipe.G(recipe.n_z, SHAPE)), (2, recipe.D(SHAPE))):
         for group in fuse(layers):
             if type(group) in FUSED:
                 yield FUSED[type(group)], factor, group.dense.n_in, group.dense.n_out

@@ -17,6 +17,10 @@ from minigan.net import Net, views
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
+from minigan.variants.minibatch import InBlocks, MinibatchDiscrimination, MinibatchStddev
+from minigan.variants.normalisation import EqualisedDense, PixelNorm
+from minigan.variants.packing import Pack
+from minigan.variants.spectral import SpectralDense
 
 SHAPE, ROWS = (28, 28), 6
 
@@ -56,7 +60,9 @@ def cases():
     """(name, case) for every layer, loss, network and optimiser, and for the generator through the discriminator."""
     for layer in (Dense(6, 4), Dense(6, 4, bias=False), Dense(6, 6), BatchNorm(6), LeakyReLU(0.2), Maxout(3),
                   Scale(2, -1), Dropout(0.3), Noise(lambda t: 0.5), Tanh(), Sigmoid(), Sequential(Dense(6, 5), Tanh()),
-                  Residual(Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6))):
+                  Residual(Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6)),
+                  MinibatchStddev(), MinibatchDiscrimination(6, 3, 2), InBlocks(BatchNorm(6), 3), Pack(2), PixelNorm(),
+                  EqualisedDense(6, 4), SpectralDense(6, 4)):
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
     yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)
@@ -137,8 +143,10 @@ def composite_case(recipe, objective, seed):
 def through_D(G, D, objective, m, n_z, seed):
     """L_G with respect to theta_G, through a fixed D: what a G step follows."""
     z, of = np.random.default_rng(seed).standard_normal((m, n_z)), losses.OBJECTIVES[objective]
+    state = D.state.copy()
 
     def logits(keep_cache=False):
+        D.state[...] = state
         return D.forward(G.forward(z, keep_cache=keep_cache), rng=Streams(seed).at('dropout', 0), keep_cache=keep_cache)
 
     def backward(u):

@@ -111,7 +111,8 @@ def _inspect(add):
 
 def _evaluate(add):
     _run(add)
-    add('--n', type=int, default=10_000, help='number of samples; the published figures are for 10000')
+    add('--n', type=int, help='number of samples (default: that of the published figures, 10000, or 26000 for '
+        'stacked-mnist)')
     _seed(add)
     add('--data', metavar='DATA', help='where the images that the run was trained on are now, if they have moved')
     add('--json', action='store_true', help='print JSON instead of a table')

@@ -1,27 +1,29 @@
-"""Images to learn from, in minibatches: scikit-learn's digits, MNIST, IDX files, .npz and .npy files."""
+"""Images to learn from, in minibatches: scikit-learn's digits, MNIST, stacked or not, IDX files, .npz, .npy files."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from minigan.data import arrays, idx, mnist
+from minigan.data import arrays, idx, mnist, stacked
 from minigan.data.dataset import DataError, Dataset, class_fractions, digest, split
 from minigan.data.labelled import few
 from minigan.data.minibatches import Examples, Minibatches, Order
 
 __all__ = ['DataError', 'Dataset', 'Examples', 'Minibatches', 'NAMES', 'Order', 'class_fractions', 'digest', 'few',
            'load', 'of_run', 'portable']
-NAMES = ('digits', 'mnist')  # sources that are not paths
+NAMES = ('digits', 'mnist', 'stacked-mnist')  # sources that are not paths
 
 
 def load(source):
-    """The Dataset of a source: 'digits', 'mnist', a folder of IDX files or one of them, or a .npz or .npy file.
+    """The Dataset of a source: one of NAMES, a folder of IDX files or one of them, or a .npz or .npy file.
 
     Raises DataError, whose message says what is wrong with the source, and OSError when a file cannot be opened.
     """
+    if source == 'digits':
+        return _digits()
     if source in NAMES:
-        return _digits() if source == 'digits' else mnist.load()
+        return mnist.load() if source == 'mnist' else stacked.stack(mnist.load())
     path = Path(os.path.expanduser(source))
     if path.is_dir():
         return idx.read_folder(path)
@@ -29,8 +31,8 @@ def load(source):
         return idx.read_folder(path.parent, prefix=named['prefix'])
     if path.suffix in ('.npz', '.npy') and path.is_file():
         return arrays.read_npz(path) if path.suffix == '.npz' else arrays.read_npy(path)
-    raise DataError(f"data: expected 'digits', 'mnist', a folder of IDX files, or a .npz or .npy file, got '{source}'"
-                    f'{"" if path.exists() else ", which does not exist"}')
+    raise DataError(f'data: expected {", ".join(map(repr, NAMES))}, a folder of IDX files, or a .npz or .npy file, got '
+                    f"'{source}'{'' if path.exists() else ', which does not exist'}")
 
 
 def of_run(about, source=None):

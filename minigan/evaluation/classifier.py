@@ -45,19 +45,27 @@ class Classifier:
 def load(dataset, *, quiet=False):
     """The Classifier of a dataset: from the cache folder, or trained now (on MNIST, half a minute).
 
-    Raises ValueError for a dataset without labels. It only warns when the cache folder cannot be written.
+    Raises ValueError for a dataset without labels.
     """
     if dataset.labels is None:
         raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got none: {dataset.unlabelled}')
+    return Classifier(kept(f'classifier-{VERSION}', untrained(dataset), dataset, train, quiet=quiet))
+
+
+def kept(name, net, dataset, train, *, quiet=False):
+    """The net, as train(net, dataset, quiet=) leaves it or as the cache folder holds it since an earlier training.
+
+    name: of this kind of classifier. It only warns when the cache folder cannot be written.
+    """
     key = digest({'images': dataset.train, 'labels': np.asarray(dataset.labels[0], np.int64)})[:16]
-    name, net = f'classifier-{VERSION}-{key}.npz', untrained(dataset)
+    file = f'{name}-{key}.npz'
     try:
-        arrays, _ = archive.load(cache_folder() / name)
+        arrays, _ = archive.load(cache_folder() / file)
         net.theta[...] = archive.require(arrays, 'theta', net.theta.shape, np.float32)
     except (OSError, ValueError):  # none yet, a damaged one, or no cache folder
         train(net, dataset, quiet=quiet)
-        _keep(name, net, dataset)
-    return Classifier(net)
+        _keep(file, net, dataset)
+    return net
 
 
 def untrained(dataset):
@@ -68,15 +76,21 @@ def untrained(dataset):
 
 
 def train(net, dataset, *, quiet=False):
-    """Train with Adam on the cross-entropy of the training images; the learning rate falls linearly to 0."""
+    """Train on the training images."""
+    fit(net, dataset, EPOCHS, LEARNING_RATE, quiet=quiet)
+
+
+def fit(net, dataset, epochs, learning_rate, *, change=lambda x, rng: x, quiet=False):
+    """Train with Adam on the cross-entropy of change(training images, rng); the learning rate falls linearly to 0."""
     streams, labels = Streams(0), np.asarray(dataset.labels[0])
     order = Order(len(dataset.train), min(BATCH, len(dataset.train)), streams)
-    steps = EPOCHS * order.per_epoch
-    adam = Adam(net, learning_rate=linear_decay(LEARNING_RATE, steps))
-    with Progress(quiet).bar(steps, name='classifier') as bar:
+    steps = epochs * order.per_epoch
+    adam = Adam(net, learning_rate=linear_decay(learning_rate, steps))
+    with Progress(quiet).bar(steps, name=net.name) as bar:
         for t in range(steps):
             rows = order.rows(t)
-            logits = net.forward(ops.gather_images(dataset.train, rows, np.float32), rng=streams.at('dropout', t))
+            x = change(ops.gather_images(dataset.train, rows, np.float32), streams.at('sample', t))
+            logits = net.forward(x, rng=streams.at('dropout', t))
             net.backward(ops.softmax_cross_entropy_backward(logits, labels[rows]), input_grad=False)
             adam.step()
             bar.update()
@@ -88,4 +102,4 @@ def _keep(name, net, dataset):
         cache_folder().mkdir(parents=True, exist_ok=True)
         archive.save(cache_folder() / name, {'theta': net.theta}, {'classifier': repr(net), 'data': dataset.name})
     except OSError as error:
-        warnings.warn(f'the classifier is not kept for the next evaluation: {error}', stacklevel=3)
+        warnings.warn(f'the classifier is not kept for the next evaluation: {error}', stacklevel=4)

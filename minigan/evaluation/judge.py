@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from minigan import data, ops
-from minigan.evaluation import classifier, metrics
+from minigan.data.stacked import Stacked
+from minigan.evaluation import classifier, metrics, modes
 from minigan.layers import Sequential
 from minigan.storage import archive, checkpoint
 from minigan.storage.generator import load
@@ -79,6 +80,11 @@ class Judge:
         rows = Streams(0).at('data', 0).permutation(len(self._train))[:n]
         return self(self._train[rows])
 
+    def comparisons(self, n):
+        """Measures to compare those of n samples with, by name."""
+        published = PUBLISHED.get(hashlib.sha256(self.dataset.test).hexdigest(), {})
+        return {'real images': self.real_images(n), 'k-means': self.cluster_centres(n), 'published': published}
+
     def cluster_centres(self, n):
         """The Parzen log-likelihood of n k-means centres, which no model drew and which still score well."""
         return self.parzen(metrics.cluster_centres(self._train, n))
@@ -92,25 +98,27 @@ class Judge:
         return metrics.median_distance(self.test, self._train)
 
 
-def evaluate(run, *, n=SAMPLES, seed=0, source=None, quiet=False):
+def evaluate(run, *, n=None, seed=0, source=None, quiet=False):
     """The measures of n samples of a run, and of the images to compare them with, as a dict for JSON.
 
-    run: a run's folder or a checkpoint file. source: where its data is now, if it has moved since the training.
+    run: a run's folder or a checkpoint file. n: None for as many as the published protocol takes. source: where the
+    run's data is now, if it has moved since the training.
     Raises ValueError for fewer than 10 samples, for images other than the run's and for a bad checkpoint.
     """
-    if n < 10:
+    if n is not None and n < 10:
         raise ValueError(f'n: expected at least 10 samples, got {n}')
     generator = load(run)
     dataset = data.of_run(generator.about, source)
-    judge = Judge(dataset, classifier.load(dataset, quiet=quiet) if dataset.labels else None)
-    n = min(n, len(dataset.train))
+    if isinstance(dataset, Stacked):
+        judge, n = modes.ModeJudge(dataset, quiet=quiet), min(n or modes.SAMPLES, len(dataset.test))
+    else:
+        judge = Judge(dataset, classifier.load(dataset, quiet=quiet) if dataset.labels else None)
+        n = min(n or SAMPLES, len(dataset.train))
     samples = generator.sample(n, seed=seed).reshape(n, -1)
-    published = PUBLISHED.get(hashlib.sha256(dataset.test).hexdigest(), {})
     return {'checkpoint': str(archive.find(run)), 'step': generator.step, 'data': dataset.name, 'seed': seed,
             'samples': n, 'test_images': len(dataset.test), 'classifier_accuracy': judge.accuracy,
             'D_errors': D_errors(run, dataset), 'left_out': judge.left_out(n),
-            'columns': {'samples': judge(samples), 'real images': judge.real_images(n),
-                        'k-means': judge.cluster_centres(n), 'published': published}}
+            'columns': {'samples': judge(samples), **judge.comparisons(n)}}
 
 
 def D_errors(run, dataset):

@@ -1,9 +1,12 @@
 """The result of judge.evaluate, as text."""
 
+from minigan.evaluation.modes import FEW
+
 TITLES = {  # measure -> its name in print
     'parzen': 'Parzen log-likelihood', 'parzen_standard_error': '   its standard error', 'parzen_sigma': '   its sigma',
     'frechet': "Frechet distance in our classifier's features", 'score': 'classifier score', 'kl': 'KL of the classes',
     'precision': 'precision', 'recall': 'recall', 'density': 'density', 'coverage': 'coverage',
+    'modes': 'modes with a sample', 'clear_modes': f'   with at least {FEW} samples', 'modes_kl': '   KL from uniform',
     'memorisation': 'distance to training images, over that of test images'}
 
 
@@ -35,4 +38,4 @@ def _line(title, cells):
 
 
 def _cell(number):
-    return '' if number is None else f'{number:.3f}'
+    return '' if number is None else f'{number:.3f}' if isinstance(number, float) else str(number)

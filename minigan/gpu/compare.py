@@ -59,6 +59,7 @@ def arguments(m, n, seed, xp=np):
         'stack': ((x, dy[1:]), {}),
         'gather_images': ((images, rows, np.float32), {}),
         'adam_': ((theta, dtheta, first, second**2, np.zeros_like(theta)), adam),
+        'adam_, no m': ((theta, dtheta, None, second**2, np.zeros_like(theta)), {**adam, 'beta1': 0}),
         'sgd_momentum_': ((theta, dtheta, first, np.zeros_like(theta)), {'learning_rate': 0.1, 'momentum': momentum}),
         'scale_dropout': ((x, large_key(seed, xp)), {'a': 0.5, 'b': slope, 'rate': rate}),
         'scale_dropout_backward': ((dy, np.abs(y)), {'a': slope}),

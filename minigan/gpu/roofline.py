@@ -17,7 +17,7 @@ RESOURCES = {
     'bits': (40, 0), 'uniform': (40, 0), 'gather_images': (16, 0), 'stack': (16, 0),
     'normal': (56, 0, 32),  # sinf and cosf have a slow path for large angles, which is never taken
     'tanh_backward': (16, 0), 'moving_average_': (16, 0), 'leaky_relu_dropout_backward': (16, 0),
-    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (16, 0), 'sgd_momentum_': (16, 0),
+    'cross_entropy': (24, 1024), 'cross_entropy_backward': (16, 0), 'adam_': (24, 0), 'sgd_momentum_': (16, 0),
     'scale_dropout': (40, 0), 'scale_dropout_backward': (16, 0),
     'maxout_dropout': (56, 0), 'maxout_dropout_backward': (64, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
@@ -60,7 +60,7 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'cross_entropy_backward': (8, 7 + 2 * FUNCTION),
     'stack': (16, 0),  # of two arrays of m x n
     'gather_images': (5, 3),
-    'adam_': (28, 8 + 2 * FUNCTION),
+    'adam_': (28, 8 + 2 * FUNCTION),  # with a first moment; without, 8 bytes and 2 FLOPs less
     'sgd_momentum_': (20, 4),
     'moving_average_': (12, 3),
     'square_sums': (4, 4),

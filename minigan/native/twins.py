@@ -24,7 +24,7 @@ THREADS = 'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS'  # what says how many NumPy'
 pointer = (ctypes.c_char * 0).from_buffer  # takes a fifth of the time of array.ctypes.data
 
 
-OPTIONAL = 'now', 'elapsed', 'means', 'deviations', 'sums_dh', 'sums_dh_xhat', 'dgamma', 'dbeta'  # may be None
+OPTIONAL = 'now', 'elapsed', 'm', 'means', 'deviations', 'sums_dh', 'sums_dh_xhat', 'dgamma', 'dbeta'  # may be None
 
 
 class NativePlan(Plan):

@@ -1,7 +1,8 @@
 """The arrays of a game in a checkpoint.
 
     G.theta, G.state, G.m, G.v, G.t    the generator's parameters, moving averages, and Adam's moments and steps
-                                       (G.velocity in place of G.m and G.v where SGDMomentum trains it)
+                                       (no G.m where beta1 is 0; G.velocity in place of G.m and G.v where SGDMomentum
+                                       trains it)
     D.theta ... D.t                    the discriminator's
     average.theta, average.state       the average of the generator, where there is one: samples are drawn with it
     run.*                              the state of the run (training/state.py): steps done, rows of the log, ...
@@ -13,10 +14,9 @@ import numpy as np
 
 from minigan.backend import array_module, to_host
 from minigan.net import Net, parts
-from minigan.networks import RECIPES
 from minigan.storage.archive import require
 from minigan.streams import Streams
-from minigan.variants import choose
+from minigan.variants import RECIPES, choose
 
 
 def snapshot(game):

@@ -20,6 +20,18 @@ class Density:
         """p(x), for x of any shape."""
         return np.mean([norm.pdf(x, mean, sigma) for mean, sigma in zip(self.means, self.sigmas)], axis=0)
 
+    def cdf(self, x):
+        """F(x), the probability of at most x, for x of any shape."""
+        return np.mean([norm.cdf(x, mean, sigma) for mean, sigma in zip(self.means, self.sigmas)], axis=0)
+
+    def quantiles(self, m):
+        """x (m,) where F is 1/2m, 3/2m, ...: their mean of a function is its expectation, by the midpoint rule."""
+        return np.interp((np.arange(m) + 0.5) / m, self.cdf(GRID), GRID)
+
+    def shifted(self, move):
+        """The density of x + move."""
+        return Density(tuple(mean + move for mean in self.means), self.sigmas)
+
     def sample(self, rng, m):
         """x (m, 1) float32; rng: Rng."""
         component = (rng.uniform(m) * len(self.means)).astype(int)
@@ -51,10 +63,14 @@ def V_by_quadrature(D, p_data, p_g):
 
 
 def jensen_shannon(p_data, p_g):
-    """JS = KL(p_data || m) / 2 + KL(p_g || m) / 2,   m = (p_data + p_g) / 2,   in nats"""
+    """JS = KL(p_data || r) / 2 + KL(p_g || r) / 2,   r = (p_data + p_g) / 2,   in nats"""
     p, q = p_data(GRID), p_g(GRID)
-    middle = (p + q) / 2
-    return trapezoid(sum(_times_log(part, part) - _times_log(part, middle) for part in (p, q)) / 2, GRID)
+    return (kl(p, (p + q) / 2) + kl(q, (p + q) / 2)) / 2
+
+
+def kl(p, q):
+    """KL(p || q) = integral of p log(p / q), in nats; p and q: on GRID."""
+    return trapezoid(_times_log(p, p) - _times_log(p, q), GRID)
 
 
 def mean_gap(a, b, weight):

@@ -10,12 +10,13 @@ import numpy as np
 from minigan.gan import UPDATES
 from minigan.gpu.device import DEVICES
 from minigan.losses import OBJECTIVES
-from minigan.networks import RECIPES
+from minigan.variants import RECIPES
 
 SCHEDULES = ('constant', 'linear')
 COMPARE = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le}
 POSITIVE, NOT_NEGATIVE = {'>': 0, '<': 1e38}, {'>=': 0, '<': 1e38}  # the largest float32 is 3.4e38
 COUNT = {'>=': 1, '<=': 10**9}
+OF_GAMES = 'clip_weights', 'gradient_penalty', 'labelled'  # settings that only some recipes have
 
 
 def choice(default, help, **metadata):
@@ -39,8 +40,9 @@ class Config:
         "errors corrected, 'goodfellow2014' as in the paper's code; 'article' and 'goodfellow2014' update both players "
         'at once (--update simultaneous), while Algorithm 1 updates D first', choices=RECIPES)
     data: str = choice(
-        'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), a "
-        'folder of IDX files, or a .npz or .npy file with images; with --resume, where the same images are now',
+        'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
+        "'stacked-mnist' (three of its digits as the colours of an image), a folder of IDX files, or a .npz or .npy "
+        'file with images; with --resume, where the same images are now',
         metavar='DATA', resumable=True)
     epochs: int | None = choice(
         None, 'how many times D reads all training images', metavar='N', limits=COUNT, resumable=True,
@@ -63,9 +65,9 @@ class Config:
     pack: int = choice(
         1, 'how many images D reads together, all of them data or all of them samples, so that it sees whether G draws '
         'the same image again and again; it must divide the batch', metavar='N', limits={'>=': 1, '<=': 1000})
-    labelled: int = choice(
-        100, 'how many training images come with their class, as many of each; --network semisupervised learns from '
-        'them, and from all other images without it', metavar='N', limits=COUNT)
+    labelled: int | None = choice(
+        None, 'of --network semisupervised: how many training images come with their class, as many of each class; all '
+        'others come without', metavar='N', limits=COUNT)
     update: str | None = choice(
         None, 'update D first and then G with new noise, as in Algorithm 1 (alternating), or both at once '
         '(simultaneous)', choices=UPDATES)
@@ -82,6 +84,14 @@ class Config:
         'at the end of the run', metavar='X', limits=NOT_NEGATIVE)
     clip_norm: float | None = choice(
         None, 'scale the gradient of a network down to this norm if it is longer; 0 turns this off', metavar='X',
+        limits=NOT_NEGATIVE)
+    clip_weights: float | None = choice(
+        None, "of --network wgan and wgan-clip: after each step of D, clip its weights to [-X, X]; 0 turns this off",
+        metavar='X',
+        limits=NOT_NEGATIVE)
+    gradient_penalty: float | None = choice(
+        None, "of --network wgan and wgan-clip: the weight of the penalty on D's slopes that are not 1; 0 turns this "
+        'off', metavar='X',
         limits=NOT_NEGATIVE)
     seed: int = choice(
         0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
@@ -116,6 +126,14 @@ class Config:
         """
         if self.beta1 is not None and not recipe.takes_beta1:
             raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
+        for name in OF_GAMES:
+            if getattr(self, name) is not None and not hasattr(recipe, name):
+                having = [network for network, other in RECIPES.items() if hasattr(other, name)]
+                raise ValueError(f'{name}: expected none with --network {self.network}, got {getattr(self, name)}; it '
+                                 f'belongs to {", ".join(having)}')
+        if (self.objective or recipe.objective) == 'wasserstein' and not hasattr(recipe, 'clip_weights'):
+            raise ValueError(f'objective: expected one that bounds its losses with --network {self.network}, got '
+                             "wasserstein; wgan and wgan-clip keep D's slopes bounded")
         n = len(dataset.train)
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
         config = self._filled(**{**own, 'batch': min(recipe.batch, n)})

@@ -12,6 +12,7 @@ import numpy as np
 from minigan import __version__, ops
 from minigan.backend import to_host
 from minigan.data import portable
+from minigan.losses import OBJECTIVES
 from minigan.storage import archive
 from minigan.storage.files import atomic_write, leftovers, make_folder
 from minigan.streams import PICTURES
@@ -91,7 +92,9 @@ class RunFolder:
         """Draw the curves of the log if it has a row."""
         from minigan.pictures import curves  # matplotlib is slow to import
         if run.monitor.rows:
-            curves.loss_curves(self.path / LOSSES, run.monitor.rows, run.config.objective)
+            objective = run.config.objective
+            curves.loss_curves(self.path / LOSSES, run.monitor.rows, objective,
+                               probability=OBJECTIVES[objective].probability)
 
     def _picture(self, name, x, run, columns=None):
         """Write a grid of images x (N, n) in [-1, 1] and return it."""

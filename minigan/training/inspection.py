@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from minigan.losses import OBJECTIVES
 from minigan.storage import archive, checkpoint
 from minigan.training.log import COLUMNS, as_rows
 from minigan.training.state import LOG, T, config_of
@@ -27,7 +28,9 @@ def describe(path):
         raise ValueError(f'{found}: {error}') from error
     rows = as_rows(log)
     steps = (config.epochs or 1) * rows[0]['step'] if rows else 0
-    warned = [f'warning: {text}' for text in warnings(rows, steps)]
+    objective = OBJECTIVES.get(config.objective)  # None in a config that no run has resolved
+    probability = objective is None or objective.probability
+    warned = [f'warning: {text}' for text in warnings(rows, steps, probability=probability)]
     return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *warned,
                         *(_parameters(net) for net in nets)])
 

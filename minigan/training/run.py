@@ -10,6 +10,7 @@ from minigan import data
 from minigan.backend import on_gpu
 from minigan.evaluation.progress import Progress
 from minigan.gpu.device import CPU, gpu_errors
+from minigan.losses import OBJECTIVES
 from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag, require_known
@@ -70,7 +71,8 @@ def resume(folder, *, quiet=False, after_epoch=None, **changes):
 
 def play(run, folder, progress, after_epoch=None):
     """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
-    watch, board = Watch(run.last, run.monitor.rows), folder.board(run)
+    probability = OBJECTIVES[run.config.objective].probability
+    watch, board = Watch(run.last, run.monitor.rows, probability=probability), folder.board(run)
     with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
           progress.bar(run.last, run.t) as bar):
         while run.t < run.last and not received:

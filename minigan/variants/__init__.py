@@ -1,23 +1,20 @@
 """What came after 2014: each file is a small difference from Algorithm 1, and stands on the core alone."""
 
-from minigan.losses import OBJECTIVES
-from minigan.networks import RECIPES
-from minigan.variants import matching, semisupervised
+from minigan import losses, networks
+from minigan.variants import matching, minibatch, objectives, packing, semisupervised, spectral, wasserstein
 from minigan.variants.conditional import conditioned
 
-VARIANTS = (matching, semisupervised)  # the modules with recipes or objectives of their own
+RECIPES = dict(networks.RECIPES)
 
-for variant in VARIANTS:
-    RECIPES.update(getattr(variant, 'RECIPES', {}))
-    OBJECTIVES.update(getattr(variant, 'OBJECTIVES', {}))
+for variant in (wasserstein, minibatch, spectral, matching, semisupervised):
+    RECIPES.update(variant.RECIPES)
+losses.OBJECTIVES.update(objectives.OBJECTIVES)
 
 
 def choose(network, *, fractions=(), pack=1):
-    """The Recipe of a network, made conditional on classes with these fractions, and packed.
+    """The Recipe of a network, packed, and conditional on classes with these fractions.
 
     fractions: of each class in the data; (): no labels. pack: how many images D reads as one.
     """
-    recipe = RECIPES[network]
-    if fractions:
-        recipe = conditioned(recipe, fractions)
-    return recipe
+    recipe = RECIPES[network] if pack == 1 else packing.packed(RECIPES[network], pack)
+    return conditioned(recipe, fractions) if fractions else recipe

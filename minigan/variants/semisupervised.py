@@ -20,6 +20,7 @@ from math import prod
 
 from minigan import ops
 from minigan.backend import array_module
+from minigan.gan import Game
 from minigan.layers import BatchNorm, Dense, Layer, LeakyReLU, Noise, Scale, Sequential, Sigmoid
 from minigan.networks import Recipe
 from minigan.ops import stack
@@ -134,6 +135,14 @@ def semisupervised_D(shape, *, classes=10):
     return [*layers, Dense(n, classes), LogSumExp()]
 
 
-RECIPES = {'semisupervised': Recipe(
+@dataclass(frozen=True)
+class SemiSupervisedRecipe(Recipe):
+    """A Recipe with the number of labelled images."""
+
+    game: type[Game] = SemiSupervisedGame
+    labelled: int = 100
+
+
+RECIPES = {'semisupervised': SemiSupervisedRecipe(
     semisupervised_G, semisupervised_D, batch=100, learning_rate_G=3e-3, learning_rate_D=3e-3, beta1=0.5,
-    update='alternating', game=SemiSupervisedGame, prior='uniform', schedule='linear', average=1.0)}
+    update='alternating', prior='uniform', schedule='linear', average=1.0)}

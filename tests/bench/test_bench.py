@@ -367,7 +367,8 @@ def test_the_networks_that_scale_are_the_default_ones():
     for width in (1, 0.5):
         recipe = bench_scaling.recipe(width)
         assert replace(recipe, G=default.G, D=default.D) == default
-        for ours, theirs in ((recipe.G(100, 784), default.G(100, 784)), (recipe.D(784), default.D(784))):
+        shape = 28, 28
+        for ours, theirs in ((recipe.G(100, shape), default.G(100, shape)), (recipe.D(shape), default.D(shape))):
             inner = [layer.n_out for layer in theirs if hasattr(layer, 'n_out')][:-1]
             assert [layer.n_out for layer in ours if hasattr(layer, 'n_out')][:-1] == [width * n for n in inner]
             assert width != 1 or list(map(repr, ours)) == list(map(repr, theirs))

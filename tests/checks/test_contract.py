@@ -209,7 +209,7 @@ def test_a_broken_rule_deep_inside_a_net_is_placed():
 def test_a_fused_net_follows_the_rules_and_its_layers_stay_its_own():
     recipe = RECIPES['default']
     for fused in (False, True):
-        net = Net(recipe.G(5, 12), rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse if fused else None)
+        net = Net(recipe.G(5, (3, 4)), rng=Streams(0).at('init', 0), dtype=np.float64, fuse=fuse if fused else None)
         gradcheck(net, X[:, :1] * np.ones(5)).assert_ok()
         assert all(np.shares_memory(layer.W, net.theta) for layer in net.layers if isinstance(layer, Dense))
 

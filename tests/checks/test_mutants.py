@@ -144,7 +144,7 @@ def test_a_wrong_operation_is_caught(monkeypatch, name, mutant, case):
     ('nonsaturating', lambda fake: -sigmoid(-fake)),                  # the sum for the mean
     ('nonsaturating', lambda fake: -sigmoid(fake) / len(fake))])
 def test_a_wrong_slope_of_L_G_is_caught(monkeypatch, objective, mutant):
-    monkeypatch.setitem(losses.OBJECTIVES, objective, (losses.OBJECTIVES[objective][0], mutant))
+    monkeypatch.setitem(losses.OBJECTIVES, objective, losses.OBJECTIVES[objective]._replace(L_G_backward=mutant))
     assert not CASES[f'L_G {objective}'](0).ok
     assert not CASES[f'default L_G {objective} through D'](0).ok
 

@@ -73,8 +73,8 @@ def test_losses():
     assert_same(losses.L_D, lambda real, fake: against(1, real) + against(0, fake),
                 lambda u, real, fake: [u * d for d in losses.L_D_backward(real, fake)], real=real, fake=fake)
     for name, theirs in (('minimax', lambda fake: -against(0, fake)), ('nonsaturating', lambda fake: against(1, fake))):
-        loss, backward = losses.OBJECTIVES[name]
-        assert_same(loss, theirs, lambda u, fake: [u * backward(fake)], fake=fake)
+        ours = losses.OBJECTIVES[name]
+        assert_same(ours.L_G, theirs, lambda u, fake: [u * ours.L_G_backward(fake)], fake=fake)
 
 
 def make(layers, substep, name):
@@ -135,7 +135,7 @@ def relative_errors(net, parameters):
 @pytest.mark.parametrize('loss', ['L_D', 'minimax', 'nonsaturating'])
 def test_every_gradient_of_both_networks(network, loss):
     recipe, streams = RECIPES[network], Streams(0)
-    G, D = make(recipe.G(100, 784), 0, 'G'), make(recipe.D(784), 1, 'D')
+    G, D = make(recipe.G(100, (28, 28)), 0, 'G'), make(recipe.D((28, 28)), 1, 'D')
     x = np.tanh(streams.at('data', 0).normal((M, 784), np.float64))
     z = streams.at('noise', 0).normal((M, 100), np.float64)
     theta_G, theta_D = leaves(G), leaves(D)
@@ -154,9 +154,9 @@ def test_every_gradient_of_both_networks(network, loss):
         logits = replay(D, theta_D, samples, masks)
         theirs = bce(logits, ones) if loss == 'nonsaturating' else -bce(logits, 0 * ones)
         ours = D.forward(fake, rng=rng)
-        forward, backward = losses.OBJECTIVES[loss]
-        G.backward(D.backward(backward(ours), param_grads=False))
-        value, net, parameters = forward(ours), G, theta_G
+        objective = losses.OBJECTIVES[loss]
+        G.backward(D.backward(objective.L_G_backward(ours), param_grads=False))
+        value, net, parameters = objective.L_G(ours), G, theta_G
     theirs.backward()
     np.testing.assert_allclose(value, theirs.item(), rtol=1e-12)
     errors = dict(relative_errors(net, parameters))

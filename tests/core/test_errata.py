@@ -30,7 +30,7 @@ def train_D(game, steps):
         game.update_D(game.minibatch(t), game.noise(t, 0), game.layer_rng(t, 0))
 
 
-@pytest.mark.parametrize('objective', losses.OBJECTIVES)
+@pytest.mark.parametrize('objective', ['minimax', 'nonsaturating'])
 def test_1_and_3_the_articles_L_G_makes_the_fakes_worse(monkeypatch, objective):
     """Section 4.2: L_G = -E log(1 - D(G(z))). Section 3.1: G minimises the chance that a fake passes for real."""
     game = one_dimensional_game(objective)
@@ -39,7 +39,7 @@ def test_1_and_3_the_articles_L_G_makes_the_fakes_worse(monkeypatch, objective):
     game.update_G(game.noise(0, 0), game.layer_rng(0, 0))
     assert mean_D_G_z(game) > before
 
-    article = (lambda fake: ops.softplus(fake).mean(), lambda fake: ops.sigmoid(fake) / len(fake))
+    article = losses.OBJECTIVES[objective]._replace(L_G_backward=lambda fake: ops.sigmoid(fake) / len(fake))
     monkeypatch.setitem(losses.OBJECTIVES, objective, article)
     before = mean_D_G_z(game)
     game.update_G(game.noise(0, 0), game.layer_rng(0, 0))
@@ -80,7 +80,7 @@ def test_6_V_is_not_the_sum_of_the_losses():
     real, fake = np.random.default_rng(0).standard_normal((2, 8, 1))
     V = losses.V(real, fake)
     assert losses.L_D(real, fake) == -V
-    for loss, _ in losses.OBJECTIVES.values():
+    for loss in (losses.L_G_minimax, losses.L_G_nonsaturating):
         assert abs(losses.L_D(real, fake) + loss(fake) - V) > 0.1
     np.testing.assert_allclose(V - losses.L_G_minimax(fake), -ops.softplus(-real).mean())
 

@@ -68,10 +68,10 @@ def test_each_player_follows_the_gradient_of_its_own_loss(objective):
 
     def value_D():
         both = logits(x)
-        return np.array([losses.L_D(both[:M], both[M:])])
+        return np.array([losses.OBJECTIVES[objective].L_D(both[:M], both[M:])])
 
     def value_G():
-        return np.array([losses.OBJECTIVES[objective][0](logits())])
+        return np.array([losses.OBJECTIVES[objective].L_G(logits())])
 
     for net, value, update in ((game.D, value_D, lambda: game.update_D(x, z, game.layer_rng(0, 0))),
                                (game.G, value_G, lambda: game.update_G(z, game.layer_rng(0, 0)))):
@@ -100,7 +100,7 @@ def test_L_G_has_the_correct_derivative_in_theta_G_through_D(m, n_z, n, width, s
 
 def test_the_saturating_and_the_nonsaturating_loss_pull_G_the_same_way_but_not_equally():
     gradients = []
-    for objective in losses.OBJECTIVES:
+    for objective in ('minimax', 'nonsaturating'):
         game = make(objective=objective)
         game.update_G(game.noise(0, 0), game.layer_rng(0, 0))
         gradients.append(game.G.dtheta.copy())

@@ -1,12 +1,13 @@
 """Optimisers move a whole net at once, keep their moments, and refuse settings out of range."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 
-from minigan import Adam, BatchNorm, Dense, Net, SGDMomentum, Streams, Tanh, ops, optim
-from minigan.optim import Average, linear_decay, value_at
+from minigan import Adam, Dense, Net, SGDMomentum, Streams, Tanh, ops, optim
+from minigan.optim import linear_decay, value_at
 
 
 def make(dtype=np.float64):
@@ -24,6 +25,19 @@ def test_adam_counts_its_steps_and_corrects_its_moments():
     np.testing.assert_allclose(optimizer.m, 1.5 * net.dtheta)
     np.testing.assert_allclose(optimizer.v, 1.9 * net.dtheta**2)
     assert optimizer.t == 2 and net.version == 2
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_adam_with_beta1_0_keeps_no_first_moment_and_takes_the_same_steps_to_the_last_bit(dtype):
+    net, rng, settings = make(dtype), np.random.default_rng(0), {'learning_rate': 0.1, 'beta2': 0.9, 'eps': 1e-7}
+    optimizer, theta, m, v, scratch = Adam(net, beta1=0, **settings), net.theta.copy(), *np.zeros((3, 8), dtype)
+    for t in range(1, 6):
+        net.dtheta[...] = rng.standard_normal(8)
+        net.dtheta[t] = 0
+        optimizer.step()
+        ops.adam_(theta, net.dtheta, m, v, scratch, t=t, beta1=0, **settings)
+        np.testing.assert_array_equal(net.theta, theta)
+    assert optimizer.buffers == ('v',) and not hasattr(optimizer, 'm')
 
 
 def test_adam_has_the_defaults_of_its_paper():
@@ -67,34 +81,6 @@ def test_a_gradient_beyond_clip_norm_is_cut_to_it(optimizer):
     assert np.linalg.norm(one.dtheta) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize('eta', [0, 3])
-def test_an_average_weighs_every_eighth_theta_by_a_polynomial_of_its_place(eta):
-    """theta_n gets a weight proportional to n (n + 1) ... (n + eta - 1): for eta 0, the plain mean."""
-    net, averaged, seen = make(), make(), []
-    averaged.theta[...] = 7
-    average = Average(net, averaged, eta=eta)
-    np.testing.assert_array_equal(averaged.theta, net.theta)
-    for t in range(100):
-        net.theta += np.sin(t)
-        average.update(t)
-        if t % 8 == 7:
-            seen.append(net.theta.copy())
-            weights = [np.prod([n + i for i in range(eta)]) for n in range(1, len(seen) + 1)]
-            expected = np.average(seen, axis=0, weights=weights)
-            np.testing.assert_allclose(averaged.theta, expected, rtol=1e-12, atol=1e-12)
-    with pytest.raises(ValueError, match='eta: expected a number >= 0, got -1'):
-        Average(net, averaged, eta=-1)
-
-
-def test_an_average_holds_the_moving_statistics_too():
-    nets = [Net([BatchNorm(2)], rng=Streams(0).at('init', 0), dtype=np.float64) for _ in range(2)]
-    average = Average(*nets, eta=0)
-    for t in range(16):
-        nets[0].state += 1
-        average.update(t)
-    np.testing.assert_allclose(nets[0].state - nets[1].state, 4)  # after 8 and after 16 steps, on average
-
-
 def test_sgd_has_no_momentum_by_default():
     net = make()
     start, optimizer = net.theta.copy(), SGDMomentum(net, learning_rate=0.1)
@@ -128,7 +114,7 @@ def test_a_step_allocates_nothing_of_the_size_of_theta(optimizer):
     assert peak < net.theta.nbytes / 4
 
 
-@pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
+@pytest.mark.parametrize('optimizer', [Adam, partial(Adam, beta1=0), SGDMomentum])
 @pytest.mark.parametrize('piece', [1, 3, 7, 8])
 def test_the_size_of_the_pieces_changes_nothing(optimizer, piece, monkeypatch):
     def two_steps():
@@ -218,53 +204,7 @@ def test_numpys_numbers_as_settings_become_pythons(number):
                 clip_norm=number(0.5))
     assert {type(value) for value in (*adam.settings(0).values(), adam.clip_norm)} == {float}
     assert adam.settings(0) == {'learning_rate': 0.25, 'beta1': 0.5, 'beta2': 0.5, 'eps': 0.5}
-    assert type(Average(make(), make(), eta=number(0.5)).eta) is float
     assert type(value_at(linear_decay(number(0.5), 10), 3)) is float
-
-
-@pytest.mark.parametrize('eta', [0, 1])
-def test_before_the_first_average_the_samples_are_drawn_with_the_net_itself(eta):
-    nets = [Net([Dense(2, 2), BatchNorm(2)], rng=Streams(seed).at('init', 0), dtype=np.float64) for seed in (0, 1)]
-    net, averaged = nets
-    average = Average(net, averaged, eta=eta)
-    for t in range(7):
-        net.theta += np.sin(t)
-        net.state += np.cos(t)
-        average.update(t)
-        np.testing.assert_array_equal(averaged.theta, net.theta)
-        np.testing.assert_array_equal(averaged.state, net.state)
-
-
-@pytest.mark.parametrize('at', [1, 5, 7, 8, 11])
-def test_an_average_that_is_restored_goes_on_to_the_last_bit(at):
-    """Its start is that of a fresh net, as for a run that is resumed; then theta and the average come from a file."""
-    whole, averaged, net, resumed = (Net([Dense(30, 30)], rng=Streams(0).at('init', 0)) for _ in range(4))
-    average, theta, kept, rng = Average(whole, averaged, eta=1), [], None, np.random.default_rng(0)
-    for t in range(20):
-        whole.theta += rng.standard_normal(whole.theta.shape, np.float32)
-        average.update(t)
-        theta.append(whole.theta.copy())
-        if t + 1 == at:
-            kept = averaged.theta.copy()
-    average = Average(net, resumed, eta=1)
-    resumed.theta[...] = kept
-    for t in range(at, 20):
-        net.theta[...] = theta[t]
-        average.update(t)
-    np.testing.assert_array_equal(resumed.theta, averaged.theta)
-
-
-def test_the_first_average_rounds_like_a_moving_average():
-    """It equals, bit for bit, a moving average that starts at the initial theta and gives the new one weight 1."""
-    net, averaged = (Net([Dense(30, 30)], rng=Streams(0).at('init', 0)) for _ in range(2))
-    start, average, rng = net.theta.copy(), Average(net, averaged, eta=1), np.random.default_rng(0)
-    for t in range(8):
-        net.theta += rng.standard_normal(net.theta.shape, np.float32)
-        average.update(t)
-    assert not np.array_equal(start + (net.theta - start), net.theta)  # it rounds here
-    expected = start.copy()
-    ops.moving_average_(expected, net.theta, momentum=0.0)
-    np.testing.assert_array_equal(averaged.theta, expected)
 
 
 @pytest.mark.parametrize('optimizer', [Adam, SGDMomentum])
@@ -288,4 +228,3 @@ def test_reprs_show_the_settings_of_the_next_step():
     assert repr(adam) == 'Adam(net, learning_rate=0.25, beta1=0.5, beta2=0.999, eps=1e-08, clip_norm=3, t=1)'
     assert repr(SGDMomentum(net, learning_rate=1)) == (
         'SGDMomentum(net, learning_rate=1, momentum=0.0, clip_norm=None, t=0)')
-    assert repr(Average(net, make(), eta=1)) == 'Average(of net, every 8 steps, eta=1)'

@@ -35,7 +35,7 @@ def twice(layers, **settings):
      [ScaleDropout, Dense, MaxoutDropout, Dense, MaxoutDropout, Dense])])
 def test_the_networks_become_groups(network, G, D):
     nets = (Net(layers, rng=Streams(0).at('init', 0), fuse=fuse)
-            for layers in (RECIPES[network].G(10, 16), RECIPES[network].D(16)))
+            for layers in (RECIPES[network].G(10, (4, 4)), RECIPES[network].D((4, 4))))
     assert [[type(layer) for layer in net.layers_in_training] for net in nets] == [G, D]
 
 
@@ -85,7 +85,7 @@ def test_a_game_of_fused_nets_is_the_same_game(network):
     for fused in (False, True):
         streams, recipe = Streams(4), RECIPES[network]
         G, D = (Net(layers, rng=streams.at('init', 0, i), fuse=fuse if fused else None)
-                for i, layers in enumerate((recipe.G(10, 16), recipe.D(16))))
+                for i, layers in enumerate((recipe.G(10, (4, 4)), recipe.D((4, 4)))))
         games.append(Game(G, D, Adam(G, learning_rate=1e-3), Adam(D, learning_rate=1e-3),
                           lambda j: streams.at('data', j).normal((8, 16), np.float32), streams, m=8, n_z=10))
         for t in range(5):

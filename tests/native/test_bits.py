@@ -140,6 +140,13 @@ def adam(draw):
             'eps': draw(st.sampled_from([0, 1e-40, 1e-7, 0.1]))}
 
 
+def adam_arguments(arrays, settings, momentum):
+    if momentum:
+        return arrays, settings
+    theta, dtheta, _, v, scratch = arrays
+    return (theta, dtheta, None, v, scratch), {**settings, 'beta1': 0}
+
+
 ELEMENT_CASES = {  # name -> arguments and keywords; draw: of Hypothesis, make: Numbers
     'tanh_backward': lambda draw, make, m, n: ((make(m, n), make(m, n)), {}),
     'sigmoid_scale_backward': lambda draw, make, m, n: ((make(m, n), make(m, n)), {'a': draw(numbers)}),
@@ -149,7 +156,7 @@ ELEMENT_CASES = {  # name -> arguments and keywords; draw: of Hypothesis, make: 
     'leaky_relu_dropout_backward': lambda draw, make, m, n: ((make(m, n), make(m, n)), {'slope': draw(slopes)}),
     'bias_leaky_relu_dropout': lambda draw, make, m, n: (
         (make(1, m, n), make(n), draw(rngs())), {'slope': draw(slopes), 'rate': draw(rates)}),
-    'adam_': lambda draw, make, m, n: (tuple(make(5, m * n)), draw(adam())),
+    'adam_': lambda draw, make, m, n: adam_arguments(tuple(make(5, m * n)), draw(adam()), draw(st.booleans())),
     'sgd_momentum_': lambda draw, make, m, n: (
         tuple(make(4, m * n)), {'learning_rate': draw(numbers), 'momentum': draw(momenta)}),
     'moving_average_': lambda draw, make, m, n: (tuple(make(2, m * n)), {'momentum': draw(momenta)}),

@@ -415,7 +415,7 @@ def test_a_twin_that_refuses_its_arguments_is_found(fresh, monkeypatch):
 
 def test_a_kernel_that_no_case_checks_is_found(fresh, monkeypatch):
     rows = check.rows
-    monkeypatch.setattr(check, 'rows', lambda twins: (row for row in rows(twins) if row.name != 'adam_'))
+    monkeypatch.setattr(check, 'rows', lambda twins: (row for row in rows(twins) if row.name.split(',')[0] != 'adam_'))
     assert 'other bits than NumPy: adam_' in use(True)
 
 

@@ -1,6 +1,7 @@
 """Old checkpoints stay readable: the names, types and keys of format 1 are spelled out here."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from minigan.storage import archive
 from minigan.training import Config, resume, train
 
 FORMAT_1 = {
-    'G.theta': 'float32', 'G.state': 'float32', 'G.m': 'float32', 'G.v': 'float32', 'G.t': 'int64',
-    'D.theta': 'float32', 'D.state': 'float32', 'D.m': 'float32', 'D.v': 'float32', 'D.t': 'int64',
+    'G.theta': 'float32', 'G.state': 'float32', 'G.v': 'float32', 'G.t': 'int64',
+    'D.theta': 'float32', 'D.state': 'float32', 'D.v': 'float32', 'D.t': 'int64',
     'average.theta': 'float32', 'average.state': 'float32',
     'run.t': 'int64', 'run.log': 'float64', 'run.looks': 'int64', 'run.norms': 'float64', 'run.seconds': 'float64',
     'about': 'uint8', 'sha256': 'uint8'}
@@ -42,14 +43,30 @@ def test_a_checkpoint_has_the_arrays_and_the_words_of_format_1():
         assert file.readline().rstrip('\n').split(',') == LOG_1
 
 
-@pytest.mark.parametrize('network, names', [
-    ('article', {'average.theta', 'average.state'}), ('goodfellow2014', {'average.theta', 'average.state', 'G.m', 'G.v',
-                                                                         'D.m', 'D.v'})])
-def test_a_run_without_an_average_or_without_adam_lacks_their_arrays(network, names):
-    train(Config(network=network, epochs=1, batch=500, out='run'), quiet=True)
+AVERAGE = {'average.theta', 'average.state'}
+
+
+@pytest.mark.parametrize('choices, fewer, more', [
+    ({'network': 'article'}, AVERAGE, {'G.m', 'D.m'}), ({'beta1': 0.5}, set(), {'G.m', 'D.m'}),
+    ({'network': 'goodfellow2014'}, AVERAGE | {'G.v', 'D.v'}, {'G.velocity', 'D.velocity'})])
+def test_a_run_has_the_arrays_of_its_average_and_of_its_optimisers_and_no_others(choices, fewer, more):
+    train(Config(**choices, epochs=1, batch=500, out='run'), quiet=True)
     with np.load('run/last.npz') as arrays:
-        velocity = {'G.velocity', 'D.velocity'} if network == 'goodfellow2014' else set()
-        assert set(arrays) == set(FORMAT_1) - names | velocity
+        assert set(arrays) == set(FORMAT_1) - fewer | more
+
+
+def test_a_checkpoint_of_format_1_with_a_first_moment_for_beta1_0_goes_on_to_the_same_bits():
+    """Format 1 kept that moment at first: it was the last gradient."""
+    train(Config(epochs=1, batch=300, out='run'), quiet=True)
+    arrays, about = archive.load('run')
+    for player in 'GD':
+        arrays[f'{player}.m'] = np.ones_like(arrays[f'{player}.v'])
+    Path('old').mkdir()
+    archive.save('old/last.npz', arrays, about)
+    one, other = (archive.load(resume(run, epochs=2, quiet=True))[0] for run in ('run', 'old'))
+    assert 'G.m' not in other
+    for name in one.keys() - {'run.seconds', 'run.log'}:
+        assert one[name].tobytes() == other[name].tobytes(), name
 
 
 def test_a_checkpoint_of_format_1_with_an_absolute_path_is_resumed_and_drawn_from(tmp_path):

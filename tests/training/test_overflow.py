@@ -35,7 +35,7 @@ HARM = {
     'a weight of G': (lambda game: put(game.G.theta, 30_000, np.nan), r'G, output of layer 4, Dense\(256 -> 512'),
     'a weight of D': (lambda game: put(game.D.theta, 7, np.inf), r'D, output of layer 1, Dense\(64 -> 512\)'),
     "a moment of D's Adam": (lambda game: put(game.optimizer_D.v, 40_000, np.inf), r"D, Adam's v of 4.Dense.W"),
-    "a moment of G's Adam": (lambda game: put(game.optimizer_G.m, 200, np.nan), r'G, 1.Dense.W: 1 of 25600'),
+    "a moment of G's Adam": (lambda game: put(game.optimizer_G.v, 200, np.nan), r'G, 1.Dense.W: 1 of 25600'),
 }
 
 
