@@ -12,7 +12,7 @@ from minigan.layers import Sequential
 from minigan.storage import archive, checkpoint
 from minigan.storage.generator import load
 from minigan.streams import Streams
-from minigan.variants.matching import LogSumExp
+from minigan.variants.semisupervised import LogSumExp
 
 SAMPLES = 10_000  # of the 2014 paper's protocol; several measures depend on the number
 NEEDS = {  # measure that uses the classifier -> the fewest samples, and the fewest test images, that it needs
@@ -122,7 +122,7 @@ def evaluate(run, *, n=None, seed=0, source=None, quiet=False):
 
 
 def D_errors(run, dataset):
-    """How many test images D misclassifies; None unless it is a classifier too (variants/matching.py)."""
+    """How many test images D misclassifies; None unless it is a classifier too (variants/semisupervised.py)."""
     D = checkpoint.net(*archive.load(run), 'D')
     if not isinstance(D.layers[-1], LogSumExp):
         return None

@@ -43,6 +43,8 @@ def build_game(config, recipe, dataset, xp=np):
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
     own = {field.name: getattr(config, field.name) for field in fields(recipe.game)[len(fields(Game)):]}
     if 'labelled' in own:
+        if config.conditional:
+            raise ValueError(f'conditional: expected none with {config.network}, whose D has to find the class')
         own['labelled'] = few(dataset, config.labelled, streams)
     return recipe.game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
                        recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,

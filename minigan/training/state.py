@@ -13,7 +13,7 @@ from minigan.training.config import Config
 from minigan.training.log import COLUMNS, as_array, as_rows
 from minigan.training.overflow import NotFinite
 from minigan.training.tensorboard import import_tensorboard
-from minigan.variants.matching import SemiSupervisedGame
+from minigan.variants.semisupervised import SemiSupervisedGame
 
 LOOK_EVERY = 10  # steps between two looks at the losses and the gradients
 T, LOG, LOOKS, NORMS, SECONDS = (f'run.{name}' for name in ('t', 'log', 'looks', 'norms', 'seconds'))  # in a checkpoint

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import minigan
-from minigan import data
+from minigan import data, ops
 from minigan.cli import main
 from minigan.evaluation import classifier, metrics
-from minigan.evaluation.judge import MNIST_TEST, PUBLISHED, Judge, evaluate
+from minigan.evaluation.judge import MNIST_TEST, PUBLISHED, D_errors, Judge, evaluate
 from minigan.evaluation.report import TITLES, table
-from minigan.storage import archive
+from minigan.layers import Sequential
+from minigan.storage import archive, checkpoint
 from minigan.training.config import Config
 from minigan.training.run import train
 
@@ -224,3 +225,15 @@ def test_copies_are_told_from_new_images():
     copies, noise = judge(DIGITS.train[:200] / np.float32(255)), judge(np.random.default_rng(0).random((200, 64)))
     assert copies['memorisation'] < 1e-3 and noise['memorisation'] > 1.5
     assert judge(DIGITS.test / np.float32(255))['memorisation'] == pytest.approx(1)
+
+
+def test_a_D_that_is_a_classifier_too_is_measured_on_the_test_images(tmp_path, run, result):
+    semisupervised = train(Config(network='semisupervised', epochs=2, out=str(tmp_path / 'run')), quiet=True)
+    D = checkpoint.net(*archive.load(semisupervised), 'D')
+    x = ops.gather_images(DIGITS.test, np.arange(len(DIGITS.test)), np.float32)
+    classes = Sequential(*D.layers[:-1]).forward(x, training=False, rng=None).argmax(axis=1)
+    errors = D_errors(semisupervised, DIGITS)
+    assert errors == (classes != DIGITS.labels[2]).sum() and errors < len(x) / 2
+    assert result['D_errors'] is D_errors(run, DIGITS) is None
+    assert 'D, which is' not in table(result)
+    assert f'misclassifies {errors} of the test images' in table({**result, 'D_errors': errors})

@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from minigan import data
+from minigan.training.build import build_game, recipe_of
+from minigan.training.config import Config
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a habit of glibc')
 def test_freed_memory_is_kept_for_the_next_step():
@@ -28,3 +32,10 @@ def test_freed_memory_is_kept_for_the_next_step():
     kept, given_back = (int(subprocess.run([sys.executable, '-c', program, *argument], capture_output=True, text=True,
                                            check=True).stdout) for argument in (['keep'], []))
     assert kept < 1000 < given_back
+
+
+def test_a_D_that_has_to_find_the_class_is_not_told_it():
+    digits, config = data.load('digits'), Config(network='semisupervised', conditional=True)
+    recipe = recipe_of(config, digits)
+    with pytest.raises(ValueError, match='conditional: expected none with semisupervised'):
+        build_game(config.resolve(recipe, digits), recipe, digits)
