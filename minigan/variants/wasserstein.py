@@ -32,8 +32,7 @@ class WassersteinGame(Game):
 
     clip_weights: c; after each step of D, every entry of theta_D is clipped to [-c, c]. gradient_penalty: the weight
     of P in L_D. 0 turns either off. Raises ValueError for negative ones, for simultaneous updates, and for a penalty on
-    a D with a layer whose J v is not known; a layer of your own may bring it, see
-    penalty.py.
+    a D with a layer whose J v is not known (penalty.py says how a layer brings it).
     """
 
     clip_weights: float = 0.0
