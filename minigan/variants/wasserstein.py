@@ -61,8 +61,9 @@ class WassersteinGame(Game):
         real, fake = self.logits(x, samples, rng)
         self.D.backward(self.L_D_backward(real, fake), input_grad=False)
         if self.gradient_penalty:
-            dtheta, e = self.D.dtheta.copy(), rng.uniform((len(x), 1), x.dtype)
-            gradient_penalty_backward(self.D, e * x + (1 - e) * samples, weight=self.gradient_penalty, rng=rng)
+            dtheta, e = self.D.dtheta.copy(), rng.uniform((len(real), 1), x.dtype)  # one e for what D reads as one
+            xhat = (e * x.reshape(len(e), -1) + (1 - e) * samples.reshape(len(e), -1)).reshape(x.shape)
+            gradient_penalty_backward(self.D, xhat, weight=self.gradient_penalty, rng=rng)
             self.D.dtheta += dtheta
         self.optimizer_D.step()
         if self.clip_weights:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minigan import (Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Noise, Sequential, SGDMomentum, Streams,
-                     Tanh, losses, ops)
+from minigan import (Adam, BatchNorm, Dense, Dropout, LeakyReLU, Net, Noise, Sequential, SGDMomentum, Streams, Tanh,
+                     losses, ops)
 from minigan.checks.derivatives import check
 from minigan.checks.gradcheck import gradcheck
 from minigan.variants.matching import (FeatureMatchingGame, LogSumExp, SemiSupervisedGame, WeightNormDense,
