@@ -32,6 +32,29 @@ def claims(path, pairs, measured):
             axes.set_xlabel('steps of D')
 
 
+def critics(path, curves, weights):
+    """Save how a value and the distance that it should report go over runs, and histograms of weights. Raises OSError.
+
+    curves: title -> (steps, value, distance); weights: title -> those of a critic (n,).
+    """
+    with saved(path, 11, 5.5) as figure:
+        above, below = figure.subplots(2, max(len(curves), len(weights)), squeeze=False)
+        for axes, (title, (steps, value, distance)) in zip(above, curves.items()):
+            axes.plot(steps, value, 'C0-', label='value (left)')
+            axes.tick_params(axis='y', labelcolor='C0')
+            right = axes.twinx()
+            right.plot(steps, distance, 'C1-', label='distance W1 of samples and data (right)')
+            right.set_ylim(0)
+            right.tick_params(axis='y', labelcolor='C1')
+            axes.set_title(title, fontsize='medium')
+            axes.set_xlabel('steps of G')
+            axes.legend(handles=[*axes.lines, *right.lines], fontsize='small', loc='upper right')
+        for axes, (title, values) in zip(below, weights.items()):
+            axes.hist(values, bins=100, color='C0')
+            axes.set_yscale('log')
+            axes.set_title(title, fontsize='medium')
+
+
 def figure_1(path, x, p_data, moments, *, seconds=0.1):
     """Save a GIF after the paper's Figure 1: p_data, p_g and D over x, and below them how G sends z to x.
 

@@ -12,7 +12,7 @@ from minigan.net import Net
 from minigan.networks import RECIPES
 from minigan.optim import Adam, linear_decay
 from minigan.streams import PICTURES, Streams
-from minigan.study import mixtures, runs
+from minigan.study import critics, mixtures, objectives, runs
 from minigan.study.densities import GRID, P_DATA, PAIRS, V_by_quadrature, jensen_shannon, mean_gap, optimal_D
 from minigan.training.build import build_game
 from minigan.training.config import Config
@@ -21,27 +21,17 @@ from minigan.training.config import Config
 def theorem_1():
     """Rows: V(D*, G) = 2 JS(p_data, p_g) - log 4, and its least value -log 4 where p_g = p_data.
 
-    V is computed twice: by quadrature, which shows that the algebra is correct, and by losses.V on samples and the
-    logits of D*. The second is off by about its standard error.
+    V is computed twice: by quadrature, which shows that the algebra is correct, and as -L_D on samples and the logits
+    of D*. The second is off by about its standard error. study/objectives.py does the same for the other objectives.
     """
     for name, (p_data, p_g) in PAIRS.items():
         expected = 2 * jensen_shannon(p_data, p_g) - np.log(4)
         V = V_by_quadrature(optimal_D(p_data, p_g), p_data, p_g)
         yield Row(f'V(D*, G) = 2 JS - log 4, {name}', abs(V - expected), 1e-9)
-        V, error = V_on_samples(p_data, p_g, 100_000)
-        yield Row('   losses.V on 100,000 samples', abs(V - expected), 4 * error + 1e-12)
+        V, error = objectives.V_on_samples('minimax', objectives.log_ratio(p_data, p_g), p_data, p_g)
+        yield Row('   -L_D on 100,000 samples', abs(V - expected), 4 * error + 1e-12)
     V = V_by_quadrature(optimal_D(P_DATA, P_DATA), P_DATA, P_DATA)
     yield Row('V(D*, G) = -log 4 where p_g = p_data', abs(V + np.log(4)), 1e-9)
-
-
-def V_on_samples(p_data, p_g, m):
-    """(losses.V, its standard error) on m samples of each density; D* has the logit log(p_data / p_g)."""
-    streams = Streams(0)
-    x = p_data.sample(streams.at('data', 0), m).astype(float)
-    samples = p_g.sample(streams.at('noise', 0), m).astype(float)
-    real, fake = np.log(p_data(x) / p_g(x)), np.log(p_data(samples) / p_g(samples))
-    error = np.hypot(ops.softplus(-real).std(), ops.softplus(fake).std()) / m**0.5
-    return losses.V(real, fake), error
 
 
 def trained_D(p_data, p_g, *, seed=0, steps=1500, m=512):
@@ -103,11 +93,13 @@ def saturation_rows(measured):
 
 
 def check(out, *, seed=0):
-    """Yield every Row, and leave three pictures in the folder out: theory.png, ring.png and figure1.gif."""
+    """Yield every Row, and leave four pictures in the folder out: theory, ring and critics.png, and figure1.gif."""
     from minigan.pictures import theory  # late: matplotlib takes long to import
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     yield from theorem_1()
+    yield from objectives.values()
+    yield from objectives.slopes()
     rows, pairs = proposition_1(seed)
     yield from rows
     measured = saturation(seed=seed)
@@ -126,3 +118,7 @@ def check(out, *, seed=0):
     theory.figure_1(out / 'figure1.gif', GRID, runs.FIGURE_1(GRID), [
         (moment.t, moment.D, gaussian_kde(moment.samples)(GRID), moment.samples[::50], moment.z[::50])
         for moment in moments])
+    yield from critics.closed_forms()
+    played = critics.runs(seed)
+    yield from critics.run_rows(played)
+    critics.draw(out / 'critics.png', played)

@@ -34,8 +34,8 @@ def figure_1(*, seed=0, steps=3000, frames=60):
     p_data is FIGURE_1, z is uniform, and G starts far from the data.
     """
     streams = Streams(seed)
-    G = Net(_small_layers(1, 32, 1), rng=streams.at('init', 0, 0), name='G')
-    D = Net(_small_layers(1, 32, 1), rng=streams.at('init', 0, 1), name='D')
+    G = Net(_small_layers(1, (32, 32), 1), rng=streams.at('init', 0, 0), name='G')
+    D = Net(_small_layers(1, (32, 32), 1), rng=streams.at('init', 0, 1), name='D')
     G.layers[-1].b[...] = -2
 
     def rate(t):
@@ -74,19 +74,23 @@ def perfect_modes(seed=0):
         yield Row('   reverse KL', got['reverse_kl'], chi2 / (2 * MEASURED))
 
 
-def ring_game(seed, *, steps):
-    """A Game of small networks on the ring of 8, which takes seconds."""
+def plane_game(mixture, seed, *, steps, hidden=(128, 128), n_z=2, m=128, k=1, beta2=0.999, game=Game, **settings):
+    """A Game of small networks on a mixture in the plane, both players with the same rate, which falls to 0.
+
+    steps: of G, k of D each; hidden: the widths of the hidden layers; game and settings: Game, or a subclass with the
+    fields that it adds.
+    """
     streams = Streams(seed)
-    G = Net(_small_layers(2, 128, 2), rng=streams.at('init', 0, 0), name='G')
-    D = Net(_small_layers(2, 128, 1), rng=streams.at('init', 0, 1), name='D')
-    return Game(G, D, Adam(G, learning_rate=linear_decay(1e-3, steps), beta1=0.5),
-                Adam(D, learning_rate=linear_decay(1e-3, steps), beta1=0.5),
-                lambda j: RING_OF_8.sample(streams.at('data', j), 128), streams, m=128, n_z=2)
+    G = Net(_small_layers(n_z, hidden, 2), rng=streams.at('init', 0, 0), name='G')
+    D = Net(_small_layers(2, hidden, 1), rng=streams.at('init', 0, 1), name='D')
+    return game(G, D, Adam(G, learning_rate=linear_decay(1e-3, steps), beta1=0.5, beta2=beta2),
+                Adam(D, learning_rate=linear_decay(1e-3, steps * k), beta1=0.5, beta2=beta2),
+                lambda j: mixture.sample(streams.at('data', j), m), streams, m=m, n_z=n_z, k=k, **settings)
 
 
 def ring(*, seed=0, steps=3000, shown=(100, 300, 1000, 2000, 3000)):
     """A run of Algorithm 1 on the ring of 8: step -> samples (2500, 2)."""
-    game, seen = ring_game(seed, steps=steps), {}
+    game, seen = plane_game(RING_OF_8, seed, steps=steps), {}
     for t in range(steps):
         game.step(t)
         if t + 1 in shown:
@@ -102,5 +106,9 @@ def ring_rows(seen):
             Row('   reverse KL', got['reverse_kl'], 0.1)]
 
 
-def _small_layers(n_in, width, n_out):
-    return [Dense(n_in, width), LeakyReLU(0.2), Dense(width, width), LeakyReLU(0.2), Dense(width, n_out)]
+def _small_layers(n, hidden, n_out):
+    layers = []
+    for width in hidden:
+        layers += [Dense(n, width), LeakyReLU(0.2)]
+        n = width
+    return [*layers, Dense(n, n_out)]

@@ -35,7 +35,7 @@ def gradient_penalty_backward(D, x, *, weight, rng=None):
     """
     g, dys = _slopes(D, x, rng)
     layers, bent = steps_of(D), []
-    v = 2 * weight / len(x) * (1 - 1 / array_module(g).maximum(_norms(g), TINY)) * g
+    v = (2 * weight / len(g) * (1 - 1 / array_module(g).maximum(_norms(g), TINY)) * g).reshape(x.shape)
     for layer, dy in zip(layers, dys):
         bent.append(tangent_backward(layer, dy, v))
         v = tangent(layer, v)
@@ -50,9 +50,10 @@ def gradient_penalty_backward(D, x, *, weight, rng=None):
 
 
 def _slopes(D, x, rng):
-    """g = df/dx (m, n), and the derivatives of f with respect to each layer's output. Leaves the layers' caches.
+    """g = df/dx, a row for each output of f, and f's derivatives with respect to each layer's output. Leaves caches.
 
-    The layers themselves run, not the groups into which training may fuse them (gpu/fusion.py).
+    A packed critic (packing.py) has an output for several rows of x. The layers themselves run, not the groups into
+    which training may fuse them (gpu/fusion.py).
     """
     layers = steps_of(D)
     for layer in layers:
@@ -60,7 +61,7 @@ def _slopes(D, x, rng):
     dys = [array_module(x).ones_like(x)]
     for layer in reversed(layers):
         dys.append(layer.backward(dys[-1], param_grads=False, input_grad=True))
-    return dys.pop(), dys[::-1]
+    return dys.pop().reshape(len(x), -1), dys[::-1]
 
 
 def _norms(g):

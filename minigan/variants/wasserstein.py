@@ -32,8 +32,7 @@ class WassersteinGame(Game):
 
     clip_weights: c; after each step of D, every entry of theta_D is clipped to [-c, c]. gradient_penalty: the weight
     of P in L_D. 0 turns either off. Raises ValueError for negative ones, for simultaneous updates, and for a penalty on
-    a D with a layer whose J v is not known; a layer of your own may bring it, see
-    penalty.py.
+    a D with a layer whose J v is not known (penalty.py says how a layer brings it).
     """
 
     clip_weights: float = 0.0
@@ -62,8 +61,9 @@ class WassersteinGame(Game):
         real, fake = self.logits(x, samples, rng)
         self.D.backward(self.L_D_backward(real, fake), input_grad=False)
         if self.gradient_penalty:
-            dtheta, e = self.D.dtheta.copy(), rng.uniform((len(x), 1), x.dtype)
-            gradient_penalty_backward(self.D, e * x + (1 - e) * samples, weight=self.gradient_penalty, rng=rng)
+            dtheta, e = self.D.dtheta.copy(), rng.uniform((len(real), 1), x.dtype)  # one e for what D reads as one
+            xhat = (e * x.reshape(len(e), -1) + (1 - e) * samples.reshape(len(e), -1)).reshape(x.shape)
+            gradient_penalty_backward(self.D, xhat, weight=self.gradient_penalty, rng=rng)
             self.D.dtheta += dtheta
         self.optimizer_D.step()
         if self.clip_weights:
