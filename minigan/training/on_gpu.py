@@ -20,7 +20,7 @@ from minigan.layers import LeakyReLU
 from minigan.native.twins import use
 from minigan.networks import RECIPES
 from minigan.storage.files import atomic_write, cache_folder, open_file, read_at_most
-from minigan.training.build import build_game
+from minigan.training.build import build_game, recipe_of
 from minigan.training.config import Config
 
 STEPS = 100
@@ -97,9 +97,10 @@ def compare_training(xp, steps, *, replay=True, **choices):
     Adam gets small learning rates: with larger ones, such as the default's, rounding errors grow large within a hundred
     steps.
     """
-    recipe = RECIPES[choices.get('network', 'default')]
-    gentle = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5} if recipe.takes_beta1 else {}
-    dataset, config = data.load('digits'), Config(**{**gentle, **choices})
+    dataset, config = data.load('digits'), Config(**choices)
+    recipe = recipe_of(config, dataset)
+    if recipe.takes_beta1:
+        config = replace(config, **{'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, **choices})
     recipe = replace(recipe, G=smooth(recipe.G), D=smooth(recipe.D))
     config = config.resolve(recipe, dataset)
     theirs, ours = (build_game(config, recipe, dataset, module) for module in (xp, np))
@@ -124,7 +125,15 @@ def smooth(build):
 
     A unit within rounding error of its kink can land on either side of it, after which two correct runs diverge.
     """
-    return lambda *sizes: [LeakyReLU(0.9999) if isinstance(layer, LeakyReLU) else layer for layer in build(*sizes)]
+    return lambda *sizes: [smoothed(layer) for layer in build(*sizes)]
+
+
+def smoothed(layer):
+    """The layer with that slope, if it is a LeakyReLU; otherwise itself, with those that it is made of smoothed."""
+    if isinstance(layer, LeakyReLU):
+        return LeakyReLU(0.9999)
+    layer.layers = tuple(map(smoothed, layer.layers))
+    return layer
 
 
 def rows(xp):

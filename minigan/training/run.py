@@ -11,6 +11,7 @@ from minigan.backend import on_gpu
 from minigan.evaluation.progress import Progress
 from minigan.gpu.device import CPU, gpu_errors
 from minigan.losses import OBJECTIVES
+from minigan.net import parts
 from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag, require_known
@@ -129,12 +130,20 @@ def _say_if_moved(about, run, progress):
                      'numbers are rounded differently')
 
 
+def without_kernels(game):
+    """The classes of the game and of its layers that came after 2014, for which there are no kernels."""
+    used = [type(game), *(type(layer) for _, net, _ in game.players() for _, layer in parts(net.layers))]
+    return sorted({kind.__name__ for kind in used if kind.__module__.startswith('minigan.variants.')})
+
+
 def _to_the_end(run, folder, progress, after_epoch):
     """Prepare the folder, play, and draw the losses. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
         if run.device != CPU:
             progress.say(run.device)
+        if run.graph and (names := without_kernels(run.game)):
+            progress.say(f'there are no kernels for {", ".join(names)}; functions of CuPy compute them')
         with gpu_errors():
             folder.begin(run)
             received = play(run, folder, progress, after_epoch)
