@@ -61,7 +61,7 @@ VARIANTS = {  # name -> its choices on images; its differences in the plane
 CALIBRATION = 30  # steps
 IMAGES = {'frechet': ('Frechet', 1), 'precision': ('precision', 2), 'recall': ('recall', 2),
           'coverage': ('coverage', 2)}
-STACKED = {'modes': ('modes', 0), 'clear_modes': ('with 5 samples', 0), 'modes_kl': ('KL', 2)}
+STACKED = {'modes': ('modes', 0), 'clear_modes': ('clear modes', 0), 'modes_kl': ('KL', 2)}
 PLANE = {'modes': ('modes', 1), 'high_quality': ('high quality', 2), 'reverse_kl': ('reverse KL', 2)}
 PUBLISHED = {  # of convolutional or larger networks, trained for much longer: (stacked), (ring), (grid)
     'DCGAN (Lin et al. 2018)': (('99', '', '3.40'), ('', '', ''), ('', '', '')),

@@ -101,7 +101,7 @@ def test_a_run_trains_samples_resumes_and_is_measured_in_modes(in_place_of_mnist
     capsys.readouterr()
     assert main(['evaluate', str(run)]) == 0
     text = capsys.readouterr().out
-    for title in ('modes with a sample', 'modes with at least 5 samples', 'KL of the modes from uniform'):
+    for title in ('modes with a sample', 'modes with at least 5 clear samples', 'KL of the modes from uniform'):
         assert f'\n{title}  ' in text
     assert '40 samples against the 40 test images of stacked-mnist' in text and '3.400' in text
     assert main(['evaluate', str(run), '--json', '--n', '30']) == 0
