@@ -27,11 +27,11 @@ class Judge:
     """Measures images against a dataset.
 
     classifier: one trained on the same dataset; without it (None), the measures that need one are left out. accuracy:
-    the fraction of the test images that it classifies correctly.
+    the fraction of the test images that it classifies correctly. conditional: whether images are of the classes labels.
     """
 
-    def __init__(self, dataset, classifier):
-        self.dataset, self.classifier, self.accuracy = dataset, classifier, None
+    def __init__(self, dataset, classifier, *, conditional=False):
+        self.dataset, self.classifier, self.accuracy, self.conditional = dataset, classifier, None, conditional
         self.test = _unit(dataset.test)
         if classifier:
             self.features, p = classifier(ops.from_unit(self.test))
@@ -52,6 +52,9 @@ class Judge:
             measured |= {'score': metrics.classifier_score(p), 'kl': kl}
             if 'precision' not in left_out:
                 measured |= metrics.precision_recall_density_coverage(features, self.features)
+            if self.conditional:
+                measured |= metrics.class_accuracy_and_recall(features, p, self.labels(len(images)), self.features,
+                                                              self.dataset.labels[2])
             measured['histogram'] = histogram.tolist()
         if 'memorisation' not in left_out:
             measured['memorisation'] = metrics.median_distance(images, self._train) / self._test_to_train
@@ -77,8 +80,14 @@ class Judge:
 
     def real_images(self, n):
         """The measures of n training images: the best that samples can reach."""
-        rows = Streams(0).at('data', 0).permutation(len(self._train))[:n]
-        return self(self._train[rows])
+        return self(self._train[self._rows(n)])
+
+    def labels(self, n):
+        """The classes of those n training images, which n conditional samples are drawn for; None for any others."""
+        return np.asarray(self.dataset.labels[0])[self._rows(n)] if self.conditional else None
+
+    def _rows(self, n):
+        return Streams(0).at('data', 0).permutation(len(self.dataset.train))[:n]
 
     def comparisons(self, n):
         """Measures to compare those of n samples with, by name."""
@@ -110,11 +119,13 @@ def evaluate(run, *, n=None, seed=0, source=None, quiet=False):
     generator = load(run)
     dataset = data.of_run(generator.about, source)
     if isinstance(dataset, Stacked):
-        judge, n = modes.ModeJudge(dataset, quiet=quiet), min(n or modes.SAMPLES, len(dataset.test))
+        judge, n, label = modes.ModeJudge(dataset, quiet=quiet), min(n or modes.SAMPLES, len(dataset.test)), None
     else:
-        judge = Judge(dataset, classifier.load(dataset, quiet=quiet) if dataset.labels else None)
+        judge = Judge(dataset, classifier.load(dataset, quiet=quiet) if dataset.labels else None,
+                      conditional=bool(generator.fractions))
         n = min(n or SAMPLES, len(dataset.train))
-    samples = generator.sample(n, seed=seed).reshape(n, -1)
+        label = judge.labels(n)
+    samples = generator.sample(n, label=label, seed=seed).reshape(n, -1)
     return {'checkpoint': str(archive.find(run)), 'step': generator.step, 'data': dataset.name, 'seed': seed,
             'samples': n, 'test_images': len(dataset.test), 'classifier_accuracy': judge.accuracy,
             'D_errors': D_errors(run, dataset), 'left_out': judge.left_out(n),

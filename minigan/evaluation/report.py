@@ -7,6 +7,9 @@ TITLES = {  # measure -> its name in print
     'frechet': "Frechet distance in our classifier's features", 'score': 'classifier score', 'kl': 'KL of the classes',
     'precision': 'precision', 'recall': 'recall', 'density': 'density', 'coverage': 'coverage',
     'memorisation': 'distance to training images, over that of test images'}
+OF_CLASSES = {  # of a conditional run
+    'class_accuracy': 'fraction of the wanted class', 'class_recall': 'recall within a class, mean of all classes',
+    'least_class_recall': '   of the class with the smallest'}
 
 
 def table(result):
@@ -14,7 +17,7 @@ def table(result):
     columns = {name: column for name, column in result['columns'].items() if column}
     lines = [f"{result['checkpoint']}, step {result['step']}: {result['samples']} samples against the "
              f"{result['test_images']} test images of {result['data']}", '', _line('', columns)]
-    for measure, title in (TITLES | modes.TITLES).items():
+    for measure, title in (TITLES | OF_CLASSES | modes.TITLES).items():
         numbers = [column.get(measure) for column in columns.values()]
         if any(number is not None for number in numbers):
             lines.append(_line(title, map(_cell, numbers)))

@@ -15,7 +15,7 @@ from minigan import data, ops
 from minigan.cli import main
 from minigan.evaluation import classifier, metrics
 from minigan.evaluation.judge import MNIST_TEST, PUBLISHED, D_errors, Judge, evaluate
-from minigan.evaluation.report import TITLES, table
+from minigan.evaluation.report import OF_CLASSES, TITLES, table
 from minigan.layers import Sequential
 from minigan.storage import archive, checkpoint
 from minigan.training.config import Config
@@ -237,3 +237,24 @@ def test_a_D_that_is_a_classifier_too_is_measured_on_the_test_images(tmp_path, r
     assert result['D_errors'] is D_errors(run, DIGITS) is None
     assert 'D, which is' not in table(result)
     assert f'misclassifies {errors} of the test images' in table({**result, 'D_errors': errors})
+
+
+def test_conditional_samples_are_drawn_for_the_classes_of_the_real_images_next_to_them(tmp_path, result):
+    run = train(Config(conditional=True, epochs=2, out=str(tmp_path / 'run')), quiet=True)
+    columns = evaluate(run, quiet=True)['columns']
+    judge, n = Judge(DIGITS, classifier.load(DIGITS, quiet=True), conditional=True), len(DIGITS.train)
+    samples, wanted = minigan.load(run).sample(n, label=judge.labels(n)).reshape(n, -1), judge.labels(n)
+    (features, p), (real, q) = (judge.classifier(2 * x - 1) for x in (samples, judge._train))
+    expected = metrics.class_accuracy_and_recall(features, p, wanted, judge.features, DIGITS.labels[2])
+    assert {measure: columns['samples'][measure] for measure in OF_CLASSES} == expected
+    assert columns['real images']['class_accuracy'] == (q.argmax(axis=1) == DIGITS.labels[0]).mean() > 0.97
+    assert columns['real images']['least_class_recall'] > 0.9
+    assert not OF_CLASSES.keys() & result['columns']['samples'].keys()
+
+
+def test_the_table_says_how_well_a_conditional_run_knows_its_classes(result):
+    text = table(result)
+    for measure, title in OF_CLASSES.items():
+        assert title not in text
+        result = {**result, 'columns': {'samples': {**result['columns']['samples'], measure: 0.125}}}
+        assert f'{title:54}' + '        0.125' in table(result)
