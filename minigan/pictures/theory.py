@@ -33,9 +33,9 @@ def claims(path, pairs, measured):
 
 
 def critics(path, curves, weights):
-    """Save how a value and the distance that it should report go over runs, and histograms of weights. Raises OSError.
+    """Save how D's value and the distance W1 of samples and data go over runs, and histograms of D's weights.
 
-    curves: title -> (steps, value, distance); weights: title -> those of a critic (n,).
+    curves: title -> (steps, value, distance); weights: title -> (n,). Raises OSError.
     """
     with saved(path, 11, 5.5) as figure:
         above, below = figure.subplots(2, max(len(curves), len(weights)), squeeze=False)
@@ -43,7 +43,7 @@ def critics(path, curves, weights):
             axes.plot(steps, value, 'C0-', label='value (left)')
             axes.tick_params(axis='y', labelcolor='C0')
             right = axes.twinx()
-            right.plot(steps, distance, 'C1-', label='distance W1 of samples and data (right)')
+            right.plot(steps, distance, 'C1-', label='W1 (right)')
             right.set_ylim(0)
             right.tick_params(axis='y', labelcolor='C1')
             axes.set_title(title, fontsize='medium')

@@ -102,7 +102,7 @@ def weights(game):
 def draw(path, played):
     """The picture of the runs. Raises OSError."""
     from minigan.pictures import theory  # late: matplotlib takes long to import
-    titles = {'GAN': 'V of a GAN', 'penalty': 'the estimate of a critic with penalty', 'clipped': 'of a clipped critic'}
+    titles = {'GAN': 'V of a GAN', 'penalty': 'a critic with penalty', 'clipped': 'a clipped critic'}
     curves = {f'{title}: rank correlation {rank_correlation(played[name][1]):.2f}': tuple(played[name][1].values())
               for name, title in titles.items()}
     theory.critics(path, curves, {f'weights of D, {name}': weights(game) for name, (game, _) in played.items()})

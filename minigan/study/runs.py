@@ -14,6 +14,7 @@ from minigan.optim import Adam, linear_decay
 from minigan.streams import PICTURES, Streams
 from minigan.study.densities import GRID, Density, mean_gap
 from minigan.study.mixtures import MEASURED, MIXTURES, RING_OF_8
+from minigan.variants.wasserstein import WassersteinGame
 
 FIGURE_1 = Density((1,), (0.6,))  # p_data of its run
 
@@ -74,7 +75,8 @@ def perfect_modes(seed=0):
         yield Row('   reverse KL', got['reverse_kl'], chi2 / (2 * MEASURED))
 
 
-def plane_game(mixture, seed, *, steps, hidden=(128, 128), n_z=2, m=128, k=1, beta2=0.999, game=Game, **settings):
+def plane_game(mixture, seed, *, steps, hidden=(128, 128), n_z=2, m=128, k=1, rate=1e-3, beta1=0.5, beta2=0.999,
+               game=Game, **settings):
     """A Game of small networks on a mixture in the plane, both players with the same rate, which falls to 0.
 
     steps: of G, k of D each; hidden: the widths of the hidden layers; game and settings: Game, or a subclass with the
@@ -83,9 +85,24 @@ def plane_game(mixture, seed, *, steps, hidden=(128, 128), n_z=2, m=128, k=1, be
     streams = Streams(seed)
     G = Net(_small_layers(n_z, hidden, 2), rng=streams.at('init', 0, 0), name='G')
     D = Net(_small_layers(2, hidden, 1), rng=streams.at('init', 0, 1), name='D')
-    return game(G, D, Adam(G, learning_rate=linear_decay(1e-3, steps), beta1=0.5, beta2=beta2),
-                Adam(D, learning_rate=linear_decay(1e-3, steps * k), beta1=0.5, beta2=beta2),
+    return game(G, D, Adam(G, learning_rate=linear_decay(rate, steps), beta1=beta1, beta2=beta2),
+                Adam(D, learning_rate=linear_decay(rate, steps * k), beta1=beta1, beta2=beta2),
                 lambda j: mixture.sample(streams.at('data', j), m), streams, m=m, n_z=n_z, k=k, **settings)
+
+
+def signs(rng, shape, dtype=np.float32):
+    """A prior in pieces: z of random signs, but for its last quarter, which is normal.
+
+    A continuous G maps a connected prior, such as the normal one, to a connected set: between modes that lie apart, it
+    has to draw samples that belong to none. This one has 2^n pieces, n = 3/4 of the width. It has mean 0, variance 1.
+    """
+    z, n = rng.normal(shape, dtype), 3 * shape[1] // 4
+    z[:, :n] = 2 * (rng.uniform((shape[0], n), dtype) < 0.5) - 1
+    return z
+
+
+WASSERSTEIN = {'game': WassersteinGame, 'objective': 'wasserstein', 'gradient_penalty': 0.1, 'k': 5, 'm': 256,
+               'n_z': 16, 'prior': signs, 'rate': 3e-3, 'beta1': 0.0, 'beta2': 0.99}  # of plane_game, for both mixtures
 
 
 def ring(*, seed=0, steps=3000, shown=(100, 300, 1000, 2000, 3000)):

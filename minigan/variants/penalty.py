@@ -44,7 +44,6 @@ def gradient_penalty_backward(D, x, *, weight, rng=None):
         D.dtheta[...] = 0
         _backward(layers, bent)
         D.dtheta += straight
-    D.drop_cache()
     for layer in D.layers:
         layer.drop_cache()
 
@@ -56,6 +55,7 @@ def _slopes(D, x, rng):
     which training may fuse them (gpu/fusion.py).
     """
     layers = steps_of(D)
+    D.drop_cache()  # of a forward that waits for its backward: the layers are about to overwrite it
     for layer in layers:
         x = layer.forward(x, training=True, rng=rng)
     dys = [array_module(x).ones_like(x)]

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.metrics import pairwise_distances_argmin_min
 
+from minigan.streams import Streams
 from minigan.study import runs
 from minigan.study.densities import GRID
 from minigan.study.mixtures import RING_OF_8, Mixture
@@ -38,3 +40,23 @@ def test_a_run_on_the_ring_is_the_same_again_and_different_with_a_different_seed
     first = samples(0)
     np.testing.assert_array_equal(first, samples(0))
     assert not np.array_equal(first, samples(1))
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_the_prior_in_pieces_has_signs_and_a_normal_quarter(dtype):
+    z = runs.signs(Streams(0).at('noise', 0), (20_000, 16), dtype)
+    assert z.shape == (20_000, 16) and z.dtype == dtype
+    assert (abs(z[:, :12]) == 1).all() and len(np.unique(z[:, :12], axis=0)) > 4000  # nearly all of 2**12
+    np.testing.assert_allclose(np.corrcoef(z.T), np.eye(16), atol=0.04)
+    np.testing.assert_allclose([z.mean(axis=0), z.std(axis=0)], [[0] * 16, [1] * 16], atol=0.04)
+    assert norm.cdf(z[:, 12:]).std() == pytest.approx(12**-0.5, abs=0.01)  # uniform, as of normal numbers
+    np.testing.assert_array_equal(z, runs.signs(Streams(0).at('noise', 0), (20_000, 16), dtype))
+
+
+def test_a_few_steps_of_the_wasserstein_game_bring_samples_towards_the_data():
+    game = runs.plane_game(RING_OF_8, 0, steps=100, **{**runs.WASSERSTEIN, 'm': 32})
+    z = game.noise(10**6, 0)
+    before = pairwise_distances_argmin_min(game.G(z), RING_OF_8.centres)[1].mean()
+    for t in range(100):
+        game.step(t)
+    assert pairwise_distances_argmin_min(game.G(z), RING_OF_8.centres)[1].mean() < 0.8 * before
