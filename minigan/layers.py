@@ -5,6 +5,7 @@ To write your own, subclass Layer: name the parameters in `shapes`, fill them in
 """
 
 from functools import cached_property
+from math import lcm
 
 from minigan import ops
 from minigan.backend import number
@@ -91,6 +92,7 @@ class Sequential(Layer):
 
     def __init__(self, *layers):
         self.layers, self.takes_integers = layers, bool(layers) and layers[0].takes_integers
+        self.block = lcm(*(layer.block for layer in layers))
 
     def forward(self, x, *, training, rng):
         for layer in self.layers:

@@ -24,4 +24,5 @@ def few(dataset, n, streams, *, classes=10, dtype=np.float32):
     xp = streams.xp
     order = to_host(streams.at('init', 0, 2).permutation(len(labels)))
     rows = np.concatenate([order[labels[order] == c][:each] for c in range(classes)])
-    return ops.gather_images(dataset.train, xp.asarray(rows), dtype), xp.asarray(labels[rows])
+    images = xp.asarray(dataset.train[rows])
+    return ops.gather_images(images, xp.arange(len(rows)), dtype), xp.asarray(labels[rows])

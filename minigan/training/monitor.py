@@ -1,6 +1,7 @@
 """What a row of the log measures: V on both splits, D's answers, gradients, and how close samples are to the data."""
 
 import time
+from math import lcm
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -30,7 +31,7 @@ class Monitor:
         labels = dataset.labels if classes else (None, None)
         self.splits = {'train': Examples(dataset.train, labels[0], classes, xp=xp, dtype=game.D.dtype),
                        'validation': Examples(dataset.validation, labels[1], classes, xp=xp, dtype=game.D.dtype)}
-        self.block, self.pixels = max(layer.block for layer in game.D.layers), dataset.train.shape[1]
+        self.block, self.pixels = lcm(*(layer.block for layer in game.D.layers)), dataset.train.shape[1]
         self.n = min(IMAGES, len(dataset.validation), len(dataset.train)) // self.block * self.block
         if self.n == 0:
             raise DataError(f'{dataset.name}: expected at least {self.block} validation images, as D reads so many '

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import (Adam, BatchNorm, Dense, Dropout, Game, LeakyReLU, Net, Sequential, SGDMomentum, Streams, Tanh,
-                     losses, ops)
+from minigan import (Adam, BatchNorm, Dense, Dropout, Game, Layer, LeakyReLU, Net, Sequential, SGDMomentum, Streams,
+                     Tanh, losses, ops)
 from minigan.checks.cases import through_D
 from minigan.checks.derivatives import check
 from minigan.ops import sigmoid
@@ -280,3 +280,29 @@ def test_numpys_numbers_as_settings_play_the_same_float32_game(number):
         game.step(0)
     assert games[0].L_D_backward(*np.zeros((2, M, 1), np.float32)).dtype == np.float32
     assert all(same(players(games[0])[name], players(games[1])[name]) for name in 'GD')
+
+
+class InFours(Layer):
+    """A layer that reads four rows together."""
+
+    block = 4
+
+    def forward(self, x, *, training, rng):
+        return x
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return dy
+
+
+@pytest.mark.parametrize('layer', [InFours(), Sequential(InFours())])
+def test_a_minibatch_that_would_put_data_and_samples_into_one_block_is_refused(layer):
+    G, D = (Net([Dense(1, 1), *more], rng=Streams(0).at('init', 0)) for more in ([], [layer]))
+    settings = {'n_z': 1, 'optimizer_G': Adam(G, learning_rate=1), 'optimizer_D': Adam(D, learning_rate=1)}
+    with pytest.raises(ValueError, match=r'^m: .*InFours\(\).* in D needs a multiple of 4, got 6$'):
+        Game(G, D, minibatch=None, streams=Streams(0), m=6, **settings)
+    Game(G, D, minibatch=None, streams=Streams(0), m=8, **settings)
+
+
+def test_smoothing_is_refused_where_D_gives_no_probability():
+    with pytest.raises(ValueError, match='^smoothing: expected 0, as hinge has no probability, got 0.1$'):
+        make(objective='hinge', smoothing=0.1)
