@@ -1,4 +1,4 @@
-"""Two runs of Algorithm 1 that are small enough to watch: the paper's Figure 1 on the line, and a ring in the plane."""
+"""Runs of Algorithm 1 that are small enough to watch: the paper's Figure 1 on the line, and mixtures in the plane."""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,7 @@ settles at 1 + d / (2 weight), so it reports d (1 + d / (2 weight)); clipped to 
 Differences from the papers: Adam with beta1 = 0 stands in for RMSProp (the 2017 paper advises against momentum). Every
 step of G has the same number k of steps of D; the authors' code of the first paper takes 100 at the start and in every
 500th step. Rates, weights and k are chosen for small dense networks and small data, and rates fall to 0. D may have
-dropout: then P is that of the thinned critic.
+dropout: then P is that of the thinned critic. A conditional critic reads [x, e_y], and P is on both.
 """
 
 from dataclasses import dataclass
