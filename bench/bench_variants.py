@@ -23,6 +23,7 @@ from minigan.evaluation.judge import SAMPLES as N
 from minigan.evaluation.judge import Judge
 from minigan.evaluation.modes import SAMPLES as TRIPLES
 from minigan.evaluation.modes import ModeJudge
+from minigan.gan import Game
 from minigan.gpu.device import select_device
 from minigan.layers import BatchNorm, Dense, LeakyReLU
 from minigan.native.twins import use
@@ -31,6 +32,7 @@ from minigan.optim import linear_decay
 from minigan.pictures import theory
 from minigan.streams import PICTURES, WATCH
 from minigan.study.mixtures import MEASURED, MIXTURES
+from minigan.study.runs import WASSERSTEIN, signs
 from minigan.training.config import Config
 from minigan.training.state import Run
 from minigan.variants.matching import FeatureMatchingGame
@@ -39,8 +41,8 @@ from minigan.variants.packing import packed
 from minigan.variants.spectral import SpectralDense
 from minigan.variants.wasserstein import WassersteinGame
 
-BUDGET = {'digits': 12, 'mnist': 60, 'stacked-mnist': 180, 'ring of 8': 30, 'grid of 25': 30}  # CPU seconds
-SEEDS = {'digits': (3, 4, 5), 'mnist': (3, 4), 'stacked-mnist': (3,), 'ring of 8': (3, 4, 5), 'grid of 25': (3, 4, 5)}
+BUDGET = {'digits': 10, 'mnist': 60, 'stacked-mnist': 120, 'ring of 8': 30, 'grid of 25': 30}  # CPU seconds
+SEEDS = {'digits': (3, 4, 5), 'mnist': (3,), 'stacked-mnist': (3,), 'ring of 8': (3, 4), 'grid of 25': (3, 4)}
 VARIANTS = {  # name -> its choices on images; its differences in the plane
     'default': ({}, {}),
     'conditional': ({'conditional': True}, None),
@@ -57,6 +59,8 @@ VARIANTS = {  # name -> its choices on images; its differences in the plane
     'batchnorm-D': ({'network': 'batchnorm-D'}, {'mixing': 'batch norm'}),
     'spectral': ({'network': 'spectral'}, {'objective': 'hinge', 'dense': SpectralDense}),
     'feature-matching': ({'network': 'feature-matching'}, {'game': FeatureMatchingGame}),
+    'default, prior in pieces': (None, {'prior': signs, 'n_z': 16}),
+    'wgan, prior in pieces': (None, WASSERSTEIN),
 }
 CALIBRATION = 30  # steps
 IMAGES = {'frechet': ('Frechet', 1), 'precision': ('precision', 2), 'recall': ('recall', 2),
@@ -70,7 +74,8 @@ PUBLISHED = {  # of convolutional or larger networks, trained for much longer: (
     'PacGAN 2 (Lin et al. 2018)': (('1000', '', '0.06'), ('7.9', '', ''), ('23.8', '', '')),
     'WGAN-GP (Kumar et al. 2019)': (('959', '', '0.73'), ('', '', ''), ('', '', '')),
 }
-M, HIDDEN = 100, 128  # of the networks in the plane
+M, HIDDEN = 100, 128  # rows of a block, and units of a layer, in the plane
+COMMON = {'game': Game, 'm': M, 'n_z': 2, 'k': 1, 'rate': 1e-3, 'beta1': 0.5, 'beta2': 0.999}  # there
 
 
 @cache
@@ -132,8 +137,8 @@ def plane_recipe(*, mixing=None, dense=Dense, pack=1):
                          'discrimination': ([InBlocks(MinibatchDiscrimination(HIDDEN, 50, 5), M)], 50)}[mixing]
         return [first, LeakyReLU(0.2), second, LeakyReLU(0.2), *blocks, dense(HIDDEN + wider, 1)]
 
-    recipe = Recipe(G, D, batch=M, learning_rate_G=1e-3, learning_rate_D=1e-3, update='alternating', beta1=0.5, n_z=2)
-    return packed(recipe, pack) if pack > 1 else recipe
+    recipe = Recipe(G, D, batch=M, learning_rate_G=1e-3, learning_rate_D=1e-3, update='alternating')
+    return packed(recipe, pack)
 
 
 class InThePlane:
@@ -145,16 +150,15 @@ class InThePlane:
 
     def game(self, steps):
         """The Game, whose rates fall to 0 in `steps` steps."""
-        given = dict(self.differences)
-        parts = {name: given.pop(name) for name in ('mixing', 'dense', 'pack') if name in given}
-        recipe, k, beta2 = plane_recipe(**parts), given.pop('k', 1), given.pop('beta2', 0.999)
-        streams, game = Streams(self.seed), given.pop('game', recipe.game)
-        G = Net(recipe.G(2, (2,)), rng=streams.at('init', 0, 0), name='G')
+        given = {**COMMON, **self.differences}
+        recipe = plane_recipe(**{name: given.pop(name) for name in ('mixing', 'dense', 'pack') if name in given})
+        game, rate, adam = given.pop('game'), given.pop('rate'), {name: given.pop(name) for name in ('beta1', 'beta2')}
+        streams, m = Streams(self.seed), given['m']
+        G = Net(recipe.G(given['n_z'], (2,)), rng=streams.at('init', 0, 0), name='G')
         D = Net(recipe.D((2,)), rng=streams.at('init', 0, 1), name='D')
-        return game(G, D, Adam(G, learning_rate=linear_decay(1e-3, steps), beta1=0.5, beta2=beta2),
-                    Adam(D, learning_rate=linear_decay(1e-3, steps * k), beta1=0.5, beta2=beta2),
-                    lambda j: self.mixture.sample(streams.at('data', j), M) / self.scale(), streams, m=M, n_z=2, k=k,
-                    **given)
+        return game(G, D, Adam(G, learning_rate=linear_decay(rate, steps), **adam),
+                    Adam(D, learning_rate=linear_decay(rate, steps * given['k']), **adam),
+                    lambda j: self.mixture.sample(streams.at('data', j), m) / self.scale(), streams, **given)
 
     def scale(self):
         """The root mean square of a coordinate of the data."""
@@ -176,8 +180,9 @@ class InThePlane:
 
 def jobs():
     """'data variant' -> its seeds."""
-    return {f'{source} {variant}': SEEDS[source] for source in BUDGET for variant, (_, plane) in VARIANTS.items()
-            if not (source in MIXTURES and plane is None or source == 'stacked-mnist' and variant == 'conditional')}
+    return {f'{source} {variant}': SEEDS[source] for source in BUDGET for variant, (images, plane) in VARIANTS.items()
+            if (plane if source in MIXTURES else images) is not None
+            and (source, variant) != ('stacked-mnist', 'conditional')}
 
 
 def play(job, seed):
@@ -200,16 +205,21 @@ def real(source):
     return judge.comparisons(TRIPLES)['real images'] if source == 'stacked-mnist' else judge.real_images(N)
 
 
+def table(content):
+    """The README's two tables: of images, and of modes."""
+    return '\n\n'.join([*tables(content), machines(content)])
+
+
 def tables(content):
-    """(the table of images, that of modes) for the README."""
+    """Each of them."""
     def of(name, sources):
         return [cell for source, measures in sources.items()
                 for cell in cells(runs_of(content, f'{source} {name}'), measures)]
     images, modes = {'digits': IMAGES, 'mnist': IMAGES}, {'stacked-mnist': STACKED, **dict.fromkeys(MIXTURES, PLANE)}
     for sources in (images, modes):
         rows = [[name, *of(name, sources)] for name in (*VARIANTS, 'real data')]
+        rows = [row for row in rows if any(row[1:])]
         if sources is modes:
-            rows = [row for row in rows if row[0] != 'conditional']
             rows += [[name, *(cell for part in parts for cell in part)] for name, parts in PUBLISHED.items()]
         head = ['', *(f'{source}: {title}' for source, measures in sources.items() for title, _ in measures.values())]
         yield markdown(head, rows)
@@ -239,10 +249,8 @@ def main():
     if 'real data' in options.only:
         add_results('variants', {f'{source} real data 0': real(source) for source in BUDGET})
     content = load('variants')
-    images, modes = tables(content)
-    text = f'{images}\n\n{modes}\n\n{machines(content)}'
-    print(text)
-    update_table('bench_variants', text)
+    print(table(content))
+    update_table('bench_variants', table(content))
     draw(content, RESULTS / 'variants.png')
 
 
