@@ -206,7 +206,7 @@ def test_two_gaussians_meet():
 @pytest.mark.parametrize('settings, message', [
     ({'prior': 'cauchy'}, r"prior: expected one of normal, uniform, got 'cauchy'"),
     ({'k': 0}, 'k: expected at least 1 D step per G step, got 0'),
-    ({'objective': 'wasserstein'}, "objective: expected one of .*minimax.*nonsaturating.*, got 'wasserstein'"),
+    ({'objective': 'softmax'}, "objective: expected one of .*minimax.*nonsaturating.*, got 'softmax'"),
     ({'update': 'never'}, "update: expected one of .*, got 'never'"),
     ({'update': 'simultaneous', 'k': 2}, 'k must be 1, got 2')])
 def test_settings_out_of_range_raise(settings, message):
