@@ -65,14 +65,14 @@ VARIANTS = {  # name -> its choices on images; its differences in the plane
 CALIBRATION = 30  # steps
 IMAGES = {'frechet': ('Frechet', 1), 'precision': ('precision', 2), 'recall': ('recall', 2),
           'coverage': ('coverage', 2)}
-STACKED = {'modes': ('modes', 0), 'clear_modes': ('clear modes', 0), 'modes_kl': ('KL', 2)}
+STACKED = {'modes': ('modes', 0), 'modes_kl': ('KL', 2), 'clear': ('clear', 2), 'clear_modes': ('clear modes', 0)}
 PLANE = {'modes': ('modes', 1), 'high_quality': ('high quality', 2), 'reverse_kl': ('reverse KL', 2)}
 PUBLISHED = {  # of convolutional or larger networks, trained for much longer: (stacked), (ring), (grid)
-    'DCGAN (Lin et al. 2018)': (('99', '', '3.40'), ('', '', ''), ('', '', '')),
-    'GAN (Lin et al. 2018)': (('78.9 ± 6.5', '', '4.50'), ('6.3 ± 0.5', '0.98', '0.45'),
+    'DCGAN (Lin et al. 2018)': (('99', '3.40', '', ''), ('', '', ''), ('', '', '')),
+    'GAN (Lin et al. 2018)': (('78.9 ± 6.5', '4.50', '', ''), ('6.3 ± 0.5', '0.98', '0.45'),
                               ('17.3 ± 0.8', '0.95', '0.70')),
-    'PacGAN 2 (Lin et al. 2018)': (('1000', '', '0.06'), ('7.9', '', ''), ('23.8', '', '')),
-    'WGAN-GP (Kumar et al. 2019)': (('959', '', '0.73'), ('', '', ''), ('', '', '')),
+    'PacGAN 2 (Lin et al. 2018)': (('1000', '0.06', '', ''), ('7.9', '', ''), ('23.8', '', '')),
+    'WGAN-GP (Kumar et al. 2019)': (('959', '0.73', '', ''), ('', '', ''), ('', '', '')),
 }
 M, HIDDEN = 100, 128  # rows of a block, and units of a layer, in the plane
 COMMON = {'game': Game, 'm': M, 'n_z': 2, 'k': 1, 'rate': 1e-3, 'beta1': 0.5, 'beta2': 0.999}  # there

@@ -10,7 +10,7 @@ import minigan
 from minigan import data
 from minigan.cli import main
 from minigan.data import DataError, mnist, stacked
-from minigan.evaluation import reader
+from minigan.evaluation import modes, reader
 from minigan.storage import archive
 from minigan.training.config import Config
 from minigan.training.run import resume, train
@@ -101,7 +101,7 @@ def test_a_run_trains_samples_resumes_and_is_measured_in_modes(in_place_of_mnist
     capsys.readouterr()
     assert main(['evaluate', str(run)]) == 0
     text = capsys.readouterr().out
-    for title in ('modes with a sample', 'modes with at least 5 clear samples', 'KL of the modes from uniform'):
+    for title in modes.TITLES.values():
         assert f'\n{title}  ' in text
     assert '40 samples against the 40 test images of stacked-mnist' in text and '3.400' in text
     assert main(['evaluate', str(run), '--json', '--n', '30']) == 0
