@@ -10,9 +10,10 @@ of D(x) is log Z, and for K = 1 it is the discriminator of 2014.
 As in the authors' code for MNIST: L_D / 2, where the paper has L_D; all labelled images in every step; both networks'
 widths, D's noise, its weight normalisation, Adam with 3e-3 and beta1 = 0.5. Differences from that code: ReLU in G for
 softplus; a plain Dense at the end of G, for one whose units have weights of a trained length, and likewise at the end
-of D; batch norm in G has a gamma; the lengths in D's other layers are constants that give units a standard deviation
-of about 1, and not computed from data; the learning rate rises in the first 4 percent of the run and falls to 0 at its
-end, and the last theta_D classifies, for a constant rate and a moving average.
+of D; batch norm in G has a gamma; starting values of Dense, and eps of batch norm and Adam, are this package's; the
+lengths in D's other layers are constants that give units a standard deviation of about 1, and not computed from data;
+the learning rate rises in the first 4 percent of the run and falls to 0 at its end, and the last theta_D classifies,
+for a constant rate and a moving average.
 """
 
 from dataclasses import dataclass
