@@ -385,7 +385,7 @@ def mount(folder, size):
 @pytest.mark.skipif(os.name != 'posix', reason='needs a tmpfs')
 def test_a_run_on_a_disk_too_small_for_it_keeps_its_checkpoint(tmp_path):
     (tmp_path / 'disk').mkdir()
-    begin = mount(tmp_path / 'disk', '12m')  # three checkpoints (last, best, one being written) take 12.9
+    begin = mount(tmp_path / 'disk', '10m')  # three checkpoints (last, best, one being written) take 10.9 MB
     if begin is None:
         pytest.skip('not allowed to mount a tmpfs; the tests with /dev/full stand in')
     program = f'{sys.executable} -m minigan train --epochs 4 --batch 128 --schedule constant --seed 5 ' \
