@@ -6,8 +6,8 @@ touching the first byte beyond an array goes unnoticed.
 
 import sys
 
-from minigan import RECIPES
 from minigan.gpu import compare, twins
+from minigan.networks import RECIPES
 from minigan.training.on_gpu import FEW, compare_training
 
 SHAPES = (3, 1), (9, 33)

@@ -6,8 +6,9 @@ from unittest import mock
 import numpy as np
 from candidates import dataset, game
 
-from minigan import RECIPES, ops
+from minigan import ops
 from minigan.gpu.fusion import DenseLeakyReLU, DenseTanh, fuse
+from minigan.networks import RECIPES
 from minigan.training.build import build_game
 from minigan.training.config import Config
 

@@ -11,10 +11,10 @@ from on_gpu.clock import Queued, host_seconds, race_of, timed
 from on_gpu.games import FUSED, KINDS, fused, products
 from on_gpu.part import Part, in_order, in_words, label_powers, microseconds, ratio
 
-from minigan import RECIPES
 from minigan.backend import to_host
 from minigan.checks.derivatives import TOLERANCE
 from minigan.gpu import compare, kernelset, twins
+from minigan.networks import RECIPES
 from minigan.streams import Streams
 
 LADDER = Path(twins.__file__).with_name('ladder.py')

@@ -14,8 +14,8 @@ from on_gpu.games import floor, game_of
 from on_gpu.kernels import without_kernels
 from on_gpu.part import Part, in_order, in_words, label_powers, microseconds, milliseconds, ratio
 
-from minigan import RECIPES
 from minigan.gpu import graph, twins
+from minigan.networks import RECIPES
 
 OURS = 'minigan, graph'
 LAUNCHED = 'minigan, launches'
