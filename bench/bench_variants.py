@@ -2,11 +2,11 @@
 
     python bench/bench_variants.py
 
-Each variant differs from the default in one thing. On the digits, MNIST and Stacked MNIST it trains as `minigan train`
-does, for as many epochs as fit into the seconds of BUDGET; in the plane, on the ring of 8 and the grid of 25, all
-variants have the same small networks and rates. Each run has one thread and seeds that no setting was chosen with. Each
-result goes to bench/results/variants.json at once; --only chooses what to run again, such as 'digits default'. The
-tables in bench/README.md and a picture of the samples in the plane are made from that file.
+Each variant differs from the default in one idea, with the settings that belong to it. On the digits, MNIST and Stacked
+MNIST it trains as `minigan train` does, for as many epochs as fit into the seconds of BUDGET; in the plane, on the ring
+of 8 and the grid of 25, all variants have the same small networks and rates. Each run has one thread and seeds that no
+setting was chosen with. Each result goes to bench/results/variants.json at once; --only chooses what to run again, such
+as 'digits default'. The tables in bench/README.md and a picture of the samples in the plane are made from that file.
 """
 
 import argparse
@@ -68,7 +68,7 @@ IMAGES = {'frechet': ('Frechet', 1), 'precision': ('precision', 2), 'recall': ('
 STACKED = {'modes': ('modes', 0), 'modes_kl': ('KL', 2), 'clear': ('clear', 2), 'clear_modes': ('clear modes', 0)}
 PLANE = {'modes': ('modes', 1), 'high_quality': ('high quality', 2), 'reverse_kl': ('reverse KL', 2)}
 PUBLISHED = {  # of convolutional or larger networks, trained for much longer: (stacked), (ring), (grid)
-    'DCGAN (Lin et al. 2018)': (('99', '3.40', '', ''), ('', '', ''), ('', '', '')),
+    'DCGAN (Srivastava et al. 2017)': (('99', '3.40', '', ''), ('', '', ''), ('', '', '')),
     'GAN (Lin et al. 2018)': (('78.9 ± 6.5', '4.50', '', ''), ('6.3 ± 0.5', '0.98', '0.45'),
                               ('17.3 ± 0.8', '0.95', '0.70')),
     'PacGAN 2 (Lin et al. 2018)': (('1000', '0.06', '', ''), ('7.9', '', ''), ('23.8', '', '')),
@@ -138,7 +138,7 @@ def plane_recipe(*, mixing=None, dense=Dense, pack=1):
         return [first, LeakyReLU(0.2), second, LeakyReLU(0.2), *blocks, dense(HIDDEN + wider, 1)]
 
     recipe = Recipe(G, D, batch=M, learning_rate_G=1e-3, learning_rate_D=1e-3, update='alternating')
-    return packed(recipe, pack)
+    return packed(recipe, pack) if pack > 1 else recipe
 
 
 class InThePlane:

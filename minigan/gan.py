@@ -51,7 +51,7 @@ class Game:
         if self.k < 1:
             raise ValueError(f'k: expected at least 1 D step per G step, got {self.k}')
         for name, known in (('prior', PRIORS), ('objective', losses.OBJECTIVES), ('update', UPDATES)):
-            if not callable(getattr(self, name)) and getattr(self, name) not in known:
+            if getattr(self, name) not in known and not (name == 'prior' and callable(self.prior)):
                 raise ValueError(f'{name}: expected one of {", ".join(known)}, got {getattr(self, name)!r}')
         if self.smoothing and not losses.OBJECTIVES[self.objective].probability:
             raise ValueError(f'smoothing: expected 0, as {self.objective} has no probability, got {self.smoothing}')

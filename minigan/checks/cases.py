@@ -66,9 +66,9 @@ def cases():
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
     yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)
-    yield 'L_D', partial(discriminator_loss_case, 0)
-    yield 'L_D, smoothing 0.1', partial(discriminator_loss_case, 0.1)
+    yield 'L_D, smoothing 0.1', partial(discriminator_loss_case, 'minimax', smoothing=0.1)
     for objective in losses.OBJECTIVES:
+        yield f'L_D {objective}', partial(discriminator_loss_case, objective)
         yield f'L_G {objective}', partial(generator_loss_case, objective)
     yield 'softmax_cross_entropy', classifier_loss_case
     for network, recipe in RECIPES.items():
@@ -107,15 +107,15 @@ def build(recipe, player, seed, *, fuse=None):
     return net
 
 
-def discriminator_loss_case(smoothing, seed):
+def discriminator_loss_case(objective, seed, **smoothing):
     """L_D with respect to D's logits for data and for samples."""
-    real, fake = np.random.default_rng(seed).standard_normal((2, ROWS, 1))
+    (real, fake), of = np.random.default_rng(seed).standard_normal((2, ROWS, 1)), losses.OBJECTIVES[objective]
 
     def backward(u):
-        dreal, dfake = losses.L_D_backward(real, fake, smoothing=smoothing)
+        dreal, dfake = of.L_D_backward(real, fake, **smoothing)
         return {'real': u * dreal, 'fake': u * dfake}
 
-    return check(lambda: np.array([losses.L_D(real, fake, smoothing=smoothing)]), backward,
+    return check(lambda: np.array([of.L_D(real, fake, **smoothing)]), backward,
                  {'real': real, 'fake': fake}, seed=seed)
 
 

@@ -136,7 +136,7 @@ def theory(out, seed):
     from minigan.study import claims
     print(HEAD)
     wrong, count = _print_rows(claims.check(out, seed=seed))
-    print(f'\n{out}/theory.png, {out}/ring.png and {out}/figure1.gif show the results.')
+    print(f'\n{out}/theory.png, {out}/critics.png, {out}/ring.png and {out}/figure1.gif show the results.')
     return _verdict(wrong, f'All {count} checks hold.')
 
 

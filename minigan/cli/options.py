@@ -124,7 +124,7 @@ def _gradcheck(add):
 
 def _theory(add):
     _seed(add)
-    add('-o', '--out', default='theory', metavar='FOLDER', help='folder for theory.png, ring.png and figure1.gif')
+    add('-o', '--out', default='theory', metavar='FOLDER', help='folder for the pictures')
 
 
 def _selftest(add):

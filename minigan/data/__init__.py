@@ -53,9 +53,10 @@ def of_run(about, source=None):
         if source or trained in NAMES:
             raise
         raise DataError(f'{error}; if the images have moved, pass --data PATH') from error
-    labelled = bool(about['images'].get('labelled'))
+    labelled = bool(about['images'].get('labelled') or about.get('classes'))
     if labelled and dataset.labels is None or digest(dataset, labelled=labelled) != sha256:
-        raise DataError(f'{source or trained}: not the images that this run was trained with; '
+        what = 'images and labels' if labelled else 'images'
+        raise DataError(f'{source or trained}: not the {what} that this run was trained with; '
                         'pass those with --data PATH')
     return dataset
 

@@ -48,8 +48,8 @@ def labels_of(dataset):
 
 def class_fractions(dataset):
     """The fraction of each class among the training images. Raises DataError when there are no labels."""
-    labels = labels_of(dataset)
-    counts = np.bincount(labels[0], minlength=max(map(np.max, labels)) + 1)
+    labels, validation, _ = labels_of(dataset)  # a run does not depend on the test images
+    counts = np.bincount(labels, minlength=validation.max(initial=0) + 1)
     return tuple((counts / len(dataset.train)).tolist())
 
 

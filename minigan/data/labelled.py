@@ -13,8 +13,8 @@ def few(dataset, n, streams, *, classes=10, dtype=np.float32):
     The seed of the streams determines which ones. Raises DataError for data without labels, for more classes, and for
     an n that is not the same number of each class.
     """
-    labels = labels_of(dataset)[0]
-    counts = np.bincount(labels, minlength=max(map(np.max, dataset.labels)) + 1)
+    labels, validation, _ = labels_of(dataset)
+    counts = np.bincount(labels, minlength=validation.max(initial=0) + 1)
     each, rest = divmod(n, classes)
     if len(counts) != classes:
         raise DataError(f'{dataset.name}: expected {classes} classes, got {len(counts)}')

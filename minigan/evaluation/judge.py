@@ -135,7 +135,7 @@ def evaluate(run, *, n=None, seed=0, source=None, quiet=False):
 def D_errors(run, dataset):
     """How many test images D misclassifies; None unless it is a classifier too (variants/semisupervised.py)."""
     D = checkpoint.net(*archive.load(run), 'D')
-    if not isinstance(D.layers[-1], LogSumExp):
+    if not isinstance(D.layers[-1], LogSumExp) or dataset.labels is None:
         return None
     _, p = classifier.Classifier(Sequential(*D.layers[:-1]))(ops.from_unit(_unit(dataset.test)))
     return int((p.argmax(axis=1) != dataset.labels[2]).sum())

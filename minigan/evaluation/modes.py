@@ -20,7 +20,7 @@ FEW = 5  # clear samples: a mode with fewer may consist of misread digits
 AT_ONCE = 1000  # samples
 TITLES = {'modes': 'modes with a sample', 'modes_kl': '   KL of the modes from uniform',
           'clear': 'fraction of clear samples', 'clear_modes': f'   modes with at least {FEW} of them'}
-DCGAN = {'modes': 99, 'modes_kl': 3.40}  # Metz et al. 2017, as Lin et al. 2018 quote it in Table 2
+DCGAN = {'modes': 99, 'modes_kl': 3.40}  # of Srivastava et al. 2017, as Lin et al. 2018 quote it in Table 2
 
 
 class ModeJudge:

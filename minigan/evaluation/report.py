@@ -8,7 +8,7 @@ TITLES = {  # measure -> its name in print
     'precision': 'precision', 'recall': 'recall', 'density': 'density', 'coverage': 'coverage',
     'memorisation': 'distance to training images, over that of test images'}
 OF_CLASSES = {  # of a conditional run
-    'class_accuracy': 'fraction of the wanted class', 'class_recall': 'recall within a class, mean of all classes',
+    'class_accuracy': 'fraction of the wanted class', 'class_recall': 'recall within a class, mean over classes',
     'least_class_recall': '   of the class with the smallest'}
 
 

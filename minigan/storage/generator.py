@@ -76,6 +76,8 @@ class Generator:
         """The class of each of n images, (n,), or None. Raises ValueError for one that the data did not have."""
         if label is None:
             return None
+        if np.shape(label) not in ((), (n,)):
+            raise ValueError(f'label: expected one class, or one for each of {n} images, got shape {np.shape(label)}')
         labels, known = np.broadcast_to(label, n), np.flatnonzero(self.fractions)
         if labels.dtype.kind not in 'iu' or not np.isin(labels, known).all():
             of = f'one of {", ".join(map(str, known))}' if len(known) else 'None, as this generator is not conditional'

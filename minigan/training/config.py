@@ -37,8 +37,9 @@ class Config:
 
     network: str = choice(
         'default', "the pair of networks, with its settings: 'article' as in the article, 'default' with the article's "
-        "errors corrected, 'goodfellow2014' as in the paper's code; 'article' and 'goodfellow2014' update both players "
-        'at once (--update simultaneous), while Algorithm 1 updates D first', choices=RECIPES)
+        "errors corrected, 'goodfellow2014' as in the paper's code, the others with a later idea; 'article' and "
+        "'goodfellow2014' update both players at once (--update simultaneous), while Algorithm 1 updates D first",
+        choices=RECIPES)
     data: str = choice(
         'digits', "what to learn from: 'digits' (8x8, comes with scikit-learn), 'mnist' (28x28, downloaded once), "
         "'stacked-mnist' (three of its digits as the colours of an image), a folder of IDX files, or a .npz or .npy "
@@ -55,7 +56,8 @@ class Config:
     beta1: float | None = choice(
         None, 'how much weight both Adams give to earlier gradients, from 0 to below 1', metavar='X')
     objective: str | None = choice(
-        None, 'what G minimises: log(1 - D(G(z))), as in Algorithm 1 (minimax), or -log D(G(z)) (nonsaturating). On '
+        None, 'what both players minimise. With cross-entropy for D, G minimises log(1 - D(G(z))), as in Algorithm 1 '
+        '(minimax), or -log D(G(z)) (nonsaturating); the others are least squares, the hinge loss, and a critic. On '
         'the digits, the default network learns with both. With --network article --learning-rate-D 0.001, D wins, and '
         "minimax makes G's gradient less than a tenth as long as nonsaturating does (gradient_norm_G in log.csv)",
         choices=OBJECTIVES)
@@ -78,7 +80,8 @@ class Config:
         None, 'draw samples with an average of theta_G over about the last 1 / (1 + X) of the run so far; 0 draws them '
         'with theta_G itself', metavar='X', limits=NOT_NEGATIVE)
     label_smoothing: float | None = choice(
-        None, "one-sided label smoothing: D's target for data is 1 - X", metavar='X', limits={'>=': 0, '<': 1})
+        None, "one-sided label smoothing: D's target for data is 1 - X (minimax and nonsaturating)", metavar='X',
+        limits={'>=': 0, '<': 1})
     input_noise: float | None = choice(
         None, "standard deviation of the noise that is added to D's inputs, whose pixels are in [-1, 1]; it falls to 0 "
         'at the end of the run', metavar='X', limits=NOT_NEGATIVE)
@@ -87,12 +90,10 @@ class Config:
         limits=NOT_NEGATIVE)
     clip_weights: float | None = choice(
         None, "of --network wgan and wgan-clip: after each step of D, clip its weights to [-X, X]; 0 turns this off",
-        metavar='X',
-        limits=NOT_NEGATIVE)
+        metavar='X', limits=NOT_NEGATIVE)
     gradient_penalty: float | None = choice(
         None, "of --network wgan and wgan-clip: the weight of the penalty on D's slopes that are not 1; 0 turns this "
-        'off', metavar='X',
-        limits=NOT_NEGATIVE)
+        'off', metavar='X', limits=NOT_NEGATIVE)
     seed: int = choice(
         0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
         'of BLAS threads', metavar='N')
@@ -131,12 +132,13 @@ class Config:
                 having = [network for network, other in RECIPES.items() if hasattr(other, name)]
                 raise ValueError(f'{name}: expected none with --network {self.network}, got {getattr(self, name)}; it '
                                  f'belongs to {", ".join(having)}')
-        if (self.objective or recipe.objective) == 'wasserstein' and not hasattr(recipe, 'clip_weights'):
-            raise ValueError(f'objective: expected one that bounds its losses with --network {self.network}, got '
-                             "wasserstein; wgan and wgan-clip keep D's slopes bounded")
         n = len(dataset.train)
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
         config = self._filled(**{**own, 'batch': min(recipe.batch, n)})
+        if config.objective == 'wasserstein' and not (config.clip_weights or config.gradient_penalty or
+                                                      config.network == 'spectral'):
+            raise ValueError("objective: expected a D with bounded slopes for wasserstein, as --network wgan, "
+                             f'wgan-clip or spectral has, got --network {config.network}')
         if config.batch > n:
             raise ValueError(f'batch: expected between 1 and {n}, the number of training images, got {config.batch}')
         for layer in recipe.G(config.n_z, dataset.shape):

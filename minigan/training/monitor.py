@@ -34,7 +34,7 @@ class Monitor:
         self.block, self.pixels = lcm(*(layer.block for layer in game.D.layers)), dataset.train.shape[1]
         self.n = min(IMAGES, len(dataset.validation), len(dataset.train)) // self.block * self.block
         if self.n == 0:
-            raise DataError(f'{dataset.name}: expected at least {self.block} validation images, as D reads so many '
+            raise DataError(f'{dataset.name}: expected at least {self.block} validation images, which D reads '
                             f'together, got {len(dataset.validation)}')
         reference = to_host(dataset.train[:max(64, self.n)]) / np.float32(255)
         self.statistics = PixelStatistics(ops.from_unit(reference))

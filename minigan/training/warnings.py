@@ -26,7 +26,7 @@ SYMPTOMS = {
     'D prefers samples to data': Symptom(
         lambda row, largest_norm: row['train_D_x'] < row['train_D_G_z'],
         'its mean output is larger for samples than for the images it learns from (at step {step}: {train_D_G_z:.3g} '
-        'and {train_D_x:.3g}), so G follows a wrong gradient. Take more steps of D (--k) or a larger '
+        'and {train_D_x:.3g}), so G follows a wrong gradient. Take more steps of D (-k) or a larger '
         '--learning-rate-D.', probability=False),
     "G's gradient has vanished": Symptom(
         lambda row, largest_norm: row['gradient_norm_G'] < 1e-3 * largest_norm,

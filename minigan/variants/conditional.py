@@ -2,12 +2,15 @@
 
     V(D, G) = E_(x,y)[log D(x, y)] + E_(z,y)[log(1 - D(G(z, y), y))]
 
-A class is a row of K numbers, e_y: 1 at y and 0 elsewhere. D reads [x, e_y]. G reads [z, e_y], computes the image, and
-passes e_y on, so D reads a sample with the label that G was given. Nothing else changes: a label in front of a Dense
-only adds a row of W to its output, [x, e_y] W = x W_x + W_y.
+A class is a row of K numbers, e_y: SCALE at y and 0 elsewhere. D reads [x, e_y]. G reads [z, e_y], computes the image,
+and passes e_y on, so D reads a sample with the label that G was given. Nothing else changes: a label in front of a
+Dense only adds a row of W to its output, [x, e_y] W = x W_x + SCALE W_y.
 
 Mirza & Osindero 2014, equation 2. Differences: the networks are those of the recipe, with K more inputs, while the
-paper maps z and y, and x and y, to hidden layers of their own. y is drawn with the fractions of the data.
+paper maps z and y, and x and y, to hidden layers of their own; what a D does to its pixels first, such as dropout or
+noise, it does to e_y too. y is drawn with the fractions of the data. SCALE and the longer average are our own: on MNIST
+(seed 0, 25 epochs) more samples show the wanted class with SCALE 3 than with 1, and the samples of a class vary more
+when fewer of the last steps are averaged.
 """
 
 from dataclasses import dataclass, replace
@@ -20,11 +23,16 @@ from minigan.backend import array_module
 from minigan.layers import Sequential
 from minigan.streams import draw_z
 
+SCALE = 3.0  # of a label's number: z has a hundred numbers of size 1, an image hundreds
+
 
 def conditioned(recipe, fractions):
-    """The Recipe for images with classes. fractions: of each class in the data."""
+    """The Recipe for images with classes. fractions: of each class in the data.
+
+    If samples are drawn with an average of G, it covers a fifth of the steps that it did.
+    """
     classes = len(fractions)
-    return replace(recipe, prior=LabelledPrior(recipe.prior, tuple(fractions)),
+    return replace(recipe, average=9 * recipe.average, prior=LabelledPrior(recipe.prior, tuple(fractions)),
                    G=lambda n_z, shape: [PassLabels(classes, *recipe.G(n_z + classes, shape))],
                    D=lambda shape: recipe.D((prod(shape) + classes,)))
 
@@ -65,7 +73,7 @@ class LabelledPrior:
         z = draw_z(rng, self.prior, shape, dtype)
         u = rng.uniform((shape[0], 1), dtype)
         lower, upper = edges(self.fractions, array_module(z))
-        return beside(z, ((lower <= u) & (u < upper)).astype(dtype))
+        return beside(z, SCALE * ((lower <= u) & (u < upper)).astype(dtype))
 
 
 @lru_cache
@@ -77,8 +85,8 @@ def edges(fractions, xp):
 
 
 def one_hot(labels, classes, dtype=np.float32):
-    """e_y for each of the labels (m,): (m, classes), 1 in the column of the label and 0 elsewhere."""
-    return (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)
+    """e_y for each of the labels (m,): (m, classes), SCALE in the column of the label and 0 elsewhere."""
+    return SCALE * (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)
 
 
 def beside(a, b):

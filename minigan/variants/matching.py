@@ -46,6 +46,11 @@ class FeatureMatchingGame(Game):
             raise ValueError('update: expected alternating, as G matches the features of a D that has just moved, got '
                              'simultaneous')
 
+    @property
+    def replayable(self):
+        """False where the features pass through a Noise whose sigma changes, as the CPU computes it."""
+        return not any(layer.sigma(0) != layer.sigma(1) for layer in self.D.layers if isinstance(layer, Noise))
+
     def update_D(self, x, z, rng):
         """As in Algorithm 1; update_G will match the features of this x."""
         self.x = x

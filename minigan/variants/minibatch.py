@@ -106,6 +106,8 @@ class MinibatchDiscrimination(Layer):
     mixes_rows = True
 
     def __init__(self, n, B, C):
+        if min(n, B, C) < 1:
+            raise ValueError(f'MinibatchDiscrimination: expected n, B and C of at least 1, got {n}, {B} and {C}')
         self.n, self.B, self.C = n, B, C
         self.shapes = {'T': (n, B, C)}
 

@@ -14,6 +14,8 @@ from minigan.backend import array_module
 from minigan.layers import Dense, LeakyReLU
 from minigan.networks import RECIPES as KNOWN
 
+TINY = 1e-12  # for W = 0
+
 
 class SpectralDense(Dense):
     """Dense with W / sigma in place of W, where sigma estimates W's largest singular value: it stretches no x.
@@ -40,14 +42,14 @@ class SpectralDense(Dense):
 
     def forward(self, x, *, training, rng):
         self.check_width(x, self.n_in)
-        Wu = self.W @ self.u
+        Wu = self._times_W_T(self.u)
         length = norm(Wu)
         v = Wu / length
-        vW = v @ self.W
+        vW = ops.dense(v[None], self.W)[0]
         sigma = norm(vW)
         u = vW / sigma
         y = ops.dense(x, self.W) / sigma
-        self.cache = x, y, sigma, ((v, u), ((self.W @ u - sigma * v) / length, self.u.copy()))
+        self.cache = x, y, sigma, ((v, u), ((self._times_W_T(u) - sigma * v) / length, self.u.copy()))
         if training:
             self.u[...] = u
         return y if self.b is None else y + self.b
@@ -59,6 +61,10 @@ class SpectralDense(Dense):
             if self.b is not None:
                 dy.sum(axis=0, out=self.db)
         return ops.dense_backward_input(dy, self.W) / sigma if input_grad else None
+
+    def _times_W_T(self, u):
+        """W u"""
+        return ops.dense_backward_input(u[None], self.W)[0]
 
     def _assign(self, dy, x, y):
         """dW for <dy, y>, y = x W / sigma."""
@@ -84,8 +90,9 @@ class SpectralDense(Dense):
 
 
 def norm(x):
-    """The Euclidean norm of x (n,)."""
-    return array_module(x).sqrt(x @ x)
+    """The Euclidean norm of x (n,), but not 0."""
+    xp = array_module(x)
+    return xp.maximum(xp.sqrt((x**2).sum()), TINY)
 
 
 def spectral_D(shape):

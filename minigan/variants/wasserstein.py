@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from minigan.backend import number
 from minigan.gan import Game
-from minigan.layers import Dropout, Noise
+from minigan.layers import Dense, Dropout, Noise
 from minigan.networks import Recipe, default_D, default_G
 from minigan.optim import Adam
 from minigan.variants.penalty import gradient_penalty_backward, steps_of, without_tangent
@@ -72,8 +72,9 @@ class WassersteinGame(Game):
 
 
 def critic(shape):
-    """The default's discriminator without dropout."""
-    return [layer for layer in default_D(shape) if type(layer) is not Dropout]
+    """The default's discriminator without dropout, and without a last bias: it would cancel in the critic's loss."""
+    *layers, last = default_D(shape)
+    return [*(layer for layer in layers if type(layer) is not Dropout), Dense(last.n_in, 1, bias=False)]
 
 
 def adam(net, *, learning_rate, beta1, clip_norm):

@@ -34,10 +34,11 @@ def redundant(case, row):
 def test_nothing_is_left_out():
     layers = [name for name in minigan.__all__ if isinstance(getattr(minigan, name), type)
               and issubclass(getattr(minigan, name), Layer) and name != 'Layer']
-    wanted = [f'{layer}(' for layer in layers] + [f'L_G {objective}' for objective in losses.OBJECTIVES]
+    wanted = [f'{layer}(' for layer in layers]
+    wanted += [f'{loss} {objective}' for objective in losses.OBJECTIVES for loss in ('L_D', 'L_G')]
     wanted += [f'{network} {player}, {mode}' for network in RECIPES for player in 'GD'
                for mode in ('training', 'evaluation')]
-    wanted += ['L_D', 'Adam', 'SGDMomentum', *(f'{network} L_G' for network in RECIPES)]
+    wanted += ['L_D, smoothing', 'Adam', 'SGDMomentum', *(f'{network} L_G' for network in RECIPES)]
     assert len(layers) == 10
     for start in wanted:
         assert any(name.startswith(start) for name in CASES), start

@@ -1,18 +1,20 @@
 """The conditional GAN: labels reach both players, nothing else changes, and the names of the classes do not matter."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import minigan
-from minigan import BatchNorm, Dense, LeakyReLU, Net, Streams, Tanh, data, gradcheck, laws, ops
+from minigan import Dense, Net, Streams, Tanh, data, gradcheck, laws, ops
 from minigan.data import DataError, Examples
 from minigan.training import Config
 from minigan.training.build import build_game, recipe_of
+from minigan.training.folder import pictured
 from minigan.variants import RECIPES
-from minigan.variants.conditional import LabelledPrior, PassLabels, beside, conditioned, one_hot
+from minigan.variants.conditional import SCALE, LabelledPrior, PassLabels, beside, conditioned, one_hot
 
 DIGITS = data.load('digits')
 K, N = 10, 64
@@ -28,7 +30,7 @@ def game_of(dataset=DIGITS, seed=0, **choices):
 def test_a_label_in_front_of_a_dense_adds_a_row_of_W_to_its_output():
     rng = np.random.default_rng(0)
     x, y, W = rng.standard_normal((6, 4)), rng.integers(0, 3, 6), rng.standard_normal((7, 5))
-    np.testing.assert_allclose(beside(x, one_hot(y, 3, np.float64)) @ W, x @ W[:4] + W[4:][y], rtol=1e-12)
+    np.testing.assert_allclose(beside(x, one_hot(y, 3, np.float64)) @ W, x @ W[:4] + SCALE * W[4:][y], rtol=1e-12)
 
 
 @pytest.mark.parametrize('network', ['article', 'default', 'goodfellow2014'])
@@ -50,9 +52,9 @@ def test_the_prior_draws_z_as_without_labels_and_the_classes_with_their_fraction
     drawn = prior(Streams(0).at('noise', 0), (m, 3))
     np.testing.assert_array_equal(drawn[:, :3], Streams(0).at('noise', 0).normal((m, 3)))
     labels = drawn[:, 3:]
-    assert drawn.dtype == np.float32 and set(np.unique(labels)) == {0, 1} and (labels.sum(axis=1) == 1).all()
+    assert drawn.dtype == np.float32 and set(np.unique(labels)) == {0, SCALE} and (labels.sum(axis=1) == SCALE).all()
     error = np.sqrt(np.multiply(fractions, 1 - np.array(fractions)) / m)
-    assert (abs(labels.mean(axis=0) - fractions) <= 4 * error).all()
+    assert (abs(labels.mean(axis=0) / SCALE - fractions) <= 4 * error).all()
 
 
 @pytest.mark.parametrize('fractions', [(1 / 3,) * 3, (0.1,) * 10, (0.3, 0.7, 0), (1,)])
@@ -65,7 +67,7 @@ def test_every_u_below_1_stands_for_one_class_that_the_data_has(fractions):
             return np.array([[1 - 2**-24], [0]], dtype)
 
     labels = LabelledPrior('normal', fractions)(Last(), (2, 1))[:, 1:]
-    assert (labels.sum(axis=1) == 1).all() and not labels[:, np.equal(fractions, 0)].any()
+    assert (labels.sum(axis=1) == SCALE).all() and not labels[:, np.equal(fractions, 0)].any()
 
 
 def test_D_reads_each_image_with_its_own_label_and_each_sample_with_the_one_that_G_was_given():
@@ -165,6 +167,9 @@ def test_a_generator_draws_the_class_that_it_is_asked_for(run):
     np.testing.assert_array_equal(mixed[labels == 7], sevens[labels == 7])
     assert not np.array_equal(mixed[0], sevens[0])
     assert generator.path(3, 4, label=7).shape == (3, 4, 8, 8) == generator.path(3, 4).shape
+    for label in ([1, 2, 3], [[1, 2]]):
+        with pytest.raises(ValueError, match='label: expected one class, or one for each of 2 images, got shape'):
+            generator.sample(2, label=label)
     for label in (10, -1, 7.0, np.array([1, 10])):
         with pytest.raises(ValueError, match='label: expected one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, got'):
             generator.sample(2, label=label)
@@ -176,10 +181,15 @@ def test_an_unconditional_generator_refuses_a_label(tmp_path):
         plain.sample(2, label=7)
 
 
-def test_the_pictures_have_a_row_for_each_class(run):
-    from PIL import Image
-    with Image.open(run / 'samples' / 'epoch-0003.png') as picture:
-        assert picture.width == picture.height  # 10 x 10 images
+def test_the_pictures_have_a_row_for_each_class_from_the_same_z():
+    config = Config(conditional=True, epochs=1)
+    recipe = recipe_of(config, DIGITS)
+    game = build_game(config.resolve(recipe, DIGITS), recipe, DIGITS)
+    z, columns = pictured(SimpleNamespace(game=game, recipe=recipe))
+    assert columns == 10 and z[:, game.n_z:].argmax(axis=1).tolist() == [c for c in range(K) for _ in range(10)]
+    rows = z[:, :game.n_z].reshape(K, 10, -1)
+    np.testing.assert_array_equal(rows, np.broadcast_to(rows[:1], rows.shape))
+    assert len(np.unique(rows[0], axis=0)) == 10
 
 
 def test_it_learns_the_classes_in_seconds(tmp_path):
@@ -190,10 +200,3 @@ def test_it_learns_the_classes_in_seconds(tmp_path):
     samples = minigan.load(run).sample(500, label=labels).reshape(500, -1)
     named = KNeighborsClassifier(1).fit(DIGITS.train / 255, DIGITS.labels[0]).predict(samples)
     assert (named == labels).mean() > 0.9
-
-
-def test_a_batch_norm_in_G_does_not_see_the_labels_that_pass_by():
-    layer = PassLabels(2, Dense(4, 3), BatchNorm(3), LeakyReLU(0.2))
-    x = np.random.default_rng(0).standard_normal((5, 4))
-    net = Net([layer], rng=Streams(0).at('init', 0), dtype=np.float64)
-    np.testing.assert_array_equal(net.forward(x, keep_cache=False)[:, 3:], x[:, 2:])

@@ -10,6 +10,7 @@ VARIANTS = {
     'minibatch-stddev': {'network': 'minibatch-stddev'}, 'batchnorm-D': {'network': 'batchnorm-D'},
     'minibatch-discrimination': {'network': 'minibatch-discrimination'}, 'spectral': {'network': 'spectral'},
     'feature-matching': {'network': 'feature-matching'},
+    'features behind noise': {'network': 'feature-matching', 'input_noise': 0.3},
     'semisupervised': {'network': 'semisupervised'}}
 
 
