@@ -16,6 +16,7 @@ import bench_quality
 import bench_scaling
 import bench_step
 import bench_train
+import bench_variants
 import candidates
 import harness
 import numpy as np
@@ -435,7 +436,8 @@ def test_the_laws_of_scaling_are_found_again():
 @pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_native, ['native']),
                                              (bench_scaling, ['scaling']),
                                              (bench_train, ['train-digits', 'train-mnist']),
-                                             (bench_quality, ['quality']), (bench_mixtures, ['mixtures'])])
+                                             (bench_quality, ['quality']), (bench_mixtures, ['mixtures']),
+                                             (bench_variants, ['variants'])])
 def test_the_readmes_table_is_what_was_measured(module, results):
     readme = harness.README.read_text(encoding='utf-8')
     start, end = harness.table_span(readme, module.__name__)
