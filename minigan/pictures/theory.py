@@ -91,4 +91,6 @@ def scatter(path, clouds, *, columns=5):
             reach = 1.3 * np.abs(centres).max()
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect='equal')
             outside = (np.abs(samples).max(axis=1) > reach).mean()
-            axes.set_title(title + (f', {outside:.0%} outside' if outside else ''), fontsize='medium')
+            axes.set_title(title + (f', {outside:.0%} outside' if outside else ''), fontsize='small')
+        for axes in panels.flat[len(clouds):]:
+            axes.set_axis_off()
