@@ -530,12 +530,12 @@ def test_a_cell_is_a_mean_and_its_standard_error_over_the_seeds():
 @pytest.mark.parametrize('command', ['bench_step.py --quick --threads 1 --only none',
                                      'bench_ops.py --quick --rounds 1'])
 def test_a_quick_look_prints_its_table_and_writes_nothing(command):
-    before = {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
+    before = {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').rglob('*.*')}
     script, *arguments = command.split()
     run = subprocess.run([sys.executable, ROOT / 'bench' / script, *arguments], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert ('floor' if 'step' in command else 'batch_norm_backward') in run.stdout
-    assert before == {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').iterdir()}
+    assert before == {path: path.read_bytes() for path in (ROOT / 'bench' / 'results').rglob('*.*')}
 
 
 @pytest.mark.parametrize('script', sorted(path.name for path in (ROOT / 'bench').glob('bench_*.py')))

@@ -18,11 +18,10 @@ from on_gpu import clock, correct, every_kernel, games, kernels, page, products,
 from on_gpu.part import Settings
 from support.driver import missing as driver_missing
 
-from minigan import RECIPES
 from minigan.checks.row import Row
 from minigan.data import DataError, Dataset
 from minigan.gpu import compare, graph, roofline, twins
-from minigan.networks import default_D, default_G
+from minigan.networks import RECIPES, default_D, default_G
 from minigan.training.build import build_game
 from minigan.training.config import Config
 

@@ -130,12 +130,12 @@ def test_11_batch_norm_and_leaky_relu_cut_G_off_from_dark_pixels():
 
 def test_12_a_bias_in_front_of_a_batch_norm_never_learns():
     """Section 5.2 drops the bias of the first Dense only."""
-    G = net(*RECIPES['article'].G(100, 64))
+    G = net(*RECIPES['article'].G(100, (8, 8)))
     y = G.forward(Streams(0).at('noise', 0).normal((16, 100), np.float64))
     G.backward(np.random.default_rng(0).standard_normal(y.shape))
     for i in (3, 6):
         assert abs(G.layers[i].db).max() < 1e-13 < 1e-3 < abs(G.layers[i].dW).max()
-        assert 'b' in G.layers[i].shapes and 'b' not in RECIPES['default'].G(100, 64)[3].shapes
+        assert 'b' in G.layers[i].shapes and 'b' not in RECIPES['default'].G(100, (8, 8))[3].shapes
 
 
 def test_18_unscaled_images_lie_beyond_what_tanh_can_draw():

@@ -32,7 +32,7 @@ def quick(monkeypatch):
     """Without compilers, and with three gradient checks, which call every operation of the package."""
     monkeypatch.setattr(kernelcheck, 'COMPILER', None)
     monkeypatch.setattr(nvrtc, 'library', lambda: None)
-    few = {name: case for name, case in cases.cases() if name in ('Tanh(), training', 'L_D')}
+    few = {name: case for name, case in cases.cases() if name in ('Tanh(), training', 'L_D minimax')}
     monkeypatch.setattr(cases, 'cases', lambda: few.items())
 
 
@@ -157,7 +157,7 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, capsy
     elif part == 'arguments':
         monkeypatch.setattr(compare, 'arguments', without(compare.arguments, name))
     elif part == 'gradient check':
-        monkeypatch.setattr(kernelset, 'groups_case', dict(cases.cases())['L_D'])
+        monkeypatch.setattr(kernelset, 'groups_case', dict(cases.cases())['L_D minimax'])
     else:
         monkeypatch.delitem(getattr(roofline, part.upper()), name)
     assert main(['kernelcheck', '--kernel', name]) == 1

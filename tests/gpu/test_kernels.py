@@ -131,7 +131,7 @@ BUGS = {  # what is planted: (text, replacement); the first place where the text
     'half of the tree is not added': ('int half = THREADS / 2', 'int half = THREADS / 4'),
     'a thread past the half adds too': ('if (threadIdx.x < half)', 'if (threadIdx.x <= half)'),
     'eps inside the root': ('(sqrtf(v[i]) + eps)', 'sqrtf(v[i] + eps)'),
-    'first moment forgotten': ('theta[i] -= m[i]', 'theta[i] -= g'),
+    'first moment forgotten': ('if (m) g = m[i] = ', 'if (m) m[i] = '),
     'v without the square': ('g * g;', 'g;'),
     'nine rounds': ('round < 10', 'round < 9'),
     'blocks counted from 0': ('philox(block + 1, draw', 'philox(block, draw'),
