@@ -9,9 +9,9 @@ from minigan.layers import BatchNorm, Dense, Dropout, Layer, LeakyReLU, Maxout, 
 from minigan.optim import Adam, Optimizer, SGDMomentum, value_at
 
 
-def adam(net, *, learning_rate, beta1, clip_norm):
+def adam(net, *, learning_rate, beta1, clip_norm, beta2=0.999):
     """Adam with Keras' eps."""
-    return Adam(net, learning_rate=learning_rate, beta1=beta1, eps=1e-7, clip_norm=clip_norm)
+    return Adam(net, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=1e-7, clip_norm=clip_norm)
 
 
 def decaying_sgd(net, *, learning_rate, clip_norm):

@@ -125,13 +125,7 @@ class Config:
 
         Raises ValueError for choices that do not fit the network or the number of images.
         """
-        if self.beta1 is not None and not recipe.takes_beta1:
-            raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
-        for name in OF_GAMES:
-            if getattr(self, name) is not None and not hasattr(recipe, name):
-                having = [network for network, other in RECIPES.items() if hasattr(other, name)]
-                raise ValueError(f'{name}: expected none with --network {self.network}, got {getattr(self, name)}; it '
-                                 f'belongs to {", ".join(having)}')
+        self._require_choices_of(recipe)
         n = len(dataset.train)
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
         config = self._filled(**{**own, 'batch': min(recipe.batch, n)})
@@ -149,6 +143,16 @@ class Config:
                              f'got {config.k}')
         config = config._filled(epochs=max(25, math.ceil(3000 / (n // config.batch))))
         return config._filled(samples_every=max(1, config.epochs // 10))
+
+    def _require_choices_of(self, recipe):
+        """Raise ValueError for a choice that the network does not have."""
+        if self.beta1 is not None and not recipe.takes_beta1:
+            raise ValueError(f'beta1: expected none, as {self.network} is not trained with Adam, got {self.beta1}')
+        for name in OF_GAMES:
+            if getattr(self, name) is not None and not hasattr(recipe, name):
+                having = [network for network, other in RECIPES.items() if hasattr(other, name)]
+                raise ValueError(f'{name}: expected none with --network {self.network}, got {getattr(self, name)}; it '
+                                 f'belongs to {", ".join(having)}')
 
     def steps_per_epoch(self, n):
         """Iterations of Algorithm 1 in which D reads n images once; for a resolved config."""

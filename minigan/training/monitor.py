@@ -120,10 +120,9 @@ def means(game, real, fake, fake_G):
     """V, L_D, L_G and D's mean answers, as floats: V is -L_D without smoothing, an answer D(x) or D's own output."""
     objective = losses.OBJECTIVES[game.objective]
     answer = ops.sigmoid if objective.probability else lambda output: output
-    L_D = V = objective.L_D(real, fake)
-    if game.smoothing:
-        L_D = objective.L_D(real, fake, smoothing=game.smoothing)
-    return dict(zip(SPLIT, map(float, (-V, L_D, objective.L_G(fake_G), answer(real).mean(), answer(fake).mean()))))
+    V = -objective.L_D(real, fake)
+    L_D = objective.L_D(real, fake, smoothing=game.smoothing) if game.smoothing else -V
+    return dict(zip(SPLIT, map(float, (V, L_D, objective.L_G(fake_G), answer(real).mean(), answer(fake).mean()))))
 
 
 def _require_finite(numbers, what):

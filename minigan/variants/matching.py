@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from minigan.gan import Game
 from minigan.layers import Dropout, Noise, Sequential
-from minigan.networks import RECIPES as CORE
+from minigan.networks import RECIPES as KNOWN
 
 
 def feature_matching(real, fake):
@@ -70,4 +70,4 @@ class FeatureMatchingGame(Game):
         return logits
 
 
-RECIPES = {'feature-matching': replace(CORE['default'], game=FeatureMatchingGame)}
+RECIPES = {'feature-matching': replace(KNOWN['default'], game=FeatureMatchingGame)}

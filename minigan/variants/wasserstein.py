@@ -17,12 +17,12 @@ dropout: then P is that of the thinned critic. A conditional critic reads [x, e_
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from minigan.backend import number
 from minigan.gan import Game
 from minigan.layers import Dense, Dropout, Noise
-from minigan.networks import Recipe, default_D, default_G
-from minigan.optim import Adam
+from minigan.networks import Recipe, adam, default_D, default_G
 from minigan.variants.penalty import gradient_penalty_backward, steps_of, without_tangent
 
 
@@ -77,16 +77,6 @@ def critic(shape):
     return [*(layer for layer in layers if type(layer) is not Dropout), Dense(last.n_in, 1, bias=False)]
 
 
-def adam(net, *, learning_rate, beta1, clip_norm):
-    """Adam with the penalty paper's beta2: the slopes change as fast as the critic."""
-    return Adam(net, learning_rate=learning_rate, beta1=beta1, beta2=0.9, eps=1e-7, clip_norm=clip_norm)
-
-
-def rmsprop(net, *, learning_rate, beta1, clip_norm):
-    """Adam in place of RMSProp, with its decay of 0.99."""
-    return Adam(net, learning_rate=learning_rate, beta1=beta1, beta2=0.99, eps=1e-7, clip_norm=clip_norm)
-
-
 @dataclass(frozen=True)
 class WassersteinRecipe(Recipe):
     """A Recipe with the settings of a WassersteinGame."""
@@ -98,9 +88,9 @@ class WassersteinRecipe(Recipe):
 
 
 COMMON = {'batch': 50, 'beta1': 0.0, 'update': 'alternating', 'schedule': 'linear', 'average': 1.0}
-RECIPES = {
-    'wgan': WassersteinRecipe(default_G, critic, learning_rate_G=1e-3, learning_rate_D=1e-3, optimizer=adam,
-                              gradient_penalty=10.0, **COMMON),
-    'wgan-clip': WassersteinRecipe(default_G, critic, learning_rate_G=5e-4, learning_rate_D=5e-4, optimizer=rmsprop,
-                                   k=5, clip_weights=0.03, **COMMON),
+RECIPES = {  # with beta2 of the penalty's paper, and the decay of RMSProp
+    'wgan': WassersteinRecipe(default_G, critic, learning_rate_G=1e-3, learning_rate_D=1e-3,
+                              optimizer=partial(adam, beta2=0.9), gradient_penalty=10.0, **COMMON),
+    'wgan-clip': WassersteinRecipe(default_G, critic, learning_rate_G=5e-4, learning_rate_D=5e-4,
+                                   optimizer=partial(adam, beta2=0.99), k=5, clip_weights=0.03, **COMMON),
 }

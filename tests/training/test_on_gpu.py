@@ -23,13 +23,13 @@ GOOD, BAD = Row('adam_', 0, 1e-6), Row('stack', 0.5, 1e-6, 'result[3]: expected 
 
 
 @pytest.fixture
-def tested(cupy, tmp_path, monkeypatch):
+def trial(cupy, tmp_path, monkeypatch):
     """A self-test with the rows that a test wants; what is said; and choose, which uses both."""
-    tested = SimpleNamespace(said=[], rows=[GOOD], cupy=cupy)
-    tested.choose = lambda name='auto': on_gpu.choose_device(name, tested.said.append)
+    trial = SimpleNamespace(said=[], rows=[GOOD], cupy=cupy)
+    trial.choose = lambda name='auto': on_gpu.choose_device(name, trial.said.append)
     monkeypatch.setenv('MINIGAN_DATA', str(tmp_path / 'not' / 'yet'))
-    monkeypatch.setattr(on_gpu, 'short_rows', lambda xp: iter(tested.rows))
-    return tested
+    monkeypatch.setattr(on_gpu, 'short_rows', lambda xp: iter(trial.rows))
+    return trial
 
 
 def outcomes():
@@ -68,49 +68,49 @@ def test_the_short_self_test_has_a_row_for_each_kernel_and_each_network(cupy, mo
     assert [name for name in names if 'steps' in name] == [f'4 steps of {network}' for network in on_gpu.RECIPES]
 
 
-def test_it_runs_once(tested):
-    assert tested.choose()[0] is tested.cupy and len(tested.said) == 1
-    tested.rows = [BAD]
-    xp, words = tested.choose()
-    assert xp is tested.cupy and 'has passed the self-test' in words and len(tested.said) == 1
+def test_it_runs_once(trial):
+    assert trial.choose()[0] is trial.cupy and len(trial.said) == 1
+    trial.rows = [BAD]
+    xp, words = trial.choose()
+    assert xp is trial.cupy and 'has passed the self-test' in words and len(trial.said) == 1
 
 
-def test_a_failure_is_kept_too_and_the_line_says_where(tested):
-    tested.rows = [GOOD, BAD]
-    assert tested.choose() == (np, f'{CPU}: the self-test of the GPU failed: stack: result[3]: expected 4, got 2; '
-                                   '`minigan selftest` shows more')
-    tested.rows = [GOOD]
-    xp, words = tested.choose()
+def test_a_failure_is_kept_too_and_the_line_says_where(trial):
+    trial.rows = [GOOD, BAD]
+    assert trial.choose() == (np, f'{CPU}: the self-test of the GPU failed: stack: result[3]: expected 4, got 2; '
+                                  '`minigan selftest` shows more')
+    trial.rows = [GOOD]
+    xp, words = trial.choose()
     file, = outcomes()
-    assert xp is np and len(tested.said) == 1
+    assert xp is np and len(trial.said) == 1
     assert f'stack: result[3]: expected 4, got 2, says {file}; delete it to test again' in words
     file.unlink()
-    assert tested.choose()[0] is tested.cupy
+    assert trial.choose()[0] is trial.cupy
 
 
-def test_an_exception_is_a_failure_but_only_this_time(tested):
+def test_an_exception_is_a_failure_but_only_this_time(trial):
     def rows():
         yield GOOD
         raise MemoryError('Out of memory allocating 8 bytes')
-    tested.rows = rows()
-    xp, words = tested.choose()
+    trial.rows = rows()
+    xp, words = trial.choose()
     assert xp is np and 'self-test of the GPU failed: ' in words and 'Out of memory' in words and outcomes() == []
-    tested.rows = [GOOD]
-    assert tested.choose()[0] is tested.cupy and len(tested.said) == 2
+    trial.rows = [GOOD]
+    assert trial.choose()[0] is trial.cupy and len(trial.said) == 2
 
 
 @pytest.mark.parametrize('name', ['cpu', 'cuda'])
-def test_who_names_a_device_gets_it_without_a_self_test(tested, name):
-    tested.rows = [BAD]
-    xp, words = tested.choose(name)
-    assert (xp is np) == (name == 'cpu') and 'self-test' not in words and not tested.said and outcomes() == []
+def test_who_names_a_device_gets_it_without_a_self_test(trial, name):
+    trial.rows = [BAD]
+    xp, words = trial.choose(name)
+    assert (xp is np) == (name == 'cpu') and 'self-test' not in words and not trial.said and outcomes() == []
 
 
-def test_it_runs_again_when_something_is_new(tested, monkeypatch):
+def test_it_runs_again_when_something_is_new(trial, monkeypatch):
     for source in ('one', 'two', 'one'):
         monkeypatch.setattr(device, 'code', lambda: source)
-        tested.choose()
-    assert len(tested.said) == len(outcomes()) == 2
+        trial.choose()
+    assert len(trial.said) == len(outcomes()) == 2
 
 
 def a_folder(file):
@@ -124,10 +124,10 @@ def a_folder(file):
     lambda file: file.write_text(file.read_text()[:-5]), lambda file: file.write_text(' ' * 2**17 + file.read_text()),
     lambda file: file.write_text(json.dumps({**json.loads(file.read_text()), 'wrong': 0})),
     lambda file: file.write_text(json.dumps({**json.loads(file.read_text()), 'gpu': 'a different one'}))])
-def test_a_damaged_outcome_is_not_believed(tested, damage):
-    tested.choose()
+def test_a_damaged_outcome_is_not_believed(trial, damage):
+    trial.choose()
     damage(outcomes()[0])
-    assert tested.choose()[0] is tested.cupy and len(tested.said) == 2
+    assert trial.choose()[0] is trial.cupy and len(trial.said) == 2
 
 
 def no_home(path, monkeypatch):
@@ -148,10 +148,10 @@ def full_disk(path, monkeypatch):
 
 
 @pytest.mark.parametrize('cannot', [no_home, a_file, full_disk])
-def test_where_nothing_can_be_kept_the_self_test_runs_every_time(tested, tmp_path, monkeypatch, cannot):
+def test_where_nothing_can_be_kept_the_self_test_runs_every_time(trial, tmp_path, monkeypatch, cannot):
     cannot(tmp_path / 'cache', monkeypatch)
     for n in (1, 2):
-        assert tested.choose()[0] is tested.cupy and len(tested.said) == n
+        assert trial.choose()[0] is trial.cupy and len(trial.said) == n
 
 
 def small(**choices):
@@ -163,11 +163,11 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_run_names_the_gpu_and_the_first_one_also_the_self_test(tested, here, capsys):
+def test_a_run_names_the_gpu_and_the_first_one_also_the_self_test(trial, here, capsys):
     for out, lines in (('a', 2), ('b', 1)):
         train(small(out=out))
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith('minigan: ')]
-        assert said[-1] == f'minigan: CuPy {tested.cupy.__version__} on the GPU, which has passed the self-test'
+        assert said[-1] == f'minigan: CuPy {trial.cupy.__version__} on the GPU, which has passed the self-test'
         assert len(said) == lines
 
 
@@ -181,19 +181,19 @@ def test_without_cupy_nothing_is_said(here, monkeypatch, capsys):
     assert 'minigan: ' not in capsys.readouterr().err
 
 
-def test_a_run_that_moves_to_a_different_kind_of_device_says_so(tested, here, monkeypatch, capsys):
+def test_a_run_that_moves_to_a_different_kind_of_device_says_so(trial, here, monkeypatch, capsys):
     train(small(), quiet=True)
     assert archive.load('run')[1]['device'].startswith('CuPy ')
     moved = 'this run has moved from {} to {}, where numbers are rounded differently'
-    for module, line in ((tested.cupy, None), (None, moved.format('a GPU', 'the CPU')), (None, None),
-                         (tested.cupy, moved.format('the CPU', 'a GPU'))):
+    for module, line in ((trial.cupy, None), (None, moved.format('a GPU', 'the CPU')), (None, None),
+                         (trial.cupy, moved.format('the CPU', 'a GPU'))):
         monkeypatch.setitem(sys.modules, 'cupy', module)
         resume('run', epochs=archive.load('run')[1]['config']['epochs'] + 1)
         said = capsys.readouterr().err
         assert (line in said) if line else ('moved' not in said)
 
 
-def test_a_run_that_was_begun_on_the_cpu_by_choice_stays_there(tested, here, capsys):
+def test_a_run_that_was_begun_on_the_cpu_by_choice_stays_there(trial, here, capsys):
     train(small(device='cpu'), quiet=True)
     resume('run', epochs=2)
     assert archive.load('run')[1]['device'] == CPU and 'minigan: ' not in capsys.readouterr().err

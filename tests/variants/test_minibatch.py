@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import autograd
+from support.nets import game_of, net_of, normal
 
-from minigan import (RECIPES, Adam, BatchNorm, Dense, Dropout, Game, Layer, LeakyReLU, Net, Sequential, Streams,
-                     gradcheck, laws)
+from minigan import RECIPES, BatchNorm, Dense, Dropout, Layer, LeakyReLU, Sequential, Streams, gradcheck, laws
 from minigan.ops import stack
 from minigan.storage import checkpoint
 from minigan.variants import minibatch
@@ -22,14 +22,6 @@ several_rows = laws.minibatches(rows=st.integers(2, 6), scales=st.sampled_from([
 test_stddev_laws = laws.hold_for(MIXING['MinibatchStddev'], x=several_rows)
 test_discrimination_laws = laws.hold_for(lambda n, B, C: MinibatchDiscrimination(n, B, C), x=several_rows,
                                          B=st.integers(1, 3), C=st.integers(1, 3))
-
-
-def net_of(*layers, dtype=np.float64, seed=0):
-    return Net(list(layers), rng=Streams(seed).at('init', 0), dtype=dtype)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def features(layer, x):
@@ -194,16 +186,6 @@ def test_features_against_autograd():
 
 
 # recipes
-
-def game_of(recipe, *, m=20, seed=0, dtype=np.float32, shape=(2, 3), **changes):
-    """The Game of a recipe with 6 pixels."""
-    streams = Streams(seed)
-    G = Net(recipe.G(4, shape), rng=streams.at('init', 0, 0), name='G', dtype=dtype)
-    D = Net(recipe.D(shape), rng=streams.at('init', 0, 1), name='D', dtype=dtype)
-    data = np.tanh(normal(200, 6)).astype(dtype)
-    return Game(G, D, Adam(G, learning_rate=1e-3), Adam(D, learning_rate=1e-3),
-                lambda j: data[np.arange(j * m, (j + 1) * m) % 200], streams, m=m, n_z=4, **changes)
-
 
 @pytest.mark.parametrize('network', minibatch.RECIPES)
 def test_a_recipe_with_blocks_trains_and_its_checkpoint_continues_it(network):

@@ -3,20 +3,13 @@
 import numpy as np
 from hypothesis import strategies as st
 from support import autograd
+from support.nets import net_of, normal
 
-from minigan import Dense, LeakyReLU, Net, Streams, gradcheck, laws
+from minigan import Dense, LeakyReLU, gradcheck, laws
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
 
 test_pixel_norm_laws = laws.hold_for(lambda n: PixelNorm(), x=laws.minibatches(widths=st.integers(2, 5)))  # of one: +-1
 test_equalised_laws = laws.hold_for(EqualisedDense, n_out=st.integers(1, 4), bias=st.booleans())
-
-
-def net_of(*layers, dtype=np.float64, seed=0):
-    return Net(list(layers), rng=Streams(seed).at('init', 0), dtype=dtype)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def test_pixel_norm_gives_every_row_a_mean_square_of_1():

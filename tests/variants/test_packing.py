@@ -2,20 +2,13 @@
 
 import numpy as np
 import pytest
+from support.nets import game_of, net_of, normal
 
-from minigan import RECIPES, Adam, Dense, Game, LeakyReLU, Net, Streams, gradcheck, laws
+from minigan import RECIPES, Dense, LeakyReLU, gradcheck, laws
 from minigan.ops import stack
 from minigan.variants.packing import Pack, packed
 
 test_pack_of_one_laws = laws.hold_for(lambda n: Pack(1))
-
-
-def net_of(*layers):
-    return Net(list(layers), rng=Streams(0).at('init', 0), dtype=np.float64)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def test_the_order_of_images_in_a_pack_matters_and_the_order_of_packs_does_not():
@@ -30,16 +23,6 @@ def test_the_order_of_images_in_a_pack_matters_and_the_order_of_packs_does_not()
 def test_packs_pass_gradcheck(pac):
     gradcheck(Pack(pac), normal(6, 4)).assert_ok()
     gradcheck(net_of(Pack(pac), Dense(4 * pac, 3), LeakyReLU(0.2), Dense(3, 1)), normal(6, 4)).assert_ok()
-
-
-def game_of(recipe, *, m=20, seed=0, dtype=np.float32, shape=(2, 3), **changes):
-    """The Game of a recipe with 6 pixels."""
-    streams = Streams(seed)
-    G = Net(recipe.G(4, shape), rng=streams.at('init', 0, 0), name='G', dtype=dtype)
-    D = Net(recipe.D(shape), rng=streams.at('init', 0, 1), name='D', dtype=dtype)
-    data = np.tanh(normal(200, 6)).astype(dtype)
-    return Game(G, D, Adam(G, learning_rate=1e-3), Adam(D, learning_rate=1e-3),
-                lambda j: data[np.arange(j * m, (j + 1) * m) % 200], streams, m=m, n_z=4, **changes)
 
 
 @pytest.mark.parametrize('update', ['alternating', 'simultaneous'])

@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from support import autograd
+from support.nets import net_of, normal
 
-from minigan import LeakyReLU, Net, Streams, laws
+from minigan import LeakyReLU, laws
 from minigan.variants.spectral import SpectralDense, norm
 
 test_spectral_laws = laws.hold_for(SpectralDense, n_out=st.integers(1, 4), bias=st.booleans())
-
-
-def net_of(*layers):
-    return Net(list(layers), rng=Streams(0).at('init', 0), dtype=np.float64)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def converge(net, steps=500):
