@@ -1,0 +1,191 @@
+"""Convolution as a Dense layer over patches. Its derivative is the transposed convolution: patches of a Dense layer.
+
+    convolution              y = P(x) W + b          dx = P^T(dy W^T)       dW = P(x)^T dy
+    transposed convolution   y = P^T(x W)            dx = P(dy) W^T         dW = x^T P(dy)
+
+P takes an image apart into its patches, a row for each. P^T puts patches together and adds where they overlap. Both are
+linear, and each is the derivative of the other. So a convolution is Patches, then Dense; a transposed one is Dense, then
+Unpatches:
+
+    Patches((28, 28, 1), 4, stride=2, pad=1), Dense(4 * 4 * 1, 32)       (m, 28 28 1) -> (m 14 14, 32)
+    Dense(64, 4 * 4 * 32, bias=False), Unpatches((14, 14, 32), 4, stride=2, pad=1)    (m 7 7, 64) -> (m 14 14, 32)
+
+A row is a pixel and a column a channel (channels last), so BatchNorm and LeakyReLU need no change: batch norm is per
+channel. A bias in front of Unpatches would be added once for each patch that covers a pixel: leave it out. As usual in
+networks, the taps of W are not flipped: this is a cross-correlation.
+
+Nearest upscaling and average pooling are such a pair, too, up to a factor. Dumoulin & Visin 2016, sections 2 and 4.
+"""
+
+from math import prod
+
+from minigan.backend import array_module, twin
+from minigan.layers import Layer
+
+
+def places(n, k, *, stride, pad):
+    """How many windows of k pixels fit in a row of n, with `pad` zeros on both sides: floor((n + 2 pad - k) / stride) + 1.
+
+    Raises ValueError if none fits.
+    """
+    if n + 2 * pad < k:
+        raise ValueError(f'patches: expected at least {k} pixels, got {n} with {pad} more on each side')
+    return (n + 2 * pad - k) // stride + 1
+
+
+@twin
+def patches(x, *, shape, k, stride, pad):
+    """P: every k x k window of each image, as a row.
+
+        y_(r,s),(i,j,c) = x_(stride r + i - pad),(stride s + j - pad),c        (0 beyond the edge)
+
+    x: m images of the shape (h, w, c), in rows of images or of pixels. Returns y (m oh ow, k k c), oh and ow: `places`.
+    """
+    xp, (h, w, c) = array_module(x), shape
+    x = xp.pad(x.reshape(-1, h, w, c), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    windows = xp.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(1, 2))[:, ::stride, ::stride]
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, k * k * c)
+
+
+@twin
+def unpatches(y, *, shape, k, stride, pad):
+    """P^T: the image in which every patch lies at its place. Where patches overlap, they are added.
+
+        x_uvc = sum of y_(r,s),(i,j,c) over all stride r + i - pad = u and stride s + j - pad = v
+
+    y: (m oh ow, k k c), as patches returns it. Returns x (m h w, c).
+    """
+    h, w, c = shape
+    oh, ow = (places(n, k, stride=stride, pad=pad) for n in (h, w))
+    y = y.reshape(-1, oh, ow, k, k, c)
+    tall, wide = (-(-(n + 2 * pad) // stride) for n in (h, w))
+    x = array_module(y).zeros((len(y), tall, stride, wide, stride, c), y.dtype)
+    for i in range(0, k, stride):  # stride x stride taps at once: between them, they reach each pixel at most once
+        for j in range(0, k, stride):
+            taps = y[:, :, :, i:i + stride, j:j + stride].transpose(0, 1, 3, 2, 4, 5)
+            a, b = i // stride, j // stride
+            x[:, a:a + oh, :taps.shape[2], b:b + ow, :taps.shape[4]] += taps
+    x = x.reshape(len(y), tall * stride, wide * stride, c)
+    return x[:, pad:pad + h, pad:pad + w].reshape(-1, c)
+
+
+def upscale(x, *, shape, factor):
+    """Nearest upscaling: each pixel becomes factor x factor equal ones.
+
+    x: m images of the shape (h, w, c), in rows of images or of pixels. Returns (m factor h factor w, c).
+    """
+    (h, w, c), m = shape, x.size // prod(shape)
+    y = array_module(x).broadcast_to(x.reshape(m, h, 1, w, 1, c), (m, h, factor, w, factor, c))
+    return y.reshape(-1, c)
+
+
+def pool(x, *, shape, factor):
+    """Average pooling: the mean of each factor x factor block. The derivative of upscale is factor^2 times that.
+
+    x: m images of the shape (factor h, factor w, c), in rows of images or of pixels; shape: (h, w, c), of the result.
+    Returns (m h w, c).
+    """
+    h, w, c = shape
+    return x.reshape(-1, h, factor, w, factor, c).mean(axis=(2, 4)).reshape(-1, c)
+
+
+class ImageMap(Layer):
+    """A linear map of images, and the map that is its derivative, both with the same settings.
+
+    x: (m, size) or any rows of images or pixels with `size` numbers for each image. y: as the map returns it.
+    """
+
+    def __init__(self, size, **settings):
+        self.size, self.settings = size, settings
+
+    def map(self, x):
+        """y = A x"""
+        raise NotImplementedError
+
+    def derivative(self, dy):
+        """dx = A^T dy, in any shape"""
+        raise NotImplementedError
+
+    def forward(self, x, *, training, rng):
+        if x.size % self.size:
+            raise ValueError(f'{self}: expected images of {self.size} numbers, got x of shape {x.shape}')
+        self.cache = x.shape
+        return self.map(x)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        return self.derivative(dy).reshape(self.cache) if input_grad else None
+
+    def tangent(self, v):
+        """J v = A v"""
+        return self.map(v)
+
+    def tangent_backward(self, dt, v):
+        """(dx, dv) for <dt, J v>: J does not depend on x."""
+        return 0 * v, self.derivative(dt).reshape(v.shape)
+
+    def __repr__(self):
+        return f'{type(self).__name__}({", ".join(map(str, self.settings.values()))})'
+
+
+class Patches(ImageMap):
+    """y = P(x); see patches. x: (m, h w c) or (m h w, c), for images of the shape (h, w, c)."""
+
+    def __init__(self, shape, k, *, stride=1, pad=0):
+        if len(shape) != 3 or min(*shape, k, stride) < 1 or pad < 0:
+            raise ValueError(f'{type(self).__name__}: expected a shape (h, w, c), k and stride of at least 1 and pad of '
+                             f'at least 0, got {shape}, {k}, {stride} and {pad}')
+        super().__init__(prod(shape), shape=shape, k=k, stride=stride, pad=pad)
+
+    def map(self, x):
+        return patches(x, **self.settings)
+
+    def derivative(self, dy):
+        return unpatches(dy, **self.settings)
+
+
+class Unpatches(Patches):
+    """x = P^T(y); see unpatches. y: (m oh ow, k k c); x: (m h w, c), for images of the shape (h, w, c)."""
+
+    def __init__(self, shape, k, *, stride=1, pad=0):
+        super().__init__(shape, k, stride=stride, pad=pad)
+        self.size = k * k * shape[2] * prod(places(n, k, stride=stride, pad=pad) for n in shape[:2])
+
+    map, derivative = Patches.derivative, Patches.map
+
+
+class Upscale(ImageMap):
+    """y = upscale(x), from images of the shape (h, w, c)."""
+
+    def __init__(self, shape, factor=2):
+        super().__init__(prod(shape), shape=shape, factor=factor)
+
+    def map(self, x):
+        return upscale(x, **self.settings)
+
+    def derivative(self, dy):
+        return self.settings['factor']**2 * pool(dy, **self.settings)
+
+
+class AveragePool(ImageMap):
+    """y = pool(x), to images of the shape (h, w, c)."""
+
+    def __init__(self, shape, factor=2):
+        super().__init__(factor**2 * prod(shape), shape=shape, factor=factor)
+
+    def map(self, x):
+        return pool(x, **self.settings)
+
+    def derivative(self, dy):
+        return upscale(dy, **self.settings) / self.settings['factor']**2
+
+
+class Rows(ImageMap):
+    """Rows of n numbers, in the same order: from rows of pixels to rows of images with n = h w c, or back with n = c."""
+
+    def __init__(self, n):
+        super().__init__(n, n=n)
+
+    def map(self, x):
+        return x.reshape(-1, self.size)
+
+    derivative = staticmethod(lambda dy: dy)
