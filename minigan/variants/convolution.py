@@ -4,8 +4,8 @@
     transposed convolution   y = P^T(x W)            dx = P(dy) W^T         dW = x^T P(dy)
 
 P takes an image apart into its patches, a row for each. P^T puts patches together and adds where they overlap. Both are
-linear, and each is the derivative of the other. So a convolution is Patches, then Dense; a transposed one is Dense, then
-Unpatches:
+linear, and each is the derivative of the other. So a convolution is Patches, then Dense, and a transposed one Dense,
+then Unpatches:
 
     Patches((28, 28, 1), 4, stride=2, pad=1), Dense(4 * 4 * 1, 32)       (m, 28 28 1) -> (m 14 14, 32)
     Dense(64, 4 * 4 * 32, bias=False), Unpatches((14, 14, 32), 4, stride=2, pad=1)    (m 7 7, 64) -> (m 14 14, 32)
@@ -24,7 +24,7 @@ from minigan.layers import Layer
 
 
 def places(n, k, *, stride, pad):
-    """How many windows of k pixels fit in a row of n, with `pad` zeros on both sides: floor((n + 2 pad - k) / stride) + 1.
+    """How many patches k pixels wide fit in n, with `pad` zeros on both sides.   floor((n + 2 pad - k) / stride) + 1
 
     Raises ValueError if none fits.
     """
@@ -174,7 +174,7 @@ class AveragePool(ImageMap):
 
 
 class Rows(ImageMap):
-    """Rows of n numbers, in the same order: from rows of pixels to rows of images with n = h w c, or back with n = c."""
+    """Rows of n numbers, in the same order: n = h w c turns rows of pixels into rows of images, n = c back again."""
 
     map, derivative = staticmethod(lambda x, *, n: x.reshape(-1, n)), staticmethod(lambda dy, *, n: dy)
 
