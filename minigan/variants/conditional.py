@@ -4,7 +4,8 @@
 
 A class is a row of K numbers, e_y: SCALE at y and 0 elsewhere. D reads [x, e_y]. G reads [z, e_y], computes the image,
 and passes e_y on, so D reads a sample with the label that G was given. Nothing else changes: a label in front of a
-Dense only adds a row of W to its output, [x, e_y] W = x W_x + SCALE W_y.
+Dense only adds a row of W to its output, [x, e_y] W = x W_x + SCALE W_y. A convolutional D reads e_y where it first
+reads a whole image.
 
 Mirza & Osindero 2014, equation 2. Differences: the networks are those of the recipe, with K more inputs, while the
 paper maps z and y, and x and y, to hidden layers of their own; what a dense D does to its pixels first, such as dropout
