@@ -15,6 +15,7 @@ from minigan.ops import stack
 from minigan.storage import archive
 from minigan.variants import RECIPES, choose
 from minigan.variants.conditional import SCALE, beside, one_hot
+from minigan.variants.convolution import Patches
 from minigan.variants.penalty import gradient_penalty, gradient_penalty_backward, without_tangent
 
 DCGAN, CLASSES = RECIPES['dcgan'], 3
@@ -29,6 +30,8 @@ def test_G_draws_images_of_the_shape_that_D_reads(shape):
     G, D, n = net_of(*DCGAN.G(7, shape)), net_of(*DCGAN.D(shape)), int(np.prod(shape))
     images = G(normal(5, 7))
     assert images.shape == (5, n) and abs(images).max() <= 1 and D(images).shape == (5, 1)
+    of_images = [[layer for layer in net.layers if isinstance(layer, Patches)] for net in (D, G)]
+    assert of_images[0][0].settings['shape'] == of_images[1][-1].settings['shape'] == (*shape, 1)[:3]
 
 
 def test_an_image_is_judged_and_drawn_on_its_own():
