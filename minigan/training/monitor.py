@@ -10,13 +10,15 @@ from minigan import losses, ops
 from minigan.backend import to_host
 from minigan.data import DataError, Examples
 from minigan.evaluation.metrics import frechet_of_moments, moments
+from minigan.net import parts
 from minigan.streams import WATCH
 from minigan.training.log import SPLIT
 from minigan.training.overflow import NotFinite
+from minigan.variants.convolution import ImageMap
 
 COMPONENTS = 64  # principal components in which samples are compared with data
 IMAGES = 2000  # the most that are measured of each split
-AT_ONCE = 500  # of these: a convolution holds each pixel many times
+AT_ONCE = 500  # of these, by a convolutional net, which holds each pixel many times
 
 
 class Monitor:
@@ -91,7 +93,9 @@ class Monitor:
         return {**values, 'distance': self.statistics.distance(drawn), 'spread': self.statistics.spread(drawn)}
 
     def _in_parts(self, net, x):
-        """net(x), computed for about AT_ONCE rows at a time."""
+        """net(x), by a convolutional net for about AT_ONCE rows at a time."""
+        if not any(isinstance(layer, ImageMap) for _, layer in parts(net.layers)):
+            return net(x)
         step = max(AT_ONCE // self.block, 1) * self.block
         return self.game.streams.xp.concatenate([net(x[i:i + step]) for i in range(0, len(x), step)])
 

@@ -68,5 +68,5 @@ def test_a_net_reads_at_most_at_once_rows_and_the_log_is_the_same(monkeypatch, c
         seen.clear()
         rows.append(watch.end_epoch(1, game.G))
     assert max(seen) == most
-    whole, parts = ({name: value for name, value in row.items() if name != 'seconds'} for row in rows)
-    assert parts == pytest.approx(whole, rel=1e-4)
+    whole, by_parts = ({name: value for name, value in row.items() if name != 'seconds'} for row in rows)
+    assert by_parts == pytest.approx(whole, rel=1e-4)
