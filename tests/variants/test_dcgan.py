@@ -108,6 +108,7 @@ def test_labels_pass_through_G_and_add_rows_to_the_first_dense_layer_of_D_that_r
     z = beside(normal(5, 7), one_hot(np.arange(5) % CLASSES, CLASSES, np.float64))
     x = G(z)
     np.testing.assert_array_equal(x[:, 96:], z[:, 7:])
+    assert [type(layer) for layer in (*D.layers[0].layers[1:], *D.layers[1:])] == [*map(type, plain.layers)]
     for slot, own in zip(plain.slots, D.slots):
         slot.of(plain.theta)[...] = own.of(D.theta)[:slot.shape[0]]
     assert abs(D(x) - plain(x[:, :96])).min() > 1e-6
@@ -126,8 +127,10 @@ def test_with_labels_and_in_packs_both_networks_have_correct_derivatives(pack):
 
 
 @pytest.mark.parametrize('fractions', [(), (0.5, 0.2, 0.3)])
-def test_D_reads_a_pack_as_one_image_whose_order_matters(fractions):
+def test_D_reads_a_pack_as_one_tall_image_whose_order_matters(fractions):
     D = net_of(*choose('dcgan', fractions=fractions, pack=2).D((4, 8, 3)))
+    first = next(layer for _, layer in parts(D.layers) if isinstance(layer, Patches))
+    assert first.settings['shape'] == (8, 8, 3)
     x = normal(6, 96 + len(fractions))
     y = D(x)
     assert abs(D(x[[1, 0, 3, 2, 5, 4]]) - y).min() > 1e-6
