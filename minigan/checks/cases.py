@@ -17,12 +17,14 @@ from minigan.net import Net, views
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
+from minigan.variants import dcgan
+from minigan.variants.convolution import AveragePool, Patches, Rows, Unpatches, Upscale
 from minigan.variants.minibatch import InBlocks, MinibatchDiscrimination, MinibatchStddev
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
 from minigan.variants.packing import Pack
 from minigan.variants.spectral import SpectralDense
 
-SHAPE, ROWS = (28, 28), 6
+SHAPE, COLOURS, ROWS = (28, 28), (4, 8, 3), 6
 
 
 class Residual(Sequential):
@@ -65,18 +67,22 @@ def cases():
                   EqualisedDense(6, 4), SpectralDense(6, 4)):
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
+    for layer in (Patches((3, 4, 2), 3, stride=2, pad=1), Unpatches((3, 4, 2), 3, stride=2, pad=1), Upscale((1, 3, 2)),
+                  AveragePool((1, 3, 2)), Rows(6)):
+        yield f'{layer}', partial(layer_case, layer, layer.size, True)
     yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)
     yield 'L_D, smoothing 0.1', partial(discriminator_loss_case, 'minimax', smoothing=0.1)
     for objective in losses.OBJECTIVES:
         yield f'L_D {objective}', partial(discriminator_loss_case, objective)
         yield f'L_G {objective}', partial(generator_loss_case, objective)
     yield 'softmax_cross_entropy', classifier_loss_case
-    for network, recipe in RECIPES.items():
+    networks = [(network, recipe, SHAPE) for network, recipe in RECIPES.items()]
+    for network, recipe, shape in (*networks, ('dcgan', dcgan.RECIPES['dcgan'], COLOURS)):
         for training in (True, False):
-            yield f'{network} G, {mode(training)}', partial(network_case, recipe, 'G', training)
-            yield f'{network} D, {mode(training)}', partial(network_case, recipe, 'D', training)
+            yield f'{network} G, {mode(training)}', partial(network_case, recipe, 'G', training, shape=shape)
+            yield f'{network} D, {mode(training)}', partial(network_case, recipe, 'D', training, shape=shape)
         for objective in losses.OBJECTIVES:
-            yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective)
+            yield f'{network} L_G {objective} through D', partial(composite_case, recipe, objective, shape=shape)
     settings = {'beta1': 0.5, 'beta2': 0.9, 'eps': 0.01}
     yield 'Adam, five steps against its paper', partial(optimizer_case, Adam, plain_adam, settings)
     settings = {'momentum': 0.7}
@@ -93,15 +99,15 @@ def layer_case(layer, width, training, seed):
     return gradcheck(layer, np.random.default_rng(seed).standard_normal((ROWS, width)), training=training, seed=seed)
 
 
-def network_case(recipe, player, training, seed, *, fuse=None):
+def network_case(recipe, player, training, seed, *, shape=SHAPE, fuse=None):
     """A whole network of a recipe; fuse: see Net."""
-    net = build(recipe, player, seed, fuse=fuse)
-    return layer_case(net, recipe.n_z if player == 'G' else prod(SHAPE), training, seed)
+    net = build(recipe, player, seed, shape=shape, fuse=fuse)
+    return layer_case(net, recipe.n_z if player == 'G' else prod(shape), training, seed)
 
 
-def build(recipe, player, seed, *, fuse=None):
+def build(recipe, player, seed, *, shape=SHAPE, fuse=None):
     """G or D of a recipe, in float64, away from gamma = 1 and b = 0, which would hide a wrong term."""
-    layers = recipe.G(recipe.n_z, SHAPE) if player == 'G' else recipe.D(SHAPE)
+    layers = recipe.G(recipe.n_z, shape) if player == 'G' else recipe.D(shape)
     net = Net(layers, rng=Streams(seed).at('init', 0, int(player == 'D')), name=player, dtype=np.float64, fuse=fuse)
     net.theta += 0.1 * np.random.default_rng(seed).standard_normal(net.theta.shape)
     return net
@@ -135,9 +141,10 @@ def classifier_loss_case(seed):
                  seed=seed)
 
 
-def composite_case(recipe, objective, seed):
+def composite_case(recipe, objective, seed, *, shape=SHAPE):
     """L_G with respect to theta_G, for the networks of a recipe."""
-    return through_D(build(recipe, 'G', seed), build(recipe, 'D', seed), objective, ROWS, recipe.n_z, seed)
+    G, D = (build(recipe, player, seed, shape=shape) for player in 'GD')
+    return through_D(G, D, objective, ROWS, recipe.n_z, seed)
 
 
 def through_D(G, D, objective, m, n_z, seed):

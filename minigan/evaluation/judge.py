@@ -18,6 +18,7 @@ SAMPLES = 10_000  # of the 2014 paper's protocol; several measures depend on the
 NEEDS = {  # measure that uses the classifier -> the fewest samples, and the fewest test images, that it needs
     'frechet': 2, 'score': 1, 'kl': 1,
     **dict.fromkeys(('precision', 'recall', 'density', 'coverage'), metrics.NEIGHBOUR + 1)}
+AT_ONCE = 1000  # images that become floats together
 SAME = 0.5 / 255  # images in [0, 1] at a smaller distance are equal: a different pixel differs by at least 1 / 255
 MNIST_TEST = '6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161'  # SHA-256 of its 10,000 images
 PUBLISHED = {MNIST_TEST: {'parzen': 225.0, 'parzen_standard_error': 2.0}}  # Goodfellow et al. 2014, Table 1
@@ -143,4 +144,8 @@ def D_errors(run, dataset):
 
 def _unit(images):
     """Bytes (N, n) as float32 in [0, 1]."""
-    return ops.to_unit(ops.gather_images(images, np.arange(len(images)), np.float32))
+    unit = np.empty(images.shape, np.float32)
+    for i in range(0, len(images), AT_ONCE):
+        rows = np.arange(i, min(i + AT_ONCE, len(images)))
+        unit[rows] = ops.to_unit(ops.gather_images(images, rows, np.float32))
+    return unit

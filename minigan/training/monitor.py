@@ -10,12 +10,15 @@ from minigan import losses, ops
 from minigan.backend import to_host
 from minigan.data import DataError, Examples
 from minigan.evaluation.metrics import frechet_of_moments, moments
+from minigan.net import parts
 from minigan.streams import WATCH
 from minigan.training.log import SPLIT
 from minigan.training.overflow import NotFinite
+from minigan.variants.convolution import ImageMap
 
 COMPONENTS = 64  # principal components in which samples are compared with data
 IMAGES = 2000  # the most that are measured of each split
+AT_ONCE = 500  # of these, by a convolutional net, which holds each pixel many times
 
 
 class Monitor:
@@ -80,14 +83,21 @@ class Monitor:
         """
         game, values = self.game, {}
         z = game.draw_z(game.streams.at('sample', WATCH), max(64 // self.block * self.block, self.n))
-        samples = game.G(z)
-        fake, rows = game.D(samples), game.streams.xp.arange(self.n)
+        samples = self._in_parts(game.G, z)
+        fake, rows = self._in_parts(game.D, samples), game.streams.xp.arange(self.n)
         for split, examples in self.splits.items():
-            found = means(game, game.D(examples.at(rows)), fake, fake)
+            found = means(game, self._in_parts(game.D, examples.at(rows)), fake, fake)
             values |= {f'{split}_{name}': value for name, value in found.items()}
-        drawn = to_host(samples if generator is game.G else generator(z))[:, :self.pixels]
+        drawn = to_host(samples if generator is game.G else self._in_parts(generator, z))[:, :self.pixels]
         _require_finite(drawn, 'a sample')
         return {**values, 'distance': self.statistics.distance(drawn), 'spread': self.statistics.spread(drawn)}
+
+    def _in_parts(self, net, x):
+        """net(x), by a convolutional net for about AT_ONCE rows at a time."""
+        if not any(isinstance(layer, ImageMap) for _, layer in parts(net.layers)):
+            return net(x)
+        step = max(AT_ONCE // self.block, 1) * self.block
+        return self.game.streams.xp.concatenate([net(x[i:i + step]) for i in range(0, len(x), step)])
 
 
 class PixelStatistics:

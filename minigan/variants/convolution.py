@@ -4,8 +4,8 @@
     transposed convolution   y = P^T(x W)            dx = P(dy) W^T         dW = x^T P(dy)
 
 P takes an image apart into its patches, a row for each. P^T puts patches together and adds where they overlap. Both are
-linear, and each is the derivative of the other. So a convolution is Patches, then Dense; a transposed one is Dense, then
-Unpatches:
+linear, and each is the derivative of the other. So a convolution is Patches, then Dense, and a transposed one Dense,
+then Unpatches:
 
     Patches((28, 28, 1), 4, stride=2, pad=1), Dense(4 * 4 * 1, 32)       (m, 28 28 1) -> (m 14 14, 32)
     Dense(64, 4 * 4 * 32, bias=False), Unpatches((14, 14, 32), 4, stride=2, pad=1)    (m 7 7, 64) -> (m 14 14, 32)
@@ -19,12 +19,12 @@ Nearest upscaling and average pooling are such a pair, too, up to a factor. Dumo
 
 from math import prod
 
-from minigan.backend import array_module, twin
+from minigan.backend import array_module, number, twin
 from minigan.layers import Layer
 
 
 def places(n, k, *, stride, pad):
-    """How many windows of k pixels fit in a row of n, with `pad` zeros on both sides: floor((n + 2 pad - k) / stride) + 1.
+    """How many patches k pixels wide fit in n, with `pad` zeros on both sides.   floor((n + 2 pad - k) / stride) + 1
 
     Raises ValueError if none fits.
     """
@@ -90,102 +90,97 @@ def pool(x, *, shape, factor):
 
 
 class ImageMap(Layer):
-    """A linear map of images, and the map that is its derivative, both with the same settings.
+    """A linear map of images, y = map(x, **settings), and its derivative, dx = derivative(dy, **settings).
 
-    x: (m, size) or any rows of images or pixels with `size` numbers for each image. y: as the map returns it.
+    x: m images, in rows of `size` numbers or in rows of pixels with `channels` numbers each. y: in rows of pixels.
+    Raises ValueError for a shape other than (h, w, c), for sizes below 1 and a pad below 0.
     """
 
-    def __init__(self, size, **settings):
-        self.size, self.settings = size, settings
+    map = derivative = None
 
-    def map(self, x):
-        """y = A x"""
-        raise NotImplementedError
+    def __init__(self, shape, **settings):
+        sizes = {**settings, 'pad': settings.get('pad', 0) + 1}
+        if len(shape) != 3 or min(*shape, *sizes.values()) < 1:
+            raise ValueError(f'{type(self).__name__}: expected a shape (h, w, c), sizes of at least 1 and a pad of at '
+                             f'least 0, got {", ".join(map(str, (shape, *settings.values())))}')
+        self.settings = {'shape': shape, **{name: number(value) for name, value in settings.items()}}
+        self.size, self.channels = prod(shape), shape[2]
 
-    def derivative(self, dy):
-        """dx = A^T dy, in any shape"""
-        raise NotImplementedError
+    def fits(self, width):
+        """Whether rows of this width are whole images or whole pixels."""
+        return width in (self.size, self.channels)
 
     def forward(self, x, *, training, rng):
-        if x.size % self.size:
-            raise ValueError(f'{self}: expected images of {self.size} numbers, got x of shape {x.shape}')
+        if x.ndim != 2 or not self.fits(x.shape[1]) or x.size % self.size:
+            raise ValueError(f'{self}: expected x of shape (m, {self.size}), or its pixels, got {x.shape}')
         self.cache = x.shape
-        return self.map(x)
+        return self.map(x, **self.settings)
 
     def backward(self, dy, *, param_grads, input_grad):
-        return self.derivative(dy).reshape(self.cache) if input_grad else None
+        return self.derivative(dy, **self.settings).reshape(self.cache) if input_grad else None
 
     def tangent(self, v):
-        """J v = A v"""
-        return self.map(v)
+        """J v = map(v)"""
+        return self.map(v, **self.settings)
 
     def tangent_backward(self, dt, v):
         """(dx, dv) for <dt, J v>: J does not depend on x."""
-        return 0 * v, self.derivative(dt).reshape(v.shape)
+        return 0 * v, self.derivative(dt, **self.settings).reshape(v.shape)
 
     def __repr__(self):
         return f'{type(self).__name__}({", ".join(map(str, self.settings.values()))})'
 
 
 class Patches(ImageMap):
-    """y = P(x); see patches. x: (m, h w c) or (m h w, c), for images of the shape (h, w, c)."""
+    """y = P(x); see patches. x: (m, h w c) or (m h w, c), images of that shape. Raises ValueError if no patch fits."""
+
+    map, derivative = staticmethod(patches), staticmethod(unpatches)
 
     def __init__(self, shape, k, *, stride=1, pad=0):
-        if len(shape) != 3 or min(*shape, k, stride) < 1 or pad < 0:
-            raise ValueError(f'{type(self).__name__}: expected a shape (h, w, c), k and stride of at least 1 and pad of '
-                             f'at least 0, got {shape}, {k}, {stride} and {pad}')
-        super().__init__(prod(shape), shape=shape, k=k, stride=stride, pad=pad)
-
-    def map(self, x):
-        return patches(x, **self.settings)
-
-    def derivative(self, dy):
-        return unpatches(dy, **self.settings)
+        super().__init__(shape, k=k, stride=stride, pad=pad)
+        self.places = prod(places(n, k, stride=stride, pad=pad) for n in shape[:2])
 
 
 class Unpatches(Patches):
-    """x = P^T(y); see unpatches. y: (m oh ow, k k c); x: (m h w, c), for images of the shape (h, w, c)."""
+    """x = P^T(y); see unpatches. y: (m oh ow, k k c) or (m, oh ow k k c); x: (m h w, c), images of that shape."""
+
+    map, derivative = staticmethod(unpatches), staticmethod(patches)
 
     def __init__(self, shape, k, *, stride=1, pad=0):
         super().__init__(shape, k, stride=stride, pad=pad)
-        self.size = k * k * shape[2] * prod(places(n, k, stride=stride, pad=pad) for n in shape[:2])
-
-    map, derivative = Patches.derivative, Patches.map
+        self.channels = k * k * shape[2]
+        self.size = self.places * self.channels
 
 
 class Upscale(ImageMap):
     """y = upscale(x), from images of the shape (h, w, c)."""
 
+    map = staticmethod(upscale)
+    derivative = staticmethod(lambda dy, *, shape, factor: factor**2 * pool(dy, shape=shape, factor=factor))
+
     def __init__(self, shape, factor=2):
-        super().__init__(prod(shape), shape=shape, factor=factor)
-
-    def map(self, x):
-        return upscale(x, **self.settings)
-
-    def derivative(self, dy):
-        return self.settings['factor']**2 * pool(dy, **self.settings)
+        super().__init__(shape, factor=factor)
 
 
 class AveragePool(ImageMap):
     """y = pool(x), to images of the shape (h, w, c)."""
 
+    map = staticmethod(pool)
+    derivative = staticmethod(lambda dy, *, shape, factor: upscale(dy, shape=shape, factor=factor) / factor**2)
+
     def __init__(self, shape, factor=2):
-        super().__init__(factor**2 * prod(shape), shape=shape, factor=factor)
-
-    def map(self, x):
-        return pool(x, **self.settings)
-
-    def derivative(self, dy):
-        return upscale(dy, **self.settings) / self.settings['factor']**2
+        super().__init__(shape, factor=factor)
+        self.size *= factor**2
 
 
 class Rows(ImageMap):
-    """Rows of n numbers, in the same order: from rows of pixels to rows of images with n = h w c, or back with n = c."""
+    """Rows of n numbers, in the same order: n = h w c turns rows of pixels into rows of images, n = c back again."""
+
+    map, derivative = staticmethod(lambda x, *, n: x.reshape(-1, n)), staticmethod(lambda dy, *, n: dy)
 
     def __init__(self, n):
-        super().__init__(n, n=n)
+        super().__init__((1, 1, n))
+        self.settings = {'n': n}
 
-    def map(self, x):
-        return x.reshape(-1, self.size)
-
-    derivative = staticmethod(lambda dy: dy)
+    def fits(self, width):
+        return width % self.size == 0 or self.size % width == 0

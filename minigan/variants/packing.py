@@ -2,11 +2,11 @@
 
 Lin et al. 2018, PacGAN: the power of two samples in generative adversarial networks, section 2. As in the paper, only
 the first layer of D grows, and G is as before. Differences: a minibatch of m images makes m / pac packs of neighbours
-in it; the networks are those of any recipe with dense layers.
+in it; the networks are those of any recipe. A convolutional D reads a pack as one tall image, so its first dense layer
+grows; the paper's reads the images as channels of one.
 """
 
 from dataclasses import replace
-from math import prod
 
 from minigan.layers import Layer
 
@@ -42,7 +42,7 @@ class Pack(Layer):
 def packed(recipe, pac):
     """The Recipe whose D reads `pac` images of one kind as one. Raises ValueError, in D, if D already reads blocks."""
     def D(shape):
-        layers = recipe.D((pac * prod(shape),))
+        layers = recipe.D((pac * shape[0], *shape[1:]))
         for layer in layers:
             if layer.block > 1:
                 raise ValueError(f'packed: expected a D that reads single rows, got one with {layer}')

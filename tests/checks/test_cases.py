@@ -12,6 +12,7 @@ from minigan.checks.differences import Finding
 from minigan.cli import main
 from minigan.gpu import kernelset
 from minigan.networks import RECIPES
+from minigan.variants import convolution
 
 CASES = {name: cache(case) for name, case in cases.cases()}  # each report is made once
 
@@ -26,7 +27,8 @@ def test_a_case_is_correct(name, seed):
 
 def redundant(case, row):
     """The article's biases in front of a batch norm, whose gradient is 0; and x and b in J v, if y is linear in x."""
-    linear = case.startswith(('Pack', 'EqualisedDense', 'SpectralDense'))
+    linear = case.startswith(('Pack', 'EqualisedDense', 'SpectralDense', 'Patches', 'Unpatches', 'Upscale',
+                              'AveragePool', 'Rows'))
     return (case.startswith('article') and row in ('4.Dense.b', '7.Dense.b')
             or linear and row.startswith('J v by') and row.endswith((' x', '.b')))
 
@@ -34,9 +36,10 @@ def redundant(case, row):
 def test_nothing_is_left_out():
     layers = [name for name in minigan.__all__ if isinstance(getattr(minigan, name), type)
               and issubclass(getattr(minigan, name), Layer) and name != 'Layer']
-    wanted = [f'{layer}(' for layer in layers]
+    of_images = convolution.ImageMap.__subclasses__() + convolution.Patches.__subclasses__()
+    wanted = [f'{layer}(' for layer in (*layers, *(layer.__name__ for layer in of_images))]
     wanted += [f'{loss} {objective}' for objective in losses.OBJECTIVES for loss in ('L_D', 'L_G')]
-    wanted += [f'{network} {player}, {mode}' for network in RECIPES for player in 'GD'
+    wanted += [f'{network} {player}, {mode}' for network in (*RECIPES, 'dcgan') for player in 'GD'
                for mode in ('training', 'evaluation')]
     wanted += ['L_D, smoothing', 'Adam', 'SGDMomentum', *(f'{network} L_G' for network in RECIPES)]
     assert len(layers) == 10

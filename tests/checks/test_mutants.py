@@ -6,6 +6,7 @@ import pytest
 from minigan import Adam, Dense, LeakyReLU, Net, Streams, losses, ops
 from minigan.checks import cases
 from minigan.ops import sigmoid
+from minigan.variants.convolution import Patches, Unpatches, unpatches
 
 CASES = dict(cases.cases())
 BATCH_NORM, DENSE = 'BatchNorm(6), training', 'Dense(6 -> 4), training'
@@ -157,6 +158,28 @@ def test_a_wrong_slope_of_L_D_is_caught(monkeypatch, mutant):
     own = losses.OBJECTIVES['minimax']._replace(L_D_backward=lambda real, fake: mutant(real, fake, 0))
     monkeypatch.setitem(losses.OBJECTIVES, 'minimax', own)
     assert not CASES['L_D minimax'](0).ok
+
+
+def rearranged(change):
+    """unpatches of patches whose taps (m oh ow, k, k, c) are changed first."""
+    def mutant(y, *, shape, k, **places):
+        return unpatches(change(y.reshape(-1, k, k, shape[2])).reshape(y.shape), shape=shape, k=k, **places)
+    return mutant
+
+
+def mean_of_overlaps(y, **settings):
+    return unpatches(y, **settings) / unpatches(np.ones_like(y), **settings)
+
+
+@pytest.mark.parametrize('mutant', [
+    rearranged(lambda taps: taps[:, ::-1, ::-1]), rearranged(lambda taps: taps.transpose(0, 2, 1, 3)),
+    rearranged(lambda taps: taps.transpose(0, 3, 1, 2)), rearranged(lambda taps: np.roll(taps, 1, axis=0)),
+    mean_of_overlaps])
+@pytest.mark.parametrize('layer, what', [(Patches, 'derivative'), (Unpatches, 'map')])
+def test_patches_put_together_wrongly_are_caught(monkeypatch, mutant, layer, what):
+    monkeypatch.setattr(layer, what, staticmethod(mutant))
+    case = next(case for name, case in CASES.items() if name.startswith(f'{layer.__name__}('))
+    assert not case(0).ok
 
 
 def test_the_old_cache_of_a_D_that_has_moved_is_caught():

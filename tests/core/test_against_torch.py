@@ -1,11 +1,14 @@
 """Operations, networks and optimisers against an independent automatic differentiation, in float64."""
 
+from math import prod
+
 import numpy as np
 import pytest
 
 from minigan import (Adam, BatchNorm, Dense, Dropout, LeakyReLU, Maxout, Net, Scale, SGDMomentum, Sigmoid, Streams,
-                     Tanh, losses, ops)
-from minigan.networks import RECIPES
+                     Tanh, losses, networks, ops)
+from minigan.variants import RECIPES
+from minigan.variants.convolution import Patches, Rows, Unpatches
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
 M = 16
@@ -89,12 +92,47 @@ def leaves(net):
     return {slot.name: torch.tensor(slot.of(net.theta), requires_grad=True) for slot in net.slots}
 
 
-def replay(net, parameters, x, masks=()):
-    """The net in training mode, written in torch's own operations; masks: one for each dropout layer."""
-    masks = iter(masks)
-    for number, layer in enumerate(net.layers, 1):
-        if isinstance(layer, Dense):
-            x = F.linear(x, parameters[f'{number}.Dense.W'].T, parameters.get(f'{number}.Dense.b'))
+def conv2d(layer, x, W, b=None):
+    """Patches and a Dense, in torch's layout: x (m, c, h, w), W (c_out, c, k, k). Rows of pixels come in and go out."""
+    shape, k, stride, pad = layer.settings.values()
+    W = W.reshape(k, k, shape[2], -1).permute(3, 2, 0, 1)
+    return as_rows(F.conv2d(as_images(x, shape), W, b, stride=stride, padding=pad))
+
+
+def conv_transpose2d(layer, x, W):
+    """A Dense and Unpatches, in torch's layout: W (c_in, c_out, k, k)."""
+    (*size, c), k, stride, pad = layer.settings.values()
+    places = [(n + 2 * pad - k) // stride + 1 for n in size]
+    left = [n + 2 * pad - k - stride * (m - 1) for n, m in zip(size, places)]  # pixels in which no patch ends
+    W = W.reshape(-1, k, k, c).permute(0, 3, 1, 2)
+    return as_rows(F.conv_transpose2d(as_images(x, (*places, W.shape[0])), W, stride=stride, padding=pad,
+                                      output_padding=left))
+
+
+def as_images(x, shape):
+    return x.reshape(-1, *shape).permute(0, 3, 1, 2)
+
+
+def as_rows(images):
+    return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+
+
+def replay(net, parameters, x, rng=None):
+    """The net in training mode, written in torch's own operations. rng: for the masks of dropout layers."""
+    layers, done = list(enumerate(net.layers, 1)), None
+    for (number, layer), following in zip(layers, (*net.layers[1:], None)):
+        W, b = (parameters.get(f'{number}.{type(layer).__name__}.{name}') for name in 'Wb')
+        if layer is done:  # with the layer before it
+            continue
+        if isinstance(layer, Patches):
+            W, b = (parameters.get(f'{number + 1}.Dense.{name}') for name in 'Wb')
+            x, done = conv2d(layer, x, W, b), following
+        elif isinstance(following, Unpatches):
+            x, done = conv_transpose2d(following, x, W), following
+        elif isinstance(layer, Dense):
+            x = F.linear(x, W.T, b)
+        elif isinstance(layer, Rows):
+            x = x.reshape(-1, layer.size)
         elif isinstance(layer, BatchNorm):
             x = F.batch_norm(
                 x, None, None, parameters[f'{number}.BatchNorm.gamma'], parameters[f'{number}.BatchNorm.beta'],
@@ -102,7 +140,7 @@ def replay(net, parameters, x, masks=()):
         elif isinstance(layer, LeakyReLU):
             x = F.leaky_relu(x, layer.slope)
         elif isinstance(layer, Dropout):
-            x = x * torch.tensor(next(masks))
+            x = x * torch.tensor(ops.dropout(np.ones(x.shape), rng.bits(tuple(x.shape)), rate=layer.rate)[1])
         elif isinstance(layer, Maxout):
             x = x.reshape(len(x), layer.pieces, -1).amax(dim=1)
         elif isinstance(layer, Scale):
@@ -110,15 +148,6 @@ def replay(net, parameters, x, masks=()):
         else:
             x = {Tanh: torch.tanh, Sigmoid: torch.sigmoid}[type(layer)](x)
     return x
-
-
-def dropout_masks(net, rows, rng):
-    masks, width = [], net.layers[[isinstance(layer, Dense) for layer in net.layers].index(True)].n_in
-    for layer in net.layers:
-        if isinstance(layer, Dropout):
-            masks.append(ops.dropout(np.ones((rows, width)), rng.bits((rows, width)), rate=layer.rate)[1])
-        width = layer.n_out if isinstance(layer, Dense) else width // getattr(layer, 'pieces', 1)
-    return masks
 
 
 def relative_errors(net, parameters):
@@ -132,27 +161,27 @@ def relative_errors(net, parameters):
         yield slot.name, np.abs(ours - theirs).max() / scale
 
 
-@pytest.mark.parametrize('network', RECIPES)
+@pytest.mark.parametrize('network, shape', [*((network, (28, 28)) for network in networks.RECIPES),
+                                            ('dcgan', (28, 28)), ('dcgan', (4, 12, 3))])
 @pytest.mark.parametrize('loss', ['L_D', 'minimax', 'nonsaturating'])
-def test_every_gradient_of_both_networks(network, loss):
+def test_every_gradient_of_both_networks(network, shape, loss):
     recipe, streams = RECIPES[network], Streams(0)
-    G, D = make(recipe.G(100, (28, 28)), 0, 'G'), make(recipe.D((28, 28)), 1, 'D')
-    x = np.tanh(streams.at('data', 0).normal((M, 784), np.float64))
+    G, D = make(recipe.G(100, shape), 0, 'G'), make(recipe.D(shape), 1, 'D')
+    x = np.tanh(streams.at('data', 0).normal((M, prod(shape)), np.float64))
     z = streams.at('noise', 0).normal((M, 100), np.float64)
     theta_G, theta_D = leaves(G), leaves(D)
     samples, bce = replay(G, theta_G, torch.tensor(z)), F.binary_cross_entropy_with_logits
     ones = torch.ones(M, 1, dtype=torch.float64)
-    rng, count = streams.at('dropout', 0), 2 * M if loss == 'L_D' else M
-    masks = dropout_masks(D, count, streams.at('dropout', 0))
+    rng, same = (streams.at('dropout', 0) for _ in range(2))
     fake = G.forward(z)
     if loss == 'L_D':
-        logits = replay(D, theta_D, torch.cat([torch.tensor(x), samples.detach()]), masks)
+        logits = replay(D, theta_D, torch.cat([torch.tensor(x), samples.detach()]), same)
         theirs = bce(logits[:M], ones) + bce(logits[M:], 0 * ones)
         ours = D.forward(np.concatenate([x, fake]), rng=rng)
         D.backward(np.concatenate(losses.L_D_backward(ours[:M], ours[M:])))
         value, net, parameters = losses.L_D(ours[:M], ours[M:]), D, theta_D
     else:
-        logits = replay(D, theta_D, samples, masks)
+        logits = replay(D, theta_D, samples, same)
         theirs = bce(logits, ones) if loss == 'nonsaturating' else -bce(logits, 0 * ones)
         ours = D.forward(fake, rng=rng)
         objective = losses.OBJECTIVES[loss]
@@ -163,6 +192,48 @@ def test_every_gradient_of_both_networks(network, loss):
     errors = dict(relative_errors(net, parameters))
     print(f'\n{network}, {loss}: largest relative error {max(errors.values()):.1e}')
     assert max(errors.values()) < 1e-10, errors
+
+
+def assert_same_net(net, theirs, x):
+    """y, dx and the derivative of each parameter. theirs: a function of x and the parameters as a dict."""
+    leaf, parameters = torch.tensor(x, requires_grad=True), leaves(net)
+    expected = theirs(leaf, parameters)
+    np.testing.assert_allclose(net.forward(x), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
+    u = np.random.default_rng(1).standard_normal(expected.shape)
+    expected.backward(torch.tensor(u))
+    np.testing.assert_allclose(net.backward(u), leaf.grad.numpy(), rtol=1e-11, atol=1e-12)
+    for slot in net.slots:
+        np.testing.assert_allclose(slot.of(net.dtheta), parameters[slot.name].grad.numpy(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize('shape, k, stride, pad', [
+    ((6, 6, 1), 4, 2, 1), ((5, 8, 2), 3, 2, 0), ((7, 4, 3), 2, 3, 1), ((4, 5, 2), 1, 1, 0), ((4, 3, 1), 5, 4, 2)])
+def test_convolutions(shape, k, stride, pad):
+    c, n, rng = shape[2], 4, np.random.default_rng(0)
+    forth = make([Patches(shape, k, stride=stride, pad=pad), Dense(k * k * c, n)], 0, 'forth')
+    back = make([Dense(n, k * k * c, bias=False), Unpatches(shape, k, stride=stride, pad=pad)], 0, 'back')
+    assert_same_net(forth, lambda x, of: conv2d(forth.layers[0], x, of['2.Dense.W'], of['2.Dense.b']),
+                    rng.standard_normal((M, prod(shape))))
+    assert_same_net(back, lambda x, of: conv_transpose2d(back.layers[1], x, of['1.Dense.W']),
+                    rng.standard_normal((M * forth.layers[0].places, n)))
+
+
+def test_batch_norm_of_pixels_is_that_of_channels():
+    """As BatchNorm2d, but the moving average, too, is of the biased variance."""
+    shape, rng = (3, 4, 5), np.random.default_rng(0)
+    net, theirs = make([BatchNorm(5)], 0, 'norm'), torch.nn.BatchNorm2d(5, eps=1e-3, momentum=0.01, dtype=torch.float64)
+
+    def normalised(x, of):
+        images, gamma, beta = as_images(x, shape), of['1.BatchNorm.gamma'], of['1.BatchNorm.beta']
+        return as_rows(F.batch_norm(images, theirs.running_mean, theirs.running_var, gamma, beta, training=True,
+                                    momentum=theirs.momentum, eps=theirs.eps))
+
+    x = 2 + 3 * rng.standard_normal((M * 12, 5))
+    assert_same_net(net, normalised, x)
+    unbiased = x.var(axis=0) / (len(x) - 1)
+    mean, var = (slot.of(net.state) for slot in net.state_slots)
+    np.testing.assert_allclose(mean, theirs.running_mean, rtol=1e-12)
+    np.testing.assert_allclose(var + 0.01 * unbiased, theirs.running_var, rtol=1e-12)
 
 
 @pytest.mark.parametrize('ours, theirs', [

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import minigan
 from minigan import data, ops
 from minigan.cli import main
-from minigan.evaluation import classifier, metrics
+from minigan.evaluation import classifier, judge, metrics
 from minigan.evaluation.judge import MNIST_TEST, PUBLISHED, D_errors, Judge, evaluate
 from minigan.evaluation.report import OF_CLASSES, TITLES, table
 from minigan.layers import Sequential
@@ -39,6 +40,16 @@ def run(tmp_path_factory):
 @pytest.fixture(scope='module')
 def result(run):
     return evaluate(run, quiet=True)
+
+
+def test_images_become_floats_in_little_more_memory_than_the_floats_take():
+    images = np.arange(256, dtype=np.uint8).repeat(100).reshape(-1, 2)
+    tracemalloc.start()
+    floats = judge._unit(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * floats.nbytes
+    np.testing.assert_allclose(floats, images / np.float32(255), atol=1e-7)
 
 
 def test_real_images_are_near_themselves_and_samples_of_two_epochs_are_not(result):

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from minigan import data
 from minigan.evaluation import metrics
+from minigan.training import Config, monitor
+from minigan.training.build import build_game, recipe_of
 from minigan.training.monitor import PixelStatistics
+from minigan.variants.conditional import fractions_of
 
 RNG = np.random.default_rng(0)
 
@@ -46,3 +50,23 @@ def test_the_spread_is_the_fraction_of_the_total_variance():
 def test_images_that_are_all_the_same_have_statistics_too():
     statistics = PixelStatistics(np.ones((20, 4), np.float32))
     assert statistics.distance(np.ones((9, 4), np.float32)) == pytest.approx(0)
+
+
+@pytest.mark.parametrize('choices, most', [({}, 50), ({'pack': 3, 'batch': 60}, 48), ({'conditional': True}, 50)])
+def test_a_net_reads_at_most_at_once_rows_and_the_log_is_the_same(monkeypatch, choices, most):
+    """A convolution holds each pixel many times, so thousands of images would take a gigabyte."""
+    dataset, config = data.load('digits'), Config(**choices, network='dcgan', epochs=1)
+    recipe, rows, seen = recipe_of(config, dataset), [], set()
+    for at_once in (1000, 50):
+        monkeypatch.setattr(monitor, 'AT_ONCE', at_once)
+        game = build_game(config.resolve(recipe, dataset), recipe, dataset)
+        watch = monitor.Monitor(game, dataset, len(fractions_of(recipe)))
+        watch.look(game.step(0))
+        for net in (game.G, game.D):
+            monkeypatch.setattr(net, 'forward', lambda x, forward=net.forward, **how: (
+                seen.add(len(x)), forward(x, **how))[1])
+        seen.clear()
+        rows.append(watch.end_epoch(1, game.G))
+    assert max(seen) == most
+    whole, by_parts = ({name: value for name, value in row.items() if name != 'seconds'} for row in rows)
+    assert by_parts == pytest.approx(whole, rel=1e-4)

@@ -72,7 +72,7 @@ def stop_after(monkeypatch, *steps):
 
 @pytest.mark.parametrize('choices', [{}, {'network': 'article'}, {'k': 2, 'objective': 'minimax'},
                                      {'network': 'goodfellow2014'}, {'average': 0}, {'network': 'feature-matching'},
-                                     {'network': 'semisupervised', 'labelled': 20}])
+                                     {'network': 'dcgan'}, {'network': 'semisupervised', 'labelled': 20}])
 def test_two_halves_of_a_run_equal_the_whole(choices):
     train(small(out='whole', **choices), quiet=True)
     train(small(epochs=2, samples_every=1, **choices), quiet=True)
@@ -258,23 +258,24 @@ def run_quietly(**choices):
         train(small(save_every=0.0, **choices), quiet=True)
 
 
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize('network, kills', [('default', KILLS), ('dcgan', KILLS // 5)])
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(network, kills):
     """A checkpoint after each step, so that most of the time goes into writing. `-s` shows where it was killed."""
-    train(small(out='whole'), quiet=True)
+    train(small(out='whole', network=network), quiet=True)
     spawn = multiprocessing.get_context('forkserver')
     spawn.set_forkserver_preload(['minigan.training', 'minigan.evaluation.judge', 'minigan.pictures.curves', __name__])
     for _ in range(2):  # the first one also waits for the imports
         shutil.rmtree('run', ignore_errors=True)
         started = time.monotonic()
-        one = spawn.Process(target=run_quietly)
+        one = spawn.Process(target=run_quietly, kwargs={'network': network})
         one.start()
         one.join()
         assert one.exitcode == 0
         assert_same_run('run', 'whole')
     duration, rng, stood = time.monotonic() - started, np.random.default_rng(0), []
-    for _ in range(KILLS):
+    for _ in range(kills):
         shutil.rmtree('run')
-        one = spawn.Process(target=run_quietly)
+        one = spawn.Process(target=run_quietly, kwargs={'network': network})
         one.start()
         time.sleep(rng.uniform(0, duration))
         one.kill()
@@ -286,12 +287,12 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
             assert len(log('run')) <= 4
         else:
             stood.append(('before the first checkpoint', *unfinished))
-        one = spawn.Process(target=run_quietly)
+        one = spawn.Process(target=run_quietly, kwargs={'network': network})
         one.start()
         one.join()
         assert one.exitcode == 0
         assert_same_run('run', 'whole')
-    print(f'\n{KILLS} kills in {duration:.1f} s, at step: {stood}')
+    print(f'\n{kills} kills in {duration:.1f} s, at step: {stood}')
 
 
 @contextlib.contextmanager

@@ -15,6 +15,9 @@ VARIANTS = {
        if network not in ('article', 'default', 'goodfellow2014')},
     'a conditional critic': {'network': 'wgan', 'conditional': True}, 'a packed critic': {'network': 'wgan', 'pack': 2},
     'both ways to bound a critic': {'network': 'wgan', 'clip_weights': 0.1, 'k': 2},
+    'convolutions with labels': {'network': 'dcgan', 'conditional': True},
+    'packed convolutions': {'network': 'dcgan', 'pack': 2, 'objective': 'hinge'},
+    'packed convolutions with labels': {'network': 'dcgan', 'pack': 2, 'conditional': True},
     'an old network with labels': {'network': 'goodfellow2014', 'conditional': True}}
 
 
