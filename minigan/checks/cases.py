@@ -17,6 +17,7 @@ from minigan.net import Net, views
 from minigan.networks import RECIPES
 from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
+from minigan.variants.convolution import Patches, Rows, Unpatches
 from minigan.variants.minibatch import InBlocks, MinibatchDiscrimination, MinibatchStddev
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
 from minigan.variants.packing import Pack
@@ -62,7 +63,8 @@ def cases():
                   Scale(2, -1), Dropout(0.3), Noise(lambda t: 0.5), Tanh(), Sigmoid(), Sequential(Dense(6, 5), Tanh()),
                   Residual(Dense(6, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6)),
                   MinibatchStddev(), MinibatchDiscrimination(6, 3, 2), InBlocks(BatchNorm(6), 3), Pack(2), PixelNorm(),
-                  EqualisedDense(6, 4), SpectralDense(6, 4)):
+                  EqualisedDense(6, 4), SpectralDense(6, 4),
+                  Sequential(Patches((1, 3, 2), 2, pad=1), Dense(8, 8), Unpatches((1, 3, 2), 2, pad=1), Rows(6))):
         for training in (True, False):
             yield f'{layer}, {mode(training)}', partial(layer_case, layer, 6, training)
     yield 'Embedding', lambda seed: gradcheck(Embedding(4, 3), np.array([0, 3, 3, 1]), seed=seed)

@@ -86,9 +86,26 @@ struct ThreadOf {
     static __device__ Column at(const float* x, int i) { return *(const Column*)(x + i); }
     static __device__ Column column_sum(Column value) { return value; }  // LANES is 1 here
 
+    struct Part { int first, last; };
+    static __device__ Part part_of(int, int n) { return {0, n}; }
+
+    // On a GPU, a number's sum. Here all of a row, run after run: patches in the same order for each number.
+    struct Total {
+        float* __restrict__ x;
+        int size;
+
+        __device__ Total(float* x, Part part) : x(x), size(part.last) { std::fill(x, x + size, 0.0f); }
+        __device__ void add(const float* __restrict__ run, int start, int n) {
+            int end = min(size, start + n);
+            for (int j = max(0, start); j < end; ++j) x[j] += run[j - start];
+        }
+        __device__ void store() {}
+    };
+
     static __device__ void __syncthreads() {}
     static __device__ uint64_t __umul64hi(uint64_t a, uint64_t b) { return (unsigned __int128)a * b >> 64; }
     static __device__ int min(int a, int b) { return a < b ? a : b; }
+    static __device__ int max(int a, int b) { return a > b ? a : b; }
     static __device__ float fmaxf(float a, float b) { return a > b ? a : b; }
     static __device__ float sqrtf(float x) { return std::sqrt(x); }
     static __device__ Columns fmaxf(const Columns& x, const Columns& y) {
@@ -239,6 +256,16 @@ __device__ void by_element(int first, int last, int n, const Key& key, Kernel ke
     }
 }
 
+// kernel(thread) for the rows from `first` to `last` - 1, of n numbers each: a thread has a whole one.
+template <class Kernel>
+__device__ void by_row(int first, int last, int n, Kernel kernel) {
+    for (int row = first; row < last; ++row) {
+        Thread thread;
+        thread.threadIdx.x = row * n, thread.row = row;
+        kernel(thread);
+    }
+}
+
 // kernel(thread) for the columns from `first` to `last` - 1: 64 at once, the last few one by one.
 template <class Kernel>
 __device__ void by_column(int first, int last, Kernel kernel) {
@@ -253,6 +280,9 @@ __device__ void by_column(int first, int last, Kernel kernel) {
         kernel(thread);
     }
 }
+
+// How many rows of n numbers are a piece.
+static int rows(int n) { return std::max(1, PIECE / n); }
 
 // How many columns of m rows are a piece: a multiple of WIDE.
 static int columns(int m) { return WIDE * std::max(1, COLUMN / (WIDE * std::max(1, m))); }
