@@ -27,8 +27,8 @@ FLAGS = ['-O3', '-march=native', '-std=c++17', '-ffp-contract=off', '-fno-math-e
          '-fopenmp-simd', '-fvisibility=hidden', '-shared', *([] if os.name == 'nt' else ['-fPIC', '-pthread'])]
 HEADER = Path(__file__).with_name('native.h')
 CHECKED = [HEADER.parents[1] / name for name in (  # files that decide whether a library's results are NumPy's
-    'ops.py', 'layers.py', 'streams.py', 'net.py', 'variants/convolution.py', 'gpu/fusion.py', 'gpu/twins.py', 'gpu/launch.py', 'gpu/compare.py',
-    'native/twins.py', 'native/check.py')]
+    'ops.py', 'layers.py', 'streams.py', 'net.py', 'variants/convolution.py', 'gpu/fusion.py', 'gpu/twins.py',
+    'gpu/launch.py', 'gpu/compare.py', 'native/twins.py', 'native/check.py')]
 SECONDS = 30  # the limit of the compiler's time
 BY_ELEMENT = ('scale_dropout', 'scale_dropout_backward', 'tanh_backward',
               'sigmoid_scale_backward', 'adam_', 'sgd_momentum_', 'moving_average_', 'bias_leaky_relu_dropout',
