@@ -24,7 +24,7 @@ from minigan.training.state import Run
 README = (Path(minigan.__file__).parent / 'gpu' / 'README.md').read_text(encoding='utf-8')
 # large steps would amplify rounding, and a schedule would depend on the length of the run
 GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
-SMALL = {'goodfellow2014': {'batch': 8}, 'dcgan': {'batch': 8}}  # a hundred steps with sums over five units each take minutes at 100
+SMALL = {'goodfellow2014': {'batch': 8}, 'dcgan': {'batch': 8}}  # at the usual size, they take minutes here
 QUICK = {'batch': 360, 'schedule': 'constant', 'seed': 5}  # 3 steps per epoch
 
 
