@@ -144,10 +144,10 @@ def products(rng, m, n_in, n_out, key, **settings):
 
 def maps(rng, m, n):
     """arguments() of the linear maps of images. Patches have about m n numbers, and are at least those of one image."""
-    found, c = {}, 1 + n % 37
-    for case, (k, stride, pad) in {'': map(int, rng.integers((1, 1, 0), (6, 5, 4))), ', halves': (4, 2, 1),
-                                   ', same size': (3, 1, 1), ', apart': (2, 3, 1)}.items():
-        h, w = map(int, max(1, k - 2 * pad) + rng.integers(0, 6, 2))
+    found, c, drawn = {}, 1 + (n - 1) % 37, map(int, rng.integers((1, 1, 0), (6, 5, 4)))
+    for case, k, stride, pad, more in (('', *drawn, 6), (', halves', 4, 2, 1, 6), (', same size', 3, 1, 1, 6),
+                                       (', apart', 2, 3, 1, 6), (', single pixels', 1, 1, 0, 1)):
+        h, w = map(int, max(1, k - 2 * pad) + rng.integers(0, more, 2))
         patches = prod(places(length, k, stride=stride, pad=pad) for length in (h, w))
         images = max(1, m * n // (patches * k * k * c))
         x, y = (rng.standard_normal(shape, np.float32)
