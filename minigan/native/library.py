@@ -148,7 +148,7 @@ def launcher(name, declared, names):
         size, loop = 'columns(m)', f'by_column(first, last, {body})'
     elif name in BY_ROW:
         n = BY_ROW[name]
-        count, size, loop = f'count / ({n})', f'rows({n})', f'by_row(first, last, {n}, {body})'
+        count, size, loop = f'count / ({n})', f'rows({n})', f'by_row(first, last, {body})'
     else:
         row, draws = 'n' if 'n' in names else 'size', 'dropped' in names
         key = '{dropped > 0, draw, substep, step, seed, stream}' if draws else '{}'

@@ -228,7 +228,8 @@ static void split(int count, int size, Function function) {
 typedef unsigned long long u64;
 struct Key { bool needed; u64 draw, substep, step, seed, stream; };
 static const int DRAWN = 4096;  // bits that are drawn at a time, which stay in the core's cache
-static const int PIECE = 1 << 14, DRAWING = 1 << 12, COLUMN = 1 << 13;  // elements of a piece; each kind takes about as long
+// Elements of a piece; each kind takes about as long.
+static const int PIECE = 1 << 14, DRAWING = 1 << 12, COLUMN = 1 << 13, ROW = 1 << 11;
 
 // The bits of the elements from the first of a block to `last`.
 static void draw(Bits* out, int block, int last, const Key& key) {
@@ -262,12 +263,12 @@ __device__ void by_element(int first, int last, int n, const Key& key, Kernel ke
     }
 }
 
-// kernel(thread) for the rows from `first` to `last` - 1, of n numbers each: a thread has a whole one.
+// kernel(thread) for the rows from `first` to `last` - 1: a thread has a whole one.
 template <class Kernel>
-__device__ void by_row(int first, int last, int n, Kernel kernel) {
+__device__ void by_row(int first, int last, Kernel kernel) {
     for (int row = first; row < last; ++row) {
         Thread thread;
-        thread.threadIdx.x = row * n, thread.row = row;
+        thread.row = row;
         kernel(thread);
     }
 }
@@ -292,7 +293,7 @@ __device__ void by_column(int first, int last, Kernel kernel) {
 }
 
 // How many rows of n numbers are a piece.
-static int rows(int n) { return std::max(1, PIECE / n); }
+static int rows(int n) { return std::max(1, ROW / n); }
 
 // How many columns of m rows are a piece: a multiple of WIDE.
 static int columns(int m) { return WIDE * std::max(1, COLUMN / (WIDE * std::max(1, m))); }
