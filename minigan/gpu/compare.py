@@ -2,6 +2,7 @@
 
 import inspect
 from functools import partial
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from minigan.checks.row import Row
 from minigan.gpu import fusion, graph
 from minigan.gpu.twins import compiled
 from minigan.streams import STREAMS, Rng, Streams
+from minigan.variants import convolution
+from minigan.variants.convolution import places
 
 # With 2 rows, batch norm's dx is all cancellation; 90 x 784 > 2**16; 600 rows are more chunks than a block has lanes.
 SHAPES = (3, 1), (9, 33), (32, 64), (90, 784), (600, 5)
@@ -78,7 +81,7 @@ def arguments(m, n, seed, xp=np):
         'batch_norm_leaky_relu_backward_': ((dy, gamma, beta, cache, dgamma, dbeta), {'slope': slope}),
         'batch_norm_leaky_relu_backward_, no dgamma': ((dy, gamma, beta, cache, None, None), {'slope': slope}),
         **losses(logit), **norms(dtheta),
-    } | products(rng, m, n, min(1 + n // 2, 70), partial(large_key, seed, xp), slope=slope, rate=rate)
+    } | products(rng, m, n, min(1 + n // 2, 70), partial(large_key, seed, xp), slope=slope, rate=rate) | maps(rng, m, n)
 
 
 def losses(logit):
@@ -139,6 +142,21 @@ def products(rng, m, n_in, n_out, key, **settings):
     }
 
 
+def maps(rng, m, n):
+    """arguments() of the linear maps of images. Patches have about m n numbers, and are at least those of one image."""
+    found, c, drawn = {}, 1 + (n - 1) % 37, map(int, rng.integers((1, 1, 0), (6, 5, 4)))
+    for case, k, stride, pad, more in (('', *drawn, 6), (', halves', 4, 2, 1, 6), (', same size', 3, 1, 1, 6),
+                                       (', apart', 2, 3, 1, 6), (', single pixels', 1, 1, 0, 1)):
+        h, w = map(int, max(1, k - 2 * pad) + rng.integers(0, more, 2))
+        patches = prod(places(length, k, stride=stride, pad=pad) for length in (h, w))
+        images = max(1, m * n // (patches * k * k * c))
+        x, y = (rng.standard_normal(shape, np.float32)
+                for shape in ((images, h * w * c), (images * patches, k * k * c)))
+        settings = {'shape': (h, w, c), 'k': k, 'stride': stride, 'pad': pad}
+        found |= {f'patches{case}': ((x,), settings), f'unpatches{case}': ((y,), settings)}
+    return found
+
+
 def exact(rng, *shape):
     """Multiples of 1/4 up to 2: as long as a sum has fewer than 2^18 of their products, it is exact in any order.
 
@@ -154,8 +172,8 @@ def large_key(seed, xp=np):
 
 
 def specifications():
-    """name -> each operation that has a kernel, in ops.py, fusion.py and graph.py."""
-    return {name: function for module in (ops, fusion, graph)
+    """name -> each operation that has a kernel, in ops.py, fusion.py, graph.py and variants/convolution.py."""
+    return {name: function for module in (ops, fusion, graph, convolution)
             for name, function in inspect.getmembers(module, inspect.isfunction)
             if hasattr(function, '__wrapped__') and name[0] != '_'}
 
@@ -195,7 +213,7 @@ def names(function):
 
 def allowed(name):
     """The largest error that a twin of the package may have."""
-    if name in ('bits', 'uniform'):
+    if name in ('bits', 'uniform', 'patches', 'unpatches'):
         return 0
     kinds = {'batch_norm_leaky_relu_': 'BatchNorm', 'batch_norm_leaky_relu_backward_': 'BatchNorm', 'dense': 'Dense',
              'dense_backward_input': 'Dense', 'dense_backward_params_': 'Dense'}

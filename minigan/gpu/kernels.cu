@@ -1,4 +1,4 @@
-// CUDA twins of operations in ops.py and fusion.py: float32, no atomics, the same result every time.
+// CUDA twins of operations in ops.py, fusion.py and others: float32, no atomics, the same result every time.
 //
 // Names: m rows (minibatch), n columns (width), size = m n. Rows lie one after the other. The comment after an array
 // is its number of elements, which Kernels.launch checks (any: it does not). Each header says what the kernel computes;
@@ -413,6 +413,66 @@ extern "C" __global__ void clip_norm_(float* __restrict__ x /* size */, const do
     double norm = sqrt(sum_of_threads(sum));
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < size && norm > limit) x[i] *= (float)(limit / norm);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Images of h x w pixels with c channels, and their oh x ow patches of k x k pixels (variants/convolution.py).
+//
+// A row is a patch, or a line of an image. A thread has a part of it: on a GPU one number, so that neighbours read and
+// write neighbouring numbers, as k c numbers of a patch are neighbours in the image too; on a CPU the whole row.
+
+#ifndef NATIVE
+
+struct Part { int first, last; };  // the numbers from first to last - 1
+
+__device__ Part part_of(int i, int n) { return {i % n, i % n + 1}; }
+
+// The sums of a part of a row, x. Only what reaches the part is added.
+struct Total {
+    float* x;
+    Part part;
+    float sum = 0;
+
+    // The numbers of a run, which begins at `start` of the row.
+    __device__ void add(const float* run, int start, int) { sum += run[part.first - start]; }
+    __device__ void store() { x[part.first] = sum; }
+};
+
+#endif
+
+// convolution.patches. 4 / k^2 to 4 in (x is small next to y, and neighbouring patches find it in the cache), 4 out.
+// Replaced: pad, and CuPy's copy of a view with six dimensions.
+extern "C" __global__ void patches(const float* __restrict__ x /* m h w c */, float* __restrict__ y /* m oh ow k k c */,
+        int m, int h, int w, int c, int oh, int ow, int k, int stride, int pad) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= m * oh * ow * k * k * c) return;
+    int patch = row_of(i, k * k * c), s = patch % ow, r = patch / ow % oh, image = patch / ow / oh;
+    Part part = part_of(i, k * k * c);
+    for (int tap = part.first / (k * c); tap * k * c < part.last; ++tap) {
+        int line = stride * r + tap - pad, start = (stride * s - pad - tap * k) * c;
+        int end = min(part.last, (tap + 1) * k * c);
+        bool inside = line >= 0 && line < h;
+        const float* from = x + (image * h + line) * w * c + start;
+        for (int j = max(part.first, tap * k * c); j < end; ++j)
+            y[patch * k * k * c + j] = inside && start + j >= 0 && start + j < w * c ? from[j] : 0.0f;
+    }
+}
+
+// convolution.unpatches, number by number: each adds up the at most ceil(k / stride)^2 patches that it lies in, in the
+// order of the specification. 4 (k / stride)^2 in, 4 out. Replaced: CuPy's zeros, then for each of as many sets of taps
+// an addition in place (8 in, 4 out), and a copy without the edges.
+extern "C" __global__ void unpatches(const float* __restrict__ y /* m oh ow k k c */,
+        float* __restrict__ x /* m h w c */, int m, int h, int w, int c, int oh, int ow, int k, int stride, int pad) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= m * h * w * c) return;
+    int row = row_of(i, w * c), top = row % h + pad, image = row / h;
+    Part part = part_of(i, w * c);
+    int left = part.first / c + pad, right = (part.last - 1) / c + pad;
+    Total total = {x + row * w * c, part};
+    for (int r = min(top / stride, oh - 1); r >= 0 && top - stride * r < k; --r)
+        for (int s = min(right / stride, ow - 1); s >= 0 && left - stride * s < k; --s)
+            total.add(y + (((image * oh + r) * ow + s) * k + top - stride * r) * k * c, (stride * s - pad) * c, k * c);
+    total.store();
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ EXEMPT = {  # of the package's operations
     },
 }
 NO_TWINS = '<a subclass of Launcher>'  # the name of a set of twins before anyone has written one
-PLACES = {'specification': 'ops.py, fusion.py or graph.py, with @twin', 'twin': 'twins.py', 'kernel': 'kernels.cu',
+PLACES = {'specification': 'ops.py, fusion.py, graph.py or variants/convolution.py, with @twin', 'twin': 'twins.py',
+          'kernel': 'kernels.cu',
           'arguments': 'compare.arguments', 'resources': 'roofline.RESOURCES', 'traffic': 'roofline.TRAFFIC',
           'gradient check': 'checks/cases.py', 'exemption': 'kernelset.EXEMPT'}
 

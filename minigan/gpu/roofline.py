@@ -22,7 +22,7 @@ RESOURCES = {
     'maxout_dropout': (56, 0), 'maxout_dropout_backward': (64, 0),
     'sigmoid_scale': (24, 0), 'sigmoid_scale_backward': (16, 0),
     'square_sums': (40, 3072), 'euclidean_norm': (64, 3072), 'clip_norm_': (48, 2048),
-    'add_noise': (56, 0, 32), 'advance_': (56, 0),
+    'add_noise': (56, 0, 32), 'advance_': (56, 0), 'patches': (48, 0), 'unpatches': (40, 0),
     'batch_norm_moments': (32, 1024), 'batch_norm_leaky_relu_': (56, 1024),
     'batch_norm_leaky_relu_sums': (40, 1024), 'batch_norm_leaky_relu_backward_': (48, 1024),
     'dense': (144, 26_624), 'dense_backward_input': (152, 26_624), 'dense_backward_params_': (152, 26_624),
@@ -68,6 +68,8 @@ TRAFFIC = {  # for an element of m x n: bytes that must come from or go to memor
     'clip_norm_': (8, 1),
     'advance_': (0, 0),  # a few hundred numbers, however large m and n are
     'batch_norm_moments': (4, 4),  # what it leaves is small next to x: two numbers for a column of a chunk
+    'patches': (5, 0),  # of a number of the patches, four times as many as of the images: k = 2 stride
+    'unpatches': (5, 1),
     'sum_parts': (16, 3),  # of three parts, as for the next two
     'bias_leaky_relu_dropout': (20, PHILOX + 8),  # a Philox block of its own for each element
     'leaky_relu_dropout_backward': (12, 3),

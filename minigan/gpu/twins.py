@@ -1,4 +1,4 @@
-"""CUDA twins of operations in ops.py and fusion.py and of the random numbers in streams.py.
+"""CUDA twins of operations in ops.py, fusion.py and variants/convolution.py, and of the random numbers in streams.py.
 
 A twin has the name and the signature of its specification, and takes float32.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from minigan import backend, ops
 from minigan.gpu.launch import Launcher
+from minigan.variants.convolution import places
 
 SOURCES = [Path(__file__).with_name(name) for name in ('kernels.cu', 'products.cu')]
 PRODUCTS = 'own', 'cublas'
@@ -176,6 +177,22 @@ class Kernels(Launcher):
         y = self.empty_like(x)
         self.by_element('add_noise', -(-x.size // 2), x, y, x.size, sigma, self.now, *rng.next_key(), self.elapsed)
         return y
+
+    def patches(self, x, *, shape, k, stride, pad):
+        """See variants/convolution.py."""
+        oh, ow = (places(n, k, stride=stride, pad=pad) for n in shape[:2])
+        m = -(-x.size // prod(shape))  # a part of an image is refused
+        y = self.empty(x, (m * oh * ow, k * k * shape[2]), x.dtype)
+        self.by_element('patches', y.size, x, y, m, *shape, oh, ow, k, stride, pad)
+        return y
+
+    def unpatches(self, y, *, shape, k, stride, pad):
+        """See variants/convolution.py."""
+        (h, w, c), (oh, ow) = shape, (places(n, k, stride=stride, pad=pad) for n in shape[:2])
+        m = -(-y.size // (oh * ow * k * k * c))
+        x = self.empty(y, (m * h * w, c), y.dtype)
+        self.by_element('unpatches', x.size, y, x, m, *shape, oh, ow, k, stride, pad)
+        return x
 
     def advance_(self, elapsed, now, rows, settings, orders, *, m, per_epoch, first):
         """See graph."""

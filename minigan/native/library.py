@@ -27,13 +27,14 @@ FLAGS = ['-O3', '-march=native', '-std=c++17', '-ffp-contract=off', '-fno-math-e
          '-fopenmp-simd', '-fvisibility=hidden', '-shared', *([] if os.name == 'nt' else ['-fPIC', '-pthread'])]
 HEADER = Path(__file__).with_name('native.h')
 CHECKED = [HEADER.parents[1] / name for name in (  # files that decide whether a library's results are NumPy's
-    'ops.py', 'layers.py', 'streams.py', 'net.py', 'gpu/fusion.py', 'gpu/twins.py', 'gpu/launch.py', 'gpu/compare.py',
-    'native/twins.py', 'native/check.py')]
+    'ops.py', 'layers.py', 'streams.py', 'net.py', 'variants/convolution.py', 'gpu/fusion.py', 'gpu/twins.py',
+    'gpu/launch.py', 'gpu/compare.py', 'native/twins.py', 'native/check.py')]
 SECONDS = 30  # the limit of the compiler's time
 BY_ELEMENT = ('scale_dropout', 'scale_dropout_backward', 'tanh_backward',
               'sigmoid_scale_backward', 'adam_', 'sgd_momentum_', 'moving_average_', 'bias_leaky_relu_dropout',
               'leaky_relu_dropout_backward')
 BY_COLUMN = 'batch_norm_leaky_relu_', 'batch_norm_leaky_relu_backward_'
+BY_ROW = {'patches': 'k * k * c', 'unpatches': 'w * c'}  # name -> the numbers of a row
 FIXED = {'now': 'nullptr', 'elapsed': 'nullptr', 'splits': '1', 'chunks': '1'}  # arguments that no twin changes
 GUARD = re.compile(r'if \(i (?:>= [\w *]+\) return;|< [\w *]+\) )')  # of a thread beyond the last element
 
@@ -129,7 +130,7 @@ def launchers_text():
     source = SOURCES[0].read_text()
     declared = {name: declarations(text) for name, text in HEAD.findall(source)}
     names = {name: [argument.name for argument in arguments] for name, arguments in signatures(source).items()}
-    return ''.join(launcher(name, declared[name], names[name]) for name in (*BY_ELEMENT, *BY_COLUMN))
+    return ''.join(launcher(name, declared[name], names[name]) for name in (*BY_ELEMENT, *BY_COLUMN, *BY_ROW))
 
 
 def declarations(text):
@@ -142,13 +143,17 @@ def launcher(name, declared, names):
     its arrays overlap."""
     call = f'thread.{name}({", ".join(FIXED.get(one, one) for one in names)})'
     body = f'[=](auto& thread) __attribute__((always_inline)) {{ {call}; }}'
+    count = 'count'
     if name in BY_COLUMN:
         size, loop = 'columns(m)', f'by_column(first, last, {body})'
+    elif name in BY_ROW:
+        n = BY_ROW[name]
+        count, size, loop = f'count / ({n})', f'rows({n})', f'by_row(first, last, {body})'
     else:
         row, draws = 'n' if 'n' in names else 'size', 'dropped' in names
         key = '{dropped > 0, draw, substep, step, seed, stream}' if draws else '{}'
         loop = f'by_element<{str(draws).lower()}>(first, last, {row}, {key}, {body})'
         size = 'DRAWING' if draws else 'PIECE'
     return (f'static __attribute__((noinline)) void loop_{name}(int first, int last, {declared}) {{ {loop}; }}\n'
-            f'EXPORTED void {name}(int count, {declared}) {{\n    split(count, {size}, [=](int first, int last) '
+            f'EXPORTED void {name}(int count, {declared}) {{\n    split({count}, {size}, [=](int first, int last) '
             f'{{ loop_{name}(first, last, {", ".join(names)}); }});\n}}\n')

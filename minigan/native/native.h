@@ -39,37 +39,36 @@ static const int WIDE = 64;
 
 struct Index { int x, y; };
 
-// Numbers of 64 neighbouring columns, in four vectors. Narrower ones would touch too little of each row at a time.
+// Numbers of N vectors of neighbouring columns.
+template <int N>
 struct Columns {
     typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
-    Vector a, b, c, d;
+    Vector vectors[N];
 
-    __device__ Columns(Vector a, Vector b, Vector c, Vector d) : a(a), b(b), c(c), d(d) {}
-    __device__ Columns(float x) : a(x - Vector{}), b(a), c(a), d(a) {}
+    __device__ Columns() {}
+    __device__ Columns(float x) { for (Vector& one : vectors) one = x - Vector{}; }
+
+    template <class Function>
+    friend __device__ Columns each(const Columns& x, const Columns& y, Function f) {
+        Columns found;
+        for (int i = 0; i < N; ++i) found.vectors[i] = f(x.vectors[i], y.vectors[i]);
+        return found;
+    }
+#define OPERATOR(op) \
+    friend __device__ Columns operator op(const Columns& x, const Columns& y) \
+    { return each(x, y, [](Vector x, Vector y) { return x op y; }); }
+    OPERATOR(+)
+    OPERATOR(-)
+    OPERATOR(*)
+    OPERATOR(/)
+    friend __device__ Columns& operator+=(Columns& x, const Columns& y) { return x = x + y; }
+    friend __device__ Columns operator>(const Columns& x, float y) {  // 1 or 0
+        return each(x, y, [](Vector x, Vector y) { return x > y ? 1.0f - Vector{} : Vector{}; });
+    }
 };
 
-#define OPERATOR(op) \
-    __device__ Columns operator op(const Columns& x, const Columns& y) \
-    { return {x.a op y.a, x.b op y.b, x.c op y.c, x.d op y.d}; }
-OPERATOR(+)
-OPERATOR(-)
-OPERATOR(*)
-OPERATOR(/)
-__device__ Columns& operator+=(Columns& x, const Columns& y) { return x = x + y; }
-
-template <class Function>
-__device__ Columns each(const Columns& x, const Columns& y, Function f) {
-    return {f(x.a, y.a), f(x.b, y.b), f(x.c, y.c), f(x.d, y.d)};
-}
-
-__device__ Columns operator>(const Columns& x, float y) {  // 1 or 0
-    return each(x, y, [](Columns::Vector x, Columns::Vector y) {
-        return x > y ? 1.0f - Columns::Vector{} : Columns::Vector{};
-    });
-}
-
 // A thread of a kernel. Element by element, it has the element threadIdx.x, in `row` and `column`. Down the columns, it
-// has the column threadIdx.x, or the 64 columns from there on.
+// has the column threadIdx.x, or several from there on.
 template <class Column>
 struct ThreadOf {
     Index threadIdx = {0, 0};
@@ -86,16 +85,35 @@ struct ThreadOf {
     static __device__ Column at(const float* x, int i) { return *(const Column*)(x + i); }
     static __device__ Column column_sum(Column value) { return value; }  // LANES is 1 here
 
+    struct Part { int first, last; };
+    static __device__ Part part_of(int, int n) { return {0, n}; }
+
+    // On a GPU, a number's sum. Here all of a row, run after run: patches in the same order for each number.
+    struct Total {
+        float* __restrict__ x;
+        int size;
+
+        __device__ Total(float* x, Part part) : x(x), size(part.last) { std::fill(x, x + size, 0.0f); }
+        __device__ void add(const float* __restrict__ run, int start, int n) {
+            int end = min(size, start + n);
+            for (int j = max(0, start); j < end; ++j) x[j] += run[j - start];
+        }
+        __device__ void store() {}
+    };
+
     static __device__ void __syncthreads() {}
     static __device__ uint64_t __umul64hi(uint64_t a, uint64_t b) { return (unsigned __int128)a * b >> 64; }
     static __device__ int min(int a, int b) { return a < b ? a : b; }
+    static __device__ int max(int a, int b) { return a > b ? a : b; }
     static __device__ float fmaxf(float a, float b) { return a > b ? a : b; }
     static __device__ float sqrtf(float x) { return std::sqrt(x); }
-    static __device__ Columns fmaxf(const Columns& x, const Columns& y) {
-        return each(x, y, [](Columns::Vector x, Columns::Vector y) { return x > y ? x : y; });
+    template <int N>
+    static __device__ Columns<N> fmaxf(const Columns<N>& x, const std::decay_t<Columns<N>>& y) {
+        return each(x, y, [](auto x, auto y) { return x > y ? x : y; });
     }
-    static __device__ Columns sqrtf(const Columns& x) {
-        return each(x, x, [](Columns::Vector x, Columns::Vector) {
+    template <int N>
+    static __device__ Columns<N> sqrtf(const Columns<N>& x) {
+        return each(x, x, [](auto x, auto) {
             for (int i = 0; i < 16; ++i) x[i] = std::sqrt(x[i]);
             return x;
         });
@@ -107,8 +125,13 @@ struct Thread : ThreadOf<float> {
 #include "kernels.inc"
 };
 
-struct WideThread : ThreadOf<Columns> {
-    typedef Columns Column;
+struct NarrowThread : ThreadOf<Columns<1>> {
+    typedef Columns<1> Column;
+#include "kernels.inc"
+};
+
+struct WideThread : ThreadOf<Columns<4>> {
+    typedef Columns<4> Column;
 #include "kernels.inc"
 };
 
@@ -205,7 +228,8 @@ static void split(int count, int size, Function function) {
 typedef unsigned long long u64;
 struct Key { bool needed; u64 draw, substep, step, seed, stream; };
 static const int DRAWN = 4096;  // bits that are drawn at a time, which stay in the core's cache
-static const int PIECE = 1 << 14, DRAWING = 1 << 12, COLUMN = 1 << 13;  // elements of a piece; each kind takes about as long
+// Elements of a piece; each kind takes about as long.
+static const int PIECE = 1 << 14, DRAWING = 1 << 12, COLUMN = 1 << 13, ROW = 1 << 11;
 
 // The bits of the elements from the first of a block to `last`.
 static void draw(Bits* out, int block, int last, const Key& key) {
@@ -239,20 +263,37 @@ __device__ void by_element(int first, int last, int n, const Key& key, Kernel ke
     }
 }
 
-// kernel(thread) for the columns from `first` to `last` - 1: 64 at once, the last few one by one.
+// kernel(thread) for the rows from `first` to `last` - 1: a thread has a whole one.
 template <class Kernel>
-__device__ void by_column(int first, int last, Kernel kernel) {
-    for (; first + WIDE <= last; first += WIDE) {
-        WideThread thread;
-        thread.threadIdx.x = first;
+__device__ void by_row(int first, int last, Kernel kernel) {
+    for (int row = first; row < last; ++row) {
+        Thread thread;
+        thread.row = row;
         kernel(thread);
     }
-    for (; first < last; ++first) {
+}
+
+// kernel(thread) for the columns from `first` to `last` - 1: as many as a Column has, until fewer are left.
+template <class Thread, int WIDTH, class Kernel>
+__device__ int by_columns(int first, int last, Kernel kernel) {
+    for (; first + WIDTH <= last; first += WIDTH) {
         Thread thread;
         thread.threadIdx.x = first;
         kernel(thread);
     }
+    return first;
 }
+
+// Of a row, 64 columns at once touch whole lines of the cache; the last few go 16 by 16, then one by one.
+template <class Kernel>
+__device__ void by_column(int first, int last, Kernel kernel) {
+    first = by_columns<WideThread, WIDE>(first, last, kernel);
+    first = by_columns<NarrowThread, 16>(first, last, kernel);
+    by_columns<Thread, 1>(first, last, kernel);
+}
+
+// How many rows of n numbers are a piece.
+static int rows(int n) { return std::max(1, ROW / n); }
 
 // How many columns of m rows are a piece: a multiple of WIDE.
 static int columns(int m) { return WIDE * std::max(1, COLUMN / (WIDE * std::max(1, m))); }

@@ -14,9 +14,11 @@ from minigan.gpu import fusion
 from minigan.gpu.launch import Plan, signatures
 from minigan.gpu.twins import SOURCES, Kernels
 from minigan.native import check, library
-from minigan.native.library import BY_COLUMN, BY_ELEMENT
+from minigan.native.library import BY_COLUMN, BY_ELEMENT, BY_ROW
 from minigan.streams import Rng
+from minigan.variants import convolution
 
+NAMES = *BY_ELEMENT, *BY_COLUMN, *BY_ROW
 NUMBERS = {'f4': ctypes.c_float, 'i4': ctypes.c_int, 'u8': ctypes.c_uint64}
 ONE = (1,)
 MOST = 16  # threads
@@ -66,7 +68,7 @@ class NativePlan(Plan):
 
 def specification(name):
     """The operation of that name, without its twins."""
-    function = getattr(ops, name, None) or getattr(fusion, name)
+    function = next(getattr(module, name) for module in (ops, fusion, convolution) if hasattr(module, name))
     return getattr(function, '__wrapped__', function)
 
 
@@ -98,7 +100,7 @@ class Native:
     def __init__(self, library, threads, *, strict=False):
         self.library, self.strict, source = library, strict, SOURCES[0].read_text()
         self.plans = {name: NativePlan(name, wanted, 1) for name, wanted in signatures(source).items()}
-        self.functions = {name: getattr(library, name) for name in (*BY_ELEMENT, *BY_COLUMN)}
+        self.functions = {name: getattr(library, name) for name in NAMES}
         library.set_threads(threads)
 
     empty, empty_like = staticmethod(lambda x, shape, dtype: np.empty(shape, dtype)), staticmethod(np.empty_like)
@@ -131,7 +133,7 @@ class Native:
         return np.tanh(y, out=y)
 
 
-for name in BY_ELEMENT + BY_COLUMN:
+for name in NAMES:
     setattr(Native, name, or_numpy(name, vars(Native).get(name) or getattr(Kernels, name)))
 
 
@@ -161,7 +163,7 @@ def found_wrong(loaded):
         except Exception as error:  # whatever an edited specification raises
             return f'the compiled kernels cannot be compared with NumPy: {type(error).__name__}: {error}'
         wrong = [row.name for row in rows if not row.ok]
-        wrong += sorted({*BY_ELEMENT, *BY_COLUMN} - {row.name.split(',')[0] for row in rows})  # nothing has checked it
+        wrong += sorted({*NAMES} - {row.name.split(',')[0] for row in rows})  # nothing has checked it
         if wrong:
             return f'compiled here, kernels give other bits than NumPy: {", ".join(wrong)}'
     return ''

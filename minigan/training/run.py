@@ -21,6 +21,7 @@ from minigan.training.overflow import NotFinite, explained
 from minigan.training.signals import Stopped, signals_received
 from minigan.training.state import Run, config_of
 from minigan.training.warnings import Watch
+from minigan.variants.convolution import Patches, Rows, Unpatches
 
 
 @gpu_errors()
@@ -132,8 +133,9 @@ def _say_if_moved(about, run, progress):
 
 def without_kernels(game):
     """The classes of the game and of its layers that came after 2014, for which there are no kernels."""
-    used = [type(game), *(type(layer) for _, net, _ in game.players() for _, layer in parts(net.layers))]
-    return sorted({kind.__name__ for kind in used if kind.__module__.startswith('minigan.variants.')})
+    used = {type(game), *(type(layer) for _, net, _ in game.players() for _, layer in parts(net.layers))}
+    return sorted(kind.__name__ for kind in used - {Patches, Unpatches, Rows}
+                  if kind.__module__.startswith('minigan.variants.'))
 
 
 def _to_the_end(run, folder, progress, after_epoch):

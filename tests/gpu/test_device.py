@@ -15,7 +15,7 @@ from minigan.gpu.twins import compiled
 from minigan.networks import RECIPES
 from minigan.storage import archive
 from minigan.streams import Streams
-from minigan.training.build import build_game
+from minigan.training.build import build_game, recipe_of
 from minigan.training.config import Config
 from minigan.training.on_gpu import STEPS, compare_training
 from minigan.training.run import resume, train
@@ -24,7 +24,7 @@ from minigan.training.state import Run
 README = (Path(minigan.__file__).parent / 'gpu' / 'README.md').read_text(encoding='utf-8')
 # large steps would amplify rounding, and a schedule would depend on the length of the run
 GENTLE = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}
-SMALL = {'goodfellow2014': {'batch': 8}}  # a hundred steps with sums over five units each take minutes at 100
+SMALL = {'goodfellow2014': {'batch': 8}, 'dcgan': {'batch': 8}}  # at the usual size, they take minutes here
 QUICK = {'batch': 360, 'schedule': 'constant', 'seed': 5}  # 3 steps per epoch
 
 
@@ -43,7 +43,7 @@ def content(folder):
 
 def game(cupy, **choices):
     dataset, config = data.load('digits'), Config(**choices)
-    recipe = RECIPES[config.network]
+    recipe = recipe_of(config, dataset)
     return build_game(config.resolve(recipe, dataset), recipe, dataset, cupy)
 
 
@@ -71,7 +71,8 @@ def test_other_choices_and_other_orders_of_threads_are_numpys_too(cupy, driver, 
     assert row.ok, row
 
 
-@pytest.mark.parametrize('network, launches', [('default', 58), ('article', 50), ('goodfellow2014', 54)])
+@pytest.mark.parametrize('network, launches', [('default', 58), ('article', 50), ('goodfellow2014', 54),
+                                               ('dcgan', 95)])
 def test_what_a_step_costs(cupy, driver, network, launches):
     one = game(cupy, network=network, **SMALL.get(network, {}))
     for t in range(2):

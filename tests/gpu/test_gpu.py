@@ -8,7 +8,7 @@ from minigan.gpu import compare, twins
 from minigan.gpu.device import select_device
 from minigan.gpu.graph import StepGraph
 from minigan.networks import RECIPES
-from minigan.training.build import build_game
+from minigan.training.build import build_game, recipe_of
 from minigan.training.config import Config
 from minigan.training.on_gpu import STEPS, compare_training
 
@@ -17,6 +17,7 @@ try:
 except ValueError as error:
     pytest.skip(str(error), allow_module_level=True)
 TWINS = list(compare.arguments(2, 2, 0))
+NETWORKS = *RECIPES, 'dcgan'
 
 
 @pytest.mark.parametrize('m, n', compare.SHAPES)
@@ -33,7 +34,7 @@ def test_random_numbers_are_those_of_the_cpu(name, size):
     assert row.ok, row
 
 
-@pytest.mark.parametrize('network', RECIPES)
+@pytest.mark.parametrize('network', NETWORKS)
 @pytest.mark.parametrize('replay', [False, True])
 def test_a_hundred_steps_are_those_of_the_cpu(network, replay):
     row = compare_training(XP, STEPS, replay=replay, network=network)
@@ -53,10 +54,11 @@ def test_steps_are_asked_for_before_the_gpu_has_done_them():
     done.synchronize()
 
 
-@pytest.mark.parametrize('network', RECIPES)
+@pytest.mark.parametrize('network', NETWORKS)
 def test_launches_and_replays_give_the_same_bytes(network):
-    dataset, recipe = data.load('digits'), RECIPES[network]
-    games = [build_game(Config(network=network).resolve(recipe, dataset), recipe, dataset, XP) for _ in range(3)]
+    dataset, config = data.load('digits'), Config(network=network)
+    recipe = recipe_of(config, dataset)
+    games = [build_game(config.resolve(recipe, dataset), recipe, dataset, XP) for _ in range(3)]
     graph = StepGraph(games[2])
     for t in range(50):
         for one in (*games[:2], graph):

@@ -13,9 +13,8 @@ from minigan.data import Minibatches
 from minigan.gpu import graph
 from minigan.gpu.graph import WARM_UP, Clock, StepGraph, capture
 from minigan.gpu.twins import compiled
-from minigan.networks import RECIPES
 from minigan.optim import SGDMomentum
-from minigan.training.build import build_game
+from minigan.training.build import build_game, recipe_of
 from minigan.training.config import Config
 from minigan.training.on_gpu import trained
 
@@ -25,7 +24,7 @@ CHOICES = {
     'minimax and smoothing': {'objective': 'minimax', 'label_smoothing': 0.1},
     'clipped': {'clip_norm': 0.01}, 'noisy': {'input_noise': 0.3, 'network': 'article'},
     'noisy and clipped SGD': {'input_noise': 0.3, 'clip_norm': 1.0, 'network': 'goodfellow2014'},
-    'noisy, two steps of D': {'input_noise': 0.3, 'k': 2},
+    'noisy, two steps of D': {'input_noise': 0.3, 'k': 2}, 'dcgan': {'network': 'dcgan'},
 }
 STEPS = WARM_UP + 9  # more than two epochs of PER_EPOCH minibatches
 BATCH, PER_EPOCH = 8, 5
@@ -35,7 +34,7 @@ def game(cupy, **choices):
     digits = data.load('digits')
     few = replace(digits, train=digits.train[:PER_EPOCH * BATCH + 3])
     config = Config(**{'batch': BATCH, 'epochs': 5, **choices})
-    recipe = RECIPES[config.network]
+    recipe = recipe_of(config, few)
     return build_game(config.resolve(recipe, few), recipe, few, cupy)
 
 

@@ -162,7 +162,8 @@ def test_a_part_left_out_of_the_package_is_named(part, quick, monkeypatch, capsy
         monkeypatch.delitem(getattr(roofline, part.upper()), name)
     assert main(['kernelcheck', '--kernel', name]) == 1
     said = problems(capsys.readouterr().out)
-    wanted = {'specification': 'a function bias_tanh(...) in ops.py, fusion.py or graph.py, with @twin',
+    wanted = {'specification': 'a function bias_tanh(...) in ops.py, fusion.py, graph.py or variants/convolution.py, '
+                               'with @twin',
               'twin': 'a method Kernels.bias_tanh(parts, b) in twins.py',
               'kernel': 'extern "C" __global__ void bias_tanh(...) in kernels.cu',
               'arguments': "an entry 'bias_tanh' in compare.arguments",
@@ -189,7 +190,8 @@ def test_random_numbers_have_every_part_too(quick, monkeypatch, capsys):
     monkeypatch.setattr(ops, 'softsign', backend.twin(lambda x: x), raising=False)  # a kernel of an author's
     assert main(['kernelcheck', '--kernel', 'normal']) == 1
     assert problems(capsys.readouterr().out) == [
-        'normal: no specification: expected a function normal(out, *key) in ops.py, fusion.py or graph.py, with @twin',
+        'normal: no specification: expected a function normal(out, *key) in ops.py, fusion.py, graph.py or '
+        'variants/convolution.py, with @twin',
         "normal: no arguments: expected an entry 'normal' in compare.arguments"]
 
 
@@ -294,8 +296,9 @@ def test_a_grid_one_block_short_is_caught_in_every_case(monkeypatch):
     whole, called, own = launch.Launcher.by_element, set(), kernelset.own()
     monkeypatch.setattr(launch.Launcher, 'by_element', short)
     for case in own.arguments(2, 2, 0):
-        # the first three are of one size at every shape; the last may end in sum_parts
-        if not case.startswith(('bits, ', 'uniform, ', 'normal, ', 'dense')):
+        # the first three are of one size at every shape, dense may end in sum_parts, images have whole pixels
+        if not case.startswith(('bits, ', 'uniform, ', 'normal, ', 'dense')) and (
+                'patches' not in case or 'single' in case):
             ok, line = kernelcheck.verdict(own, case)
             assert ok == (case.split(',')[0] not in called), line
     assert {'stack', 'adam_', 'bits', 'normal'} < called

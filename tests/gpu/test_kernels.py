@@ -250,6 +250,34 @@ BUGS |= {  # in the chunks of batch norm
     'a return before the barrier of a chunk': ('// no return: every thread must reach the barriers',
                                                '\n    if (!inside) return {};'),
 }
+BUGS |= {  # in patches, and where they are put together
+    'patches begin a line too low': ('stride * r + tap - pad', 'stride * r + tap - pad + 1'),
+    'patches begin a channel too far': ('(stride * s - pad - tap * k) * c', '(stride * s - pad - tap * k) * c + 1'),
+    'patches without a stride across': ('(stride * s - pad - tap * k) * c', '(s - pad - tap * k) * c'),
+    'patches of one channel': ('(stride * s - pad - tap * k) * c', 'stride * s - pad - tap * k'),
+    'patches in the order of columns': ('s = patch % ow, r = patch / ow % oh', 's = patch / oh % ow, r = patch % oh'),
+    'all patches of the first image': ('image = patch / ow / oh;', 'image = 0;'),
+    'the line above in place of zeros': ('start + j >= 0 && start + j < w * c', 'start + j < w * c'),
+    'the line below in place of zeros': ('start + j >= 0 && start + j < w * c', 'start + j >= 0'),
+    'pixels above the image': ('line >= 0 && line < h', 'line < h'),
+    'pixels below the image': ('line >= 0 && line < h', 'line >= 0'),
+    'a number of patches too many': ('if (i >= m * oh * ow * k * k * c)', 'if (i > m * oh * ow * k * k * c)'),
+    'padding left out': ('top = row % h + pad,', 'top = row % h,'),
+    'padding on one side alone': ('left = part.first / c + pad', 'left = part.first / c'),
+    'the uppermost patches are not added': ('r >= 0 && top', 'r > 0 && top'),
+    'the leftmost patches are not added': ('s >= 0 && left', 's > 0 && left'),
+    'patches above the first': ('r >= 0 && top', 'top'),
+    'patches below the last': ('min(top / stride, oh - 1)', 'top / stride'),
+    'patches beyond the last of a line': ('min(right / stride, ow - 1)', 'right / stride'),
+    'a tap too many down': ('top - stride * r < k', 'top - stride * r <= k'),
+    'a tap too many across': ('left - stride * s < k', 'left - stride * s <= k'),
+    'taps are flipped': ('+ top - stride * r) * k * c', '+ k - 1 - top + stride * r) * k * c'),
+    'the first patch alone': ('left - stride * s < k; --s)', 'left - stride * s < k; s = -1)'),
+    'patches are added from left to right': (
+        'int s = min(right / stride, ow - 1); s >= 0 && left - stride * s < k; --s)',
+        'int s = 0; s < ow && left - stride * s >= 0; ++s) if (left - stride * s < k)'),
+    'sums are not kept': ('    total.store();\n', ''),
+}
 
 
 @needs_compiler

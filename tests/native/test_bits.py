@@ -5,22 +5,23 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minigan import data, ops
 from minigan.backend import eligible
 from minigan.gpu import compare, fusion
 from minigan.native import check
-from minigan.native.library import BY_COLUMN, BY_ELEMENT
-from minigan.native.twins import Native, threads, use
-from minigan.networks import RECIPES
+from minigan.native.library import BY_ELEMENT
+from minigan.native.twins import NAMES, Native, threads, use
 from minigan.storage import archive
 from minigan.storage.files import digest
 from minigan.streams import STREAMS, Rng, Streams
 from minigan.training import Config, resume, train
 from minigan.training.build import build_average, build_game
 from minigan.training.on_gpu import trained
+from minigan.variants import RECIPES, convolution
+from minigan.variants.convolution import patches
 
 SPECIFICATIONS = compare.specifications()
 NASTY = np.float32([np.nan, np.inf, -np.inf, 0, -0.0, 1e-45, -1e-45, 1e-38, -3e38, 3e38, 1, -1])
@@ -165,7 +166,7 @@ ELEMENT_CASES = {  # name -> arguments and keywords; draw: of Hypothesis, make: 
 
 def test_no_twin_is_left_out():
     with_twins = {name for name in SPECIFICATIONS if hasattr(Native, name)}
-    assert with_twins == {*BY_ELEMENT, *BY_COLUMN, 'dense_leaky_relu_dropout', 'dense_tanh'}
+    assert with_twins == {*NAMES, 'dense_leaky_relu_dropout', 'dense_tanh'}
 
 
 @pytest.mark.parametrize('name', BY_ELEMENT)
@@ -180,6 +181,37 @@ def test_leaky_relu_and_no_dropout(twins, make, shape, count, slope):
     m, n = shape
     keywords = {'slope': slope, 'rate': 0}
     assert_same_bits(twins, 'bias_leaky_relu_dropout', (make(1, m, n), make(n), None), keywords, count=count)
+
+
+@given(make=arrays, images=st.sampled_from([0, 1, 2, 7, 300]), h=st.integers(1, 9), w=st.integers(1, 9),
+       c=st.sampled_from([1, 2, 3, 17, 32]), k=st.integers(1, 6), stride=st.integers(1, 7), pad=st.integers(0, 6),
+       count=counts_of_threads)
+def test_patches(twins, make, images, h, w, c, k, stride, pad, count):
+    assume(min(h, w) + 2 * pad >= k)
+    settings = {'shape': (h, w, c), 'k': k, 'stride': stride, 'pad': pad}
+    expected = {} if images == 0 else None
+    x = make(images, h * w * c)
+    assert_same_bits(twins, 'patches', (x,), settings, count=count, expected=expected)
+    y = make(*patches(x, **settings).shape)
+    assert_same_bits(twins, 'unpatches', (y,), settings, count=count, expected=expected)
+
+
+@pytest.mark.parametrize('name', ['patches', 'unpatches'])
+@pytest.mark.parametrize('shape', [(6, 4), (5, 48), (64, 3), (2, 3, 4, 2)])
+def test_rows_of_pixels_and_of_images_are_the_same(twins, name, shape):
+    assert_same_bits(twins, name, (Numbers(5, 0)(*shape),), {'shape': (3, 2, 4), 'k': 1, 'stride': 1, 'pad': 0})
+    assert_same_bits(twins, name, (Numbers(5, 0)(*shape),), {'shape': (1, 2, 4), 'k': 1, 'stride': 1, 'pad': 0})
+
+
+@pytest.mark.parametrize('name', ['patches', 'unpatches'])
+@pytest.mark.parametrize('x, k', [(np.zeros((5, 5), np.float32), 2), (np.zeros((6, 4), np.float32), 9)])
+def test_a_part_of_an_image_and_a_patch_too_large_are_refused_as_numpy_refuses_them(in_use, name, x, k):
+    operation, errors = getattr(convolution, name), []
+    for function in (operation, operation.__wrapped__):
+        with pytest.raises(ValueError) as error:
+            function(x, shape=(3, 2, 4), k=k, stride=1, pad=1)
+        errors.append(str(error.value))
+    assert errors[0] == errors[1]
 
 
 def widths(shape):
@@ -370,9 +402,10 @@ WITH = {'article': {'bias_leaky_relu_dropout', 'leaky_relu_dropout_backward', 'a
         'goodfellow2014': {'bias_leaky_relu_dropout', 'leaky_relu_dropout_backward', 'sgd_momentum_', 'scale_dropout',
                            'sigmoid_scale_backward', 'moving_average_'}}
 WITH['default'] = WITH['article']
+WITH['dcgan'] = WITH['article'] | {'patches', 'unpatches'}
 
 
-@pytest.mark.parametrize('network', RECIPES)
+@pytest.mark.parametrize('network', WITH)
 @pytest.mark.parametrize('update', ['alternating', 'simultaneous'])
 def test_whole_runs_have_the_same_bits(twins, network, update):
     with settings(twins, 2) as counts:

@@ -16,7 +16,7 @@ from minigan import backend
 from minigan.cli import main
 from minigan.gpu.twins import Kernels
 from minigan.native import check, library
-from minigan.native.twins import Native, native, or_numpy, use
+from minigan.native.twins import NAMES, Native, native, or_numpy, use
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='shell scripts and modes of files are those of POSIX')
 REAL = next(filter(None, map(shutil.which, library.COMPILERS)), '')
@@ -302,11 +302,11 @@ def copied(path, folder, more):
 
 def test_every_kernel_that_is_compiled_has_a_twin_that_is_checked(twins):
     checked = {row.name.split(',')[0] for row in check.rows(twins)}
-    assert checked >= {*library.BY_ELEMENT, *library.BY_COLUMN}
+    assert checked >= {*NAMES}
     assert all(row.ok and row.error == 0 for row in check.rows(twins))
 
 
-F, KERNELS = np.float32, (*library.BY_ELEMENT, *library.BY_COLUMN)
+F = np.float32
 
 
 @pytest.mark.parametrize('got, expected, number', [
@@ -343,8 +343,7 @@ class Wrong:
         return returned
 
 
-@pytest.mark.parametrize('name', [*library.BY_ELEMENT, *library.BY_COLUMN, 'dense_tanh',
-                                  'dense_leaky_relu_dropout'])
+@pytest.mark.parametrize('name', [*NAMES, 'dense_tanh', 'dense_leaky_relu_dropout'])
 def test_one_wrong_bit_of_any_twin_is_found(twins, name):
     wrong = {row.name.split(',')[0] for row in check.rows(Wrong(twins, name)) if not row.ok}
     assert wrong - {'every group of layers'} == {name}
@@ -353,7 +352,7 @@ def test_one_wrong_bit_of_any_twin_is_found(twins, name):
 @pytest.mark.parametrize('count', [1, 3])
 def test_a_library_that_is_wrong_only_with_threads_is_rejected(fresh, monkeypatch, count):
     monkeypatch.setattr('minigan.native.twins.threads', lambda: count)
-    monkeypatch.setattr(check, 'rows', lambda twins: [check.Row(name, twins.wrong, 0) for name in KERNELS])
+    monkeypatch.setattr(check, 'rows', lambda twins: [check.Row(name, twins.wrong, 0) for name in NAMES])
     monkeypatch.setattr(Native, 'wrong', 0, raising=False)
     begin = Native.__init__
 

@@ -3,21 +3,23 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minigan import gan
+from minigan import data, gan
 from minigan.checks.row import Row
 from minigan.cli import main
 from minigan.gpu import compare, device, twins
 from minigan.gpu.device import CPU
 from minigan.storage import archive, files
-from minigan.training import on_gpu, state
+from minigan.training import build, on_gpu, state
 from minigan.training.config import Config
-from minigan.training.run import resume, train
+from minigan.training.run import resume, train, without_kernels
+from minigan.variants.convolution import AveragePool, Upscale
 
 GOOD, BAD = Row('adam_', 0, 1e-6), Row('stack', 0.5, 1e-6, 'result[3]: expected 4, got 2')
 
@@ -231,3 +233,12 @@ def test_a_gpu_that_fails_before_training_gives_one_line_and_leaves_nothing(here
     said = capsys.readouterr().err
     assert said.startswith('minigan: error: the GPU failed: the memory of the GPU is full') and said.count('\n') == 1
     assert not Path('run').exists()
+
+
+def test_what_has_no_kernels_is_named():
+    config, digits = Config(network='dcgan'), data.load('digits')
+    recipe = build.recipe_of(config, digits)
+    assert without_kernels(build.build_game(config.resolve(recipe, digits), recipe, digits)) == []
+    pooled = replace(recipe, D=lambda shape: [AveragePool((4, 4, 1)), Upscale((4, 4, 1)), *recipe.D(shape)])
+    game = build.build_game(config.resolve(pooled, digits), pooled, digits)
+    assert without_kernels(game) == ['AveragePool', 'Upscale']

@@ -11,7 +11,7 @@ VARIANTS = {
     'minibatch-discrimination': {'network': 'minibatch-discrimination'}, 'spectral': {'network': 'spectral'},
     'feature-matching': {'network': 'feature-matching'},
     'features behind noise': {'network': 'feature-matching', 'input_noise': 0.3},
-    'semisupervised': {'network': 'semisupervised'}}
+    'semisupervised': {'network': 'semisupervised'}, 'dcgan': {'network': 'dcgan', 'batch': 8}}
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
