@@ -29,7 +29,7 @@ def load(dataset, *, quiet=False):
 
 def untrained(dataset):
     """The reader's net before its first step."""
-    if len(dataset.shape) != 2 or min(dataset.shape) < 4:
+    if min(dataset.shape) < 4:  # in colour, the last is 3
         raise ValueError(f'{dataset.name}: expected grey images of at least 4x4 pixels to read, got the shape '
                          f'{dataset.shape}')
     (a, b), half = CHANNELS, [places(n, **DOWN) for n in dataset.shape]
