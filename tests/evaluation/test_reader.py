@@ -139,6 +139,8 @@ def test_images_of_any_size_are_read_to_the_last_pixel(shape):
     net, x = reader.untrained(of_shape(*shape)), image(*shape)
     each = x + 0.1 * np.eye(x.size, dtype=np.float32)
     assert net(x).shape == (1, 3) and (net(each) != net(x)).any(axis=1).all()
+    halves = [layer.settings['shape'][:2] for layer in net.layers if 'shape' in getattr(layer, 'settings', {})]
+    assert halves == [shape, (shape[0] // 2, shape[1] // 2)]
     before = net.theta.copy()
     reader.train(net, of_shape(*shape), quiet=True)
     assert not np.array_equal(net.theta, before) and np.isfinite(net.theta).all()
