@@ -20,16 +20,16 @@ VERSION = 1  # of everything that shapes a classifier: raise it after a change, 
 
 
 class Classifier:
-    """p(class | image) for images x (m, n) in [-1, 1], and the last hidden layer's 256 units as features.
+    """p(class | image) for images x (m, n) in [-1, 1], and the last hidden layer's units as features.
 
-    net: x -> logits for `classes` classes.
+    net: x -> logits for `classes` classes. name: its kind and version; figures of a different one do not compare.
     """
 
-    def __init__(self, net):
-        self.net, self.classes = net, net.layers[-1].n_out
+    def __init__(self, net, name=None):
+        self.net, self.classes, self.name = net, net.layers[-1].n_out, name
 
     def __call__(self, x):
-        """features (m, 256) and p (m, classes), in evaluation mode, where each row depends on its own image alone."""
+        """features (m, units) and p (m, classes), in evaluation mode, where each row depends on its own image alone."""
         features, p = [], []
         for start in range(0, len(x), AT_ONCE):
             h = x[start:start + AT_ONCE]
@@ -47,15 +47,13 @@ def load(dataset, *, quiet=False):
 
     Raises ValueError for a dataset without labels.
     """
-    if dataset.labels is None:
-        raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got none: {dataset.unlabelled}')
-    return Classifier(kept(f'classifier-{VERSION}', untrained(dataset), dataset, train, quiet=quiet))
+    return kept(f'classifier-{VERSION}', untrained(dataset), dataset, train, quiet=quiet)
 
 
 def kept(name, net, dataset, train, *, quiet=False):
-    """The net, as train(net, dataset, quiet=) leaves it or as the cache folder holds it since an earlier training.
+    """The Classifier of the net, as train(net, dataset, quiet=) leaves it or as an earlier training did, in the cache.
 
-    name: of this kind of classifier. It only warns when the cache folder cannot be written.
+    It only warns when the cache folder cannot be written.
     """
     key = digest({'images': dataset.train, 'labels': np.asarray(dataset.labels[0], np.int64)})[:16]
     file = f'{name}-{key}.npz'
@@ -65,12 +63,19 @@ def kept(name, net, dataset, train, *, quiet=False):
     except (OSError, ValueError):  # none yet, a damaged one, or no cache folder
         train(net, dataset, quiet=quiet)
         _keep(file, net, dataset)
-    return net
+    return Classifier(net, name)
+
+
+def count_classes(dataset):
+    """The number of classes of a dataset. Raises ValueError for one without labels."""
+    if dataset.labels is None:
+        raise ValueError(f'{dataset.name}: expected labels to train a classifier with, got none: {dataset.unlabelled}')
+    return int(max(map(np.max, dataset.labels))) + 1
 
 
 def untrained(dataset):
     """The classifier's net before its first step."""
-    n, classes = dataset.train.shape[1], int(max(map(np.max, dataset.labels))) + 1
+    n, classes = dataset.train.shape[1], count_classes(dataset)
     return Net([Dropout(0.1), Dense(n, 512), LeakyReLU(0), Dropout(0.2), Dense(512, 256), LeakyReLU(0), Dropout(0.2),
                 Dense(256, classes)], rng=Streams(0).at('init', 0), name='classifier')
 

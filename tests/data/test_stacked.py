@@ -105,7 +105,8 @@ def test_a_run_trains_samples_resumes_and_is_measured_in_modes(in_place_of_mnist
         assert f'\n{title}  ' in text
     assert '40 samples against the 40 test images of stacked-mnist' in text and '3.400' in text
     assert main(['evaluate', str(run), '--json', '--n', '30']) == 0
-    assert json.loads(capsys.readouterr().out)['samples'] == 30
+    result = json.loads(capsys.readouterr().out)
+    assert result['samples'] == 30 and result['classifier'] == f'reader-{reader.VERSION}'
 
 
 def test_a_run_refuses_triples_of_different_digits(in_place_of_mnist, monkeypatch, tmp_path):

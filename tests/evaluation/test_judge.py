@@ -109,6 +109,7 @@ def test_the_table_has_every_measure_and_json_holds_the_same(run, result, capsys
         assert f"{result['columns']['real images'][measure]:.3f}" in line
     assert 'fraction of class 9' in text and 'Left out' not in text
     assert f"accuracy of {result['classifier_accuracy']:.2%} on the test images" in text
+    assert f'The classifier, classifier-{classifier.VERSION}, ' in text
     assert main(['evaluate', str(run), '--json']) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result))
 
@@ -137,6 +138,8 @@ def test_without_labels_what_needs_a_classifier_is_left_out(tmp_path, capsys):
         assert TITLES[measure] in said and f'\n{TITLES[measure]}' not in text
     assert 'because there is no classifier (the data has no labels): ' in said and 'class 0' not in text
     assert '\nParzen' in text and f"\n{TITLES['memorisation']}" in text
+    assert main(['evaluate', str(run), '--n', '50', '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['classifier'] is None
 
 
 def test_labels_that_are_there_and_cannot_be_used_are_not_said_to_be_missing():
