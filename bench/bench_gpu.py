@@ -10,6 +10,7 @@ The parts:
     sanitizer  NVIDIA's compute-sanitizer, if it is installed, with its four tools over every kernel
     kernels    every kernel against a copy, CuPy's own functions and PyTorch, in blocks of several sizes
     products   the matrix products of all networks' steps and the ladder that leads to them, against cuBLAS
+    convolutions  convolutions against cuDNN, forward and backward
     step       a step: minigan as one graph and launch by launch, PyTorch in four forms and more, JAX; and its floor
     train      whole runs on MNIST by the clock, with the measures of `minigan evaluate`; on the digits without MNIST
 

@@ -1,6 +1,8 @@
 """An alternating step of the default networks or of dcgan, by minigan and by its references.
 
-bench_step.py and bench_gpu.py time them. A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
+bench_step.py and bench_gpu.py time them.
+
+A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
 gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step from the start.
 """
 

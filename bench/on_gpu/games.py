@@ -6,9 +6,8 @@ import candidates
 import numpy as np
 from candidates import NETWORKS, PRODUCTS, dataset, game
 
-from minigan import RECIPES as VARIANTS
+from minigan import RECIPES
 from minigan.gpu.fusion import DenseLeakyReLU, DenseTanh, fuse
-from minigan.networks import RECIPES
 from minigan.training.build import build_game
 from minigan.training.config import Config
 

@@ -1,4 +1,4 @@
-"""PyTorch's layers for those of described.py, with the same parameters. Images are in PyTorch's format channels_last."""
+"""PyTorch's layers for those of described.py, with the same parameters. Images have its format channels_last."""
 
 import torch
 from torch import nn

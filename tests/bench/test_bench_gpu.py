@@ -14,20 +14,24 @@ import bench_gpu
 import candidates
 import numpy as np
 import pytest
-from on_gpu import clock, correct, every_kernel, games, kernels, page, products, pytorch, step, train
+from convolutions import Convolution
+from on_gpu import clock, convolutions, correct, every_kernel, games, kernels, page, products, pytorch, step, train
 from on_gpu.part import Settings
 from support.driver import missing as driver_missing
 
+from minigan import RECIPES as VARIANTS
 from minigan.checks.row import Row
 from minigan.data import DataError, Dataset
 from minigan.gpu import compare, graph, roofline, twins
 from minigan.networks import RECIPES, default_D, default_G
 from minigan.training.build import build_game
 from minigan.training.config import Config
+from minigan.variants.dcgan import dcgan_D, dcgan_G
 
 ROOT = Path(__file__).parents[2]
 QUICK = Settings(rounds=1, seconds=1e-9, limit=1e6, batches=(4,), rows=(3,), runs=1)
 CLEAN = '========= ERROR SUMMARY: 0 errors'
+LAYERS = [Convolution((4, 4, 3), 5, k=4, stride=2, pad=1, transposed=one) for one in (False, True)]
 TINY = [('dense', 1, 3, 5), ('dense_backward_input', 1, 3, 5), ('dense_backward_params_', 2, 4, 1)]
 
 
@@ -46,15 +50,22 @@ def small(gpu, monkeypatch):
     recipe = replace(RECIPES['default'], G=partial(default_G, widths=(4, 5)), D=partial(default_D, widths=(5, 4)))
     images = np.random.default_rng(0).integers(0, 256, (50, 16), np.uint8)
     dataset = Dataset('noise', (4, 4), images, images[:2], images[:2])
+    dcgan = replace(VARIANTS['dcgan'], G=partial(dcgan_G, widths=(2, 3)), D=partial(dcgan_D, widths=(3, 2)), batch=4)
+    recipes = {'default': recipe, 'dcgan': dcgan}
 
     def game_of(network, m, xp):
-        return build_game(Config(batch=m, **candidates.PLAIN).resolve(recipe, dataset), recipe, dataset, xp)
+        config = Config(network=network, batch=m, **candidates.PLAIN).resolve(recipes[network], dataset)
+        return build_game(config, recipes[network], dataset, xp)
 
     for module in (games, step):
         monkeypatch.setattr(module, 'game_of', game_of)
         monkeypatch.setattr(module, 'RECIPES', {'default': recipe})
     games.products.cache_clear()
     monkeypatch.setattr(products, 'RECIPES', {'default': recipe})
+    monkeypatch.setattr(products, 'CONVOLUTIONS', ())
+    monkeypatch.setattr(step, 'VARIANTS', recipes)
+    monkeypatch.setattr(convolutions, 'M', 1)
+    monkeypatch.setattr(convolutions, 'LAYERS', LAYERS)
     monkeypatch.setattr(products, 'products', lambda network: TINY)
     monkeypatch.setattr(products, 'fused', lambda network: [('dense_leaky_relu_dropout', 1, 3, 5)])
     monkeypatch.setattr(step, 'ON_GPU', {})
@@ -157,6 +168,7 @@ CRASH = '''
 import os
 from on_gpu import correct
 from support.driver.install import Driver
+from minigan import RECIPES as VARIANTS
 from minigan.checks.row import Row
 
 
@@ -451,7 +463,7 @@ def test_a_kernel_that_is_wrong_with_some_size_of_block_is_named(gpu, monkeypatc
 
 @pytest.mark.parametrize('kind', [*games.KINDS, 'dense_leaky_relu_dropout', 'dense_tanh'])
 def test_a_product_is_computed_by_minigan_and_by_cublas(gpu, driver, kind):
-    arrays = products.operands(gpu, kind, 6, 5, 4)
+    arrays = products.operands(kind, 6, 5, 4, gpu)
     results = []
     for name in twins.PRODUCTS:
         before = driver.counts['products']
