@@ -1,7 +1,7 @@
 """Every operation that training uses, forward and backward, at the size of D's first layer (784 -> 512), float32.
 
-    python bench/bench_ops.py                  batches 32 and 256, one thread: about five minutes
-    python bench/bench_ops.py --quick          batch 32, few rounds: half a minute
+    python bench/bench_ops.py                  batches 32 and 256, one thread
+    python bench/bench_ops.py --quick          batch 32, few rounds
     python bench/bench_ops.py --threads 2
     python bench/bench_ops.py --only convolutions --batches 64
     python bench/bench_ops.py --only tanh adam_ --against ../another-minigan

@@ -1,7 +1,7 @@
 """One alternating step on 784 pixels: minigan against PyTorch, Keras and JAX, and its own floor.
 
     python bench/bench_step.py                   the default networks, one thread and two: about 13 minutes
-    python bench/bench_step.py --network dcgan   convolutions: about 15 minutes
+    python bench/bench_step.py --network dcgan   convolutions, batches 32 to 128
     python bench/bench_step.py --quick           batch 32, two threads, few rounds, no torch.compile: under a minute
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
 

@@ -486,14 +486,17 @@ def test_the_laws_of_scaling_are_found_again():
         assert p['expected ms'] == pytest.approx(p['ms']) and p['expected MB'] == pytest.approx(p['MB'])
 
 
-@pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_native, ['native']),
-                                             (bench_scaling, ['scaling']),
-                                             (bench_train, ['train-digits', 'train-mnist']),
-                                             (bench_quality, ['quality']), (bench_mixtures, ['mixtures']),
-                                             (bench_variants, ['variants'])])
-def test_the_readmes_table_is_what_was_measured(module, results):
+@pytest.mark.parametrize('name, module, results', [
+    ('bench_step', bench_step, ['step']), ('bench_step_dcgan', bench_step, ['step_dcgan']),
+    ('bench_native', bench_native, ['native']), ('bench_scaling', bench_scaling, ['scaling']),
+    ('bench_train', bench_train, ['train-digits', 'train-mnist']), ('bench_quality', bench_quality, ['quality']),
+    ('bench_mixtures', bench_mixtures, ['mixtures']), ('bench_variants', bench_variants, ['variants'])])
+def test_the_readmes_table_is_what_was_measured(name, module, results):
     readme = harness.README.read_text(encoding='utf-8')
-    start, end = harness.table_span(readme, module.__name__)
+    start, end = harness.table_span(readme, name)
+    if not all((harness.RESULTS / f'{one}.json').exists() for one in results):
+        assert readme[start:end] == ''
+        pytest.skip(f'{name} has not been measured yet')
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
 
 

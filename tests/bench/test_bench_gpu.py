@@ -494,6 +494,41 @@ def test_every_version_of_the_ladder_is_timed_in_the_forward_product(gpu):
     assert set(products.of_product(gpu, 'dense_backward_input', 6, 5, 4, QUICK)['seconds']) == {'own', 'cuBLAS'}
 
 
+# Convolutions
+
+def test_a_wrong_convolution_is_noticed(small, monkeypatch):
+    def wrong(kernels, name, function):
+        result = real(kernels, name, function)
+        if name == 'own':
+            convolutions.parts(result)[0][...] += 1
+        return result
+    real = convolutions.with_products
+    assert list(convolutions.wrong([{**WHERE, **convolutions.of_layer(small, LAYERS[0], 1, 1, QUICK)}])) == []
+    monkeypatch.setattr(convolutions, 'with_products', wrong)
+    for i, layer in enumerate(LAYERS):
+        said = list(convolutions.wrong([{**WHERE, **convolutions.of_layer(small, layer, i, 1, QUICK)}]))
+        assert len(said) == 1 and 'a forward, 1 images: expected a difference of at most 1e-05, got' in said[0]
+
+
+WHERE = {'layer': 'a', 'direction': 'forward', 'm': 1, 'flops': 1}
+
+
+def test_convolutions_are_compared_with_cudnns(small, monkeypatch):
+    """Where PyTorch computes on the CPU."""
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_convolutions
+    monkeypatch.setattr(pytorch, 'missing', lambda: None)
+    monkeypatch.setattr(pytorch, 'ReplayedByPyTorch', partial(clock.Called, small))
+    monkeypatch.setattr(convolutions, 'of_pytorch', lambda layer, arrays: pytorch_convolutions.operations(
+        layer, *(torch.tensor(array.get()) for array in arrays)))
+    results = json.loads(json.dumps(list(convolutions.measure(small, QUICK))))
+    assert len(results) == 8 and list(convolutions.wrong(results)) == []
+    assert all(set(r['ratios']) == {'cublas', 'cuDNN'} for r in results)
+    assert 'times as long as cuDNN, in the median of 8' in convolutions.verdict(results)
+    text = '\n'.join(convolutions.page(results))
+    assert 'takes no part' not in text and '| transposed 2x2x5 -> 4x4x3 k4 backward |' in text
+
+
 # A step
 
 def test_the_floor_has_the_products_of_a_step_and_the_traffic_of_adam():
