@@ -5,13 +5,14 @@
     python bench/bench_gpu.py --out FOLDER --parts selftest step  these parts; the others keep their results
 
 The parts:
-    selftest   each kernel against its specification, and whole steps against the CPU, as `minigan selftest`
-    tests      tests/gpu/test_gpu.py
-    sanitizer  NVIDIA's compute-sanitizer, if it is installed, with its four tools over every kernel
-    kernels    every kernel against a copy, CuPy's own functions and PyTorch, in blocks of several sizes
-    products   the matrix products of all networks' steps and the ladder that leads to them, against cuBLAS
-    step       a step: minigan as one graph and launch by launch, PyTorch in four forms and more, JAX; and its floor
-    train      whole runs on MNIST by the clock, with the measures of `minigan evaluate`; on the digits without MNIST
+    selftest      each kernel against its specification, and whole steps against the CPU, as `minigan selftest`
+    tests         tests/gpu/test_gpu.py
+    sanitizer     NVIDIA's compute-sanitizer, if it is installed, with its four tools over every kernel
+    kernels       every kernel against a copy, CuPy's own functions and PyTorch, in blocks of several sizes
+    products      the matrix products of all networks' steps and the ladder that leads to them, against cuBLAS
+    convolutions  convolutions against cuDNN, forward and backward
+    step          a step: minigan as one graph and launch by launch, PyTorch in four forms and more, JAX; and its floor
+    train         whole runs on MNIST by the clock, with the measures of `minigan evaluate`; on the digits without MNIST
 
 FOLDER gets bench_gpu.json, the page bench_gpu.md and its charts. Each result is saved as soon as it is there. Every
 part runs in a process of its own, so that one that crashes leaves the others alone; a part begins nothing new after

@@ -1,8 +1,9 @@
 """Every operation that training uses, forward and backward, at the size of D's first layer (784 -> 512), float32.
 
-    python bench/bench_ops.py                  batches 32 and 256, one thread: about two minutes
-    python bench/bench_ops.py --quick          batch 32, few rounds: ten seconds
+    python bench/bench_ops.py                  batches 32 and 256, one thread
+    python bench/bench_ops.py --quick          batch 32, few rounds
     python bench/bench_ops.py --threads 2
+    python bench/bench_ops.py --only convolutions --batches 64
     python bench/bench_ops.py --only tanh adam_ --against ../another-minigan
 
 An operation that has a native twin has two rows: NumPy alone, and ", native", the kernel compiled for this CPU.
@@ -12,6 +13,8 @@ bytes, with as many threads, in the same run. A copy is no upper bound: it write
 slower, since a line of memory is read before it is overwritten. So an operation that reads more than it writes
 (dropout_backward), or that writes where it has just read (sgd_momentum_), can exceed 100 %.
 
+Convolutions are those of dcgan, and one with k3; backward gives dx, dW and db. Their flops are those of the products.
+
 PyTorch, the other (--against): its time / minigan's (above 1: slower than minigan), as quartiles of paired ratios.
 The column is empty where PyTorch has no such call. Before anything is timed, PyTorch's results are compared with
 minigan's, and minigan's with its own in float64. Random and in-place operations are compared in the tests, not here,
@@ -20,7 +23,9 @@ A full run writes bench/results/ops.json and draws ops.png. bench_gpu.py is for 
 """
 
 import argparse
+import re
 from contextlib import ExitStack, closing
+from functools import cache, partial
 
 import numpy as np
 from candidates import copying, use_native
@@ -36,6 +41,7 @@ UNCHECKED = ('bits', 'uniform', 'normal', 'bits and dropout', 'bias_leaky_relu_d
              'sgd_momentum_', 'moving_average_', 'clip_norm_')  # random, or in place
 NATIVE = ', native'  # ends the name of an operation's row with its native twin
 AGAINST = 'the other'  # the column of --against
+GROUP = 'convolutions'  # of --only
 
 
 def arrays(m, threads, dtype=np.float32):
@@ -108,13 +114,43 @@ def operations(a):
         'bits': lambda: streams.at('dropout', 0).bits(h.shape),
         'uniform': lambda: streams.at('noise', 0).uniform(h.shape),
         'normal': lambda: streams.at('noise', 0).normal(h.shape),
+        **of_convolutions(len(x), x.dtype),
     }
+
+
+@cache
+def convolved():
+    """name of an operation -> its Convolution. An older minigan has none."""
+    try:
+        from convolutions import LAYERS
+    except ImportError:
+        return {}
+    found = {f'{layer}{backward}': layer for layer in LAYERS for backward in ('', ' backward')}
+    return found | {str(layer).replace('convolution', name): layer
+                    for layer in LAYERS if not layer.transposed for name in ('patches', 'unpatches')}
+
+
+def of_convolutions(m, dtype):
+    """name -> function, for each of convolved()."""
+    found = {}
+    for name, layer in convolved().items():
+        from minigan.variants import convolution
+        kind, arrays = name.split()[0], layer.arrays(m, dtype)
+        if 'patches' in kind:
+            images = arrays[0] if kind == 'patches' else convolution.patches(arrays[0], **layer.window)
+            found[name] = partial(getattr(convolution, kind), images, **layer.window)
+        else:
+            found[name] = layer.operations(*arrays)[name.endswith('backward')]
+    return found
 
 
 def rows(names):
     """The names, each followed by that of its native twin if it has one."""
     from minigan.native.twins import Native  # here, since an older minigan has none
-    return [row for name in names for row in (name, name + NATIVE) if row == name or hasattr(Native, name)]
+    twins = {name: {'convolution': 'patches', 'transposed': 'unpatches'}.get(name.split()[0], name.split()[0])
+             for name in convolved()}
+    return [row for name in names for row in (name, name + NATIVE)
+            if row == name or hasattr(Native, twins.get(name, name))]
 
 
 class Flat:
@@ -125,13 +161,18 @@ class Flat:
 
 
 def flops(name, m):
-    """Floating-point operations of a matrix product, or 0."""
+    """Floating-point operations of matrix products, or 0."""
+    name = name.removesuffix(NATIVE)
+    if name in convolved() and 'patches' not in name:
+        return (1 + name.endswith('backward')) * convolved()[name].flops(m)
     return 2 * m * N_IN * N_OUT if name.startswith('dense') else 0
 
 
 def traffic(name, m):
     """Bytes that must be read and written at least once."""
     name = name.removesuffix(NATIVE)
+    if name in convolved():
+        return convolved()[name].traffic(m)
     walks = {'adam_': 28, 'sgd_momentum_': 20, 'clip_norm_': 12, 'moving_average_': 12}
     if name in walks:
         return PARAMETERS * walks[name]
@@ -168,7 +209,7 @@ class Minigan:
         self.about['names'] = [name for name in names if name in self.operations]
         P, Q = np.ones((2, 1024, 1024), np.float32)
         self.operations['product'] = lambda: P @ Q
-        for size in {traffic(name, m) for name in names if not flops(name, m)}:
+        for size in {traffic(name, m) for name in self.about['names'] if not flops(name, m)}:
             source, target = np.ones((2, size // 8), np.float32)
             self.operations[f'copy {size}'] = copying(target, source)
 
@@ -208,7 +249,8 @@ class PyTorch(Minigan):
 
 def compare(name, got, expected):
     """Raises ValueError unless both agree within float32's tolerance, relative to the largest entry."""
-    layer = {'dense': 'Dense', 'batch': 'BatchNorm'}.get(name.split('_')[0], 'any')
+    layer = {'dense': 'Dense', 'convolution': 'Dense', 'transposed': 'Dense', 'batch': 'BatchNorm'}.get(
+        re.split('[_ ]', name)[0], 'any')
     for one, other in zip(*(q if isinstance(q, tuple) else (q,) for q in (got, expected)), strict=True):
         one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
         error = abs(one - other).max() / abs(other).max()
@@ -259,16 +301,16 @@ def report(m, threads, results, remarks):
     """One batch size's table, as text."""
     title = f'batch {m}, {threads} thread{"s" * (threads > 1)}'
     columns = [who for who in ('PyTorch', AGAINST) if who in next(iter(results.values()))]
-    lines = ['', f'{title:40}{"us":>9}{"speed":>18}{"fraction":>10}   ' + ''.join(f'{who:20}' for who in columns)]
+    lines = ['', f'{title:53}{"us":>9}{"speed":>18}{"fraction":>10}   ' + ''.join(f'{who:20}' for who in columns)]
     for name, r in results.items():
         ratios = ''.join(f'{spread(*r[who]) if r[who] else "":20}' for who in columns)
-        lines.append(f'{name:40}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["fraction"]:10.0%}   {ratios}')
+        lines.append(f'{name:53}{r["us"]:9.1f}{r["speed"]:10.1f} {r["unit"]:7}{r["fraction"]:10.0%}   {ratios}')
     return '\n'.join(line.rstrip() for line in lines + remarks)
 
 
 def chart(content, path):
     """Bars of the fractions, with a dot for a native twin."""
-    figure = Figure(figsize=(9, 8), layout='constrained')
+    figure = Figure(figsize=(9, 10), layout='constrained')
     axes, names = figure.subplots(), [name for name in content['runs'][0]['results'] if not name.endswith(NATIVE)]
     for i, run in enumerate(content['runs']):
         results, at = run['results'], [j + (i - len(content['runs']) / 2 + 0.5) * 0.4 for j in range(len(names))]
@@ -293,17 +335,19 @@ def main():
     parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
     parser.add_argument('--threads', type=positive, metavar='N', default=1)
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
-    parser.add_argument('--only', nargs='+', metavar='NAME', choices=names, help=f'only these: {", ".join(names)}')
+    parser.add_argument('--only', nargs='+', metavar='NAME', choices=[*names, GROUP],
+                        help=f'only these: {", ".join(names)}; {GROUP}: all of them')
     parser.add_argument('--against', metavar='PATH', type=other_minigan,
                         help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()
+    only = [name for one in options.only or () for name in (convolved() if one == GROUP else [one])]
     settings = {'rounds': options.rounds, 'seconds': 0.03}
     if options.quick:
         options.batches, settings = [32], {'rounds': min(options.rounds, 4), 'seconds': 0.01}
     print(f'{describe(machine())}\nblocks of {settings["seconds"]} s, {settings["rounds"]} rounds after 3 of warm-up')
     runs = []
     for m in options.batches:
-        results, remarks = measure(m, options.threads, rows(options.only or names), against=options.against, **settings)
+        results, remarks = measure(m, options.threads, rows(only or names), against=options.against, **settings)
         runs.append({'m': m, 'threads': options.threads, 'results': results})
         print(report(m, options.threads, results, remarks), flush=True)
     full = (tuple(options.batches), options.threads, options.rounds) == (BATCHES, 1, ROUNDS)

@@ -1,22 +1,29 @@
 """How good samples become, by every measure of `minigan evaluate`, and how soon.
 
     python bench/bench_quality.py
+    python bench/bench_quality.py --only dcgan 'PyTorch DCGAN' 'PyTorch DCGAN, 2016'
+    python bench/bench_quality.py --only 'PyTorch DCGAN' --seeds 3 --seconds 1200 --samples FOLDER
 
 On MNIST, with one thread and seeds 3, 4 and 5 (bench/README.md says which seeds the settings were chosen with): the
-networks article and default train for 25 epochs, and the most copied dense GAN in PyTorch (references/pytorch_gan.py)
-for as many seconds as default took. goodfellow2014 takes two hours: `--only goodfellow2014 --seeds 0`. Seconds are CPU
-seconds of training alone. Each result goes into bench/results/quality.json at once; --only and --seeds choose what to
-run again. The table in bench/README.md, and a chart of the Frechet distance and the Parzen log-likelihood against
-seconds, are made from that file.
+networks article, default and dcgan train for 25 epochs. The most copied dense GAN in PyTorch
+(references/pytorch_gan.py) trains for as many seconds as default took, and two DCGANs in PyTorch
+(references/pytorch_dcgan.py: the recipe dcgan, and networks as in 2016) as long as dcgan. goodfellow2014 takes two
+hours: `--only goodfellow2014 --seeds 0`. Seconds are CPU seconds of training alone. Each result goes into
+bench/results/quality.json at once; --only and --seeds choose what to run again. The table in bench/README.md, and a
+chart of the Frechet distance and the Parzen log-likelihood against seconds, are made from that file. With --seconds,
+what runs in PyTorch takes that long, and results are only printed. --samples: each run's 10,000 samples stay there, in
+NAME-SEED.npz.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
-from harness import RESULTS, Worker, add_results, load, machines, markdown, update_table
+from harness import RESULTS, Worker, add_results, load, machines, markdown, positive, update_table
 from matplotlib.figure import Figure
 
 from minigan import data, ops, training
@@ -36,10 +43,16 @@ NETWORKS = {  # name in the table -> how to train it
     'article': {'network': 'article', 'epochs': 25},
     'goodfellow2014': {'network': 'goodfellow2014', 'epochs': 250, 'average': 3.0},
     'default': {'network': 'default', 'epochs': 25},
+    'dcgan': {'network': 'dcgan', 'epochs': 25},
 }
 AVERAGED = 'goodfellow2014, averaged'  # the same run's samples from an average of theta_G, which the paper does not use
-PEERS = {'PyTorch': {'eps': 0.8}, 'PyTorch, eps 1e-5': {'eps': 1e-5}}
-ROWS = 'article', *PEERS, 'goodfellow2014', AVERAGED, 'default', 'real images', 'k-means'
+PEERS = {  # name -> the network that trains as long; module in references/, class, arguments
+    'PyTorch': ('default', 'pytorch_gan', 'PyTorchGAN', {'eps': 0.8}),
+    'PyTorch, eps 1e-5': ('default', 'pytorch_gan', 'PyTorchGAN', {'eps': 1e-5}),
+    'PyTorch DCGAN, 2016': ('dcgan', 'pytorch_dcgan', 'DCGAN2016', {}),
+    'PyTorch DCGAN': ('dcgan', 'pytorch_dcgan', 'RecipeInPyTorch', {}),
+}
+ROWS = 'article', *PEERS, 'goodfellow2014', AVERAGED, 'default', 'dcgan', 'real images', 'k-means'
 MEASURES = {'frechet': ('Frechet', 1), 'score': ('score', 2), 'kl': ('KL', 3), 'precision': ('precision', 2),
             'recall': ('recall', 2), 'density': ('density', 2), 'coverage': ('coverage', 2), 'parzen': ('Parzen', 0),
             'memorisation': ('distance to train / test', 2)}
@@ -120,41 +133,47 @@ class Minigan:
 
 
 class Peer:
-    """The PyTorch GAN."""
+    """A GAN in PyTorch."""
 
     def __init__(self, name, seed):
-        from references.pytorch_gan import PyTorchGAN
-        self.name = name
-        self.gan = PyTorchGAN(ops.from_unit(data.load(SOURCE).train / np.float32(255)), seed, **PEERS[name])
+        _, module, kind, settings = PEERS[name]
+        make, self.name = getattr(import_module(f'references.{module}'), kind), name
+        self.gan = make(ops.from_unit(data.load(SOURCE).train / np.float32(255)), seed, **settings)
 
     def train(self, path, seconds):
         """Train for a number of seconds, and save the better of N samples in evaluation and in training mode."""
         watch = Stopwatch()
         for look in range(1, LOOKS + 1):
-            while watch.seconds() < seconds * look / LOOKS:
-                self.gan.step()
+            while (spent := watch.seconds()) < seconds * look / LOOKS:
+                self.gan.train(spent / seconds)
             watch.look({self.name: lambda: self.gan.samples(N)})
         better = min((self.gan.samples(N, training=training) for training in (False, True)), key=watch.frechet)
         np.savez(path, **{self.name: better})
         return watch.curves
 
 
-def play(name, seed):
-    """Train a network or peer in a process of its own, and measure its samples. Yields (name in the table, result)."""
+def play(name, seed, seconds=None, folder=None):
+    """Train a network or peer in a process of its own, and measure its samples. Yields (name in the table, result).
+
+    seconds: of a peer's training, if not as long as its network's. folder: where the samples stay.
+    """
     options = []
     if name in PEERS:
-        default = load('quality')['runs'].get(f'default {seed}')
-        if not default:
-            raise SystemExit(f'{name}: trains for as long as default, which has no result for seed {seed} yet')
-        options = [default['curve'][-1][0]]
+        network = PEERS[name][0]
+        known = load('quality')['runs'].get(f'{network} {seed}')
+        if not (known or seconds):
+            raise SystemExit(f'{name}: trains for as long as {network}, which has no result for seed {seed} yet')
+        options = [seconds or known['curve'][-1][0]]
     worker = Worker(f'bench_quality:{"Peer" if name in PEERS else "Minigan"}', name, seed)
     if not worker.wait_until_ready():
         raise SystemExit(f'{name}: {worker.missing}')
-    with tempfile.TemporaryDirectory() as folder:
-        curves, _ = worker.call('train', f'{folder}/samples.npz', *options)
+    with tempfile.TemporaryDirectory() as temporary:
+        curves, _ = worker.call('train', f'{temporary}/samples.npz', *options)
         worker.close()
-        with np.load(f'{folder}/samples.npz') as samples:
+        with np.load(f'{temporary}/samples.npz') as samples:
             for one, curve in curves.items():
+                if folder:
+                    np.savez(Path(folder, f'{one}-{seed}.npz'), images=samples[one].reshape(-1, 28, 28))
                 yield one, {'curve': curve, **judge_of()(samples[one])}
 
 
@@ -204,23 +223,30 @@ def chart(content, path):
 def main():
     """Parse the arguments, train, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--only', nargs='*', default=['default', 'article', *PEERS, 'real images', 'k-means'])
+    parser.add_argument('--only', nargs='*', default=['default', 'article', 'dcgan', *PEERS, 'real images', 'k-means'])
     parser.add_argument('--seeds', nargs='*', type=int, default=[3, 4, 5])
+    parser.add_argument('--seconds', type=positive, metavar='N', help='of what runs in PyTorch; nothing is written')
+    parser.add_argument('--samples', metavar='FOLDER', type=Path, help='where the samples stay')
     options = parser.parse_args()
+    if options.samples:
+        options.samples.mkdir(parents=True, exist_ok=True)
 
     def keep_and_print(name, result):
-        add_results('quality', {name: result})
+        if not options.seconds:
+            add_results('quality', {name: result})
         print(name, json.dumps({key: round(value, 4) for key, value in result.items() if key in MEASURES}), flush=True)
 
     for seed in options.seeds:
         for name in options.only:
             if name not in ('real images', 'k-means'):
-                for one, result in play(name, seed):
+                for one, result in play(name, seed, options.seconds, options.samples):
                     keep_and_print(f'{one} {seed}', result)
     judge = judge_of()
     for name, rows in (('real images', judge.real_images), ('k-means', judge.cluster_centres)):
         if name in options.only:
             keep_and_print(f'{name} 0', rows(N))
+    if options.seconds:
+        return
     content = load('quality')
     print(table(content))
     chart(content, RESULTS / 'quality.png')

@@ -1,7 +1,8 @@
-"""One alternating step of the default networks (784 pixels): minigan against PyTorch, Keras and JAX, and its own floor.
+"""One alternating step on 784 pixels: minigan against PyTorch, Keras and JAX, and its own floor.
 
-    python bench/bench_step.py              every batch size, one thread and two: about 13 minutes
-    python bench/bench_step.py --quick      batch 32, two threads, few rounds, no torch.compile: under a minute
+    python bench/bench_step.py                   the default networks, one thread and two: about 13 minutes
+    python bench/bench_step.py --network dcgan   convolutions, batches 32 to 128
+    python bench/bench_step.py --quick           batch 32, two threads, few rounds, no torch.compile: under a minute
     python bench/bench_step.py --batches 32 --threads 1 --only none --against ../another-minigan
 
 A step is complete: noise, minibatch, both losses, both backward passes, both Adams, dropout, moving averages. Each
@@ -11,31 +12,33 @@ ratios to minigan (above 1: slower than minigan). minigan has native twins, as w
 "NumPy alone", which is --device numpy. Where there are none, all rows are NumPy alone, and say why. floor: about the
 least time that a step with NumPy's matrix products can take: the products, as minigan computes them, and in place of
 Adam a copy that moves as many bytes, with as many threads. A full run with native twins also writes
-bench/results/step.json, draws step.png and puts its table into bench/README.md.
+bench/results/step.json, draws step.png and puts its table into bench/README.md; for dcgan, step_dcgan.
 bench_native.py says what each native twin is worth; bench_gpu.py is for a GPU.
 """
 
 import argparse
 
-from candidates import REFERENCES
+from candidates import NETWORKS, REFERENCES
 from harness import (RESULTS, Entrant, Worker, describe, load, machine, markdown, other_minigan, positive, race, save,
                      spread, update_table)
 from matplotlib.figure import Figure
 
 NUMPY = 'minigan, NumPy alone'
-PARTS = {'minigan': ('step',), NUMPY: ('step', False), 'minigan, D step': ('update_D',),
-         'minigan, G step': ('update_G',), 'minigan, simultaneous': ('simultaneous',)}
-BATCHES, THREADS, ROUNDS = (32, 64, 128, 256), (1, 2), 12
+PARTS = {'minigan': ('step', True), NUMPY: ('step', False), 'minigan, D step': ('update_D', True),
+         'minigan, G step': ('update_G', True), 'minigan, simultaneous': ('simultaneous', True)}
+BATCHES = {'default': (32, 64, 128, 256), 'dcgan': (32, 64, 128)}
+THREADS, ROUNDS = (1, 2), 12
 
 
-def measure(m, threads, *, rounds, seconds, only=None, against=None):
+def measure(m, threads, *, network, rounds, seconds, only=None, against=None):
     """Time one configuration. Returns name -> its result, or why it is missing."""
-    workers = {name: Worker('candidates:Minigan', m, *part, threads=threads) for name, part in PARTS.items()}
-    workers['floor'] = Worker('candidates:Floor', m, threads=threads)
-    workers |= {name: Worker('candidates:Reference', name, m, threads, threads=threads, ours=False)
+    workers = {name: Worker('candidates:Minigan', m, *part, network, threads=threads) for name, part in PARTS.items()}
+    workers['floor'] = Worker('candidates:Floor', m, network, threads=threads)
+    workers |= {name: Worker('candidates:Reference', name, m, threads, 'cpu', network, threads=threads, ours=False)
                 for name in REFERENCES if not only or name in only}
     if against:
-        workers[f'minigan at {against}'] = Worker('candidates:Minigan', m, 'step', threads=threads, path=against)
+        workers[f'minigan at {against}'] = Worker('candidates:Minigan', m, *PARTS['minigan'], network, threads=threads,
+                                                  path=against)
     ready = {name: worker for name, worker in workers.items() if worker.wait_until_ready()}
     if 'minigan' not in ready:
         raise SystemExit(f'minigan: {workers["minigan"].missing}')
@@ -110,8 +113,9 @@ def chart(content, path):
 def main():
     """Parse the arguments, measure, print, and after a full run write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--network', choices=NETWORKS, default='default', help='default: %(default)s')
     parser.add_argument('--quick', action='store_true', help='a first look: batch 32, few rounds')
-    parser.add_argument('--batches', type=positive, metavar='M', nargs='+', default=BATCHES)
+    parser.add_argument('--batches', type=positive, metavar='M', nargs='+')
     parser.add_argument('--threads', type=positive, metavar='N', nargs='+')
     parser.add_argument('--rounds', type=positive, metavar='N', default=ROUNDS)
     parser.add_argument('--only', nargs='+', metavar='NAME', choices=[*REFERENCES, 'none'],
@@ -119,9 +123,12 @@ def main():
     parser.add_argument('--against', metavar='PATH', type=other_minigan,
                         help='the folder of another copy of minigan, to compare with')
     options = parser.parse_args()
+    usual = BATCHES[options.network]
+    options.batches = options.batches or usual
     if min(options.batches) < 2:
         parser.error('--batches: expected at least 2 images, since G has a batch norm')
-    settings = {'rounds': options.rounds, 'seconds': 0.25, 'only': options.only, 'against': options.against}
+    settings = {'network': options.network, 'rounds': options.rounds, 'seconds': 0.25, 'only': options.only,
+                'against': options.against}
     if options.quick:
         options.batches, options.threads = [32], options.threads or [2]
         settings |= {'rounds': 4, 'seconds': 0.1, 'only': options.only or [*REFERENCES.keys() - {'PyTorch compile'}]}
@@ -133,12 +140,13 @@ def main():
         for m in options.batches:
             runs.append({'threads': threads, 'm': m, 'results': measure(m, threads, **settings)})
             print(report(m, threads, runs[-1]['results']), flush=True)
-    full = tuple(options.batches) == BATCHES and tuple(options.threads) == THREADS and options.rounds == ROUNDS
+    full = tuple(options.batches) == usual and tuple(options.threads) == THREADS and options.rounds == ROUNDS
     native = not any('without' in run['results']['minigan'] for run in runs)
     if full and native and not (options.only or options.against):
-        save('step', {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
-        chart(load('step'), RESULTS / 'step.png')
-        update_table('bench_step', table(load('step')))
+        name = 'step' if options.network == 'default' else f'step_{options.network}'
+        save(name, {'runs': runs, 'rounds': settings['rounds'], 'seconds': settings['seconds']})
+        chart(load(name), RESULTS / f'{name}.png')
+        update_table(f'bench_{name}', table(load(name)))
 
 
 if __name__ == '__main__':

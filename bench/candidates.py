@@ -1,4 +1,6 @@
-"""An alternating step of the default networks, by minigan and by its references, for bench_step.py and bench_gpu.py.
+"""An alternating step of the default networks or of dcgan, by minigan and by its references.
+
+bench_step.py and bench_gpu.py time them.
 
 A reference has run(rows): a step for each row of indices into the images, with its own noise and dropout; and
 gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step from the start.
@@ -7,6 +9,7 @@ gradients(x, z_D, z_G): of D, and of G through the D just updated, for one step 
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
+from unittest import mock
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -31,26 +34,25 @@ ON_GPU = {  # of bench_gpu.py
     'PyTorch compile, CUDA graph': ('pytorch_graph', 'Graphed', 'compile'),
     'JAX jit': REFERENCES['JAX jit'],
 }
-EPS = 1e-3
+NETWORKS = {'default': 32, 'dcgan': 8}  # name -> rows that gradients are compared with, at most: the more there are,
+EPS = 1e-3                              # the likelier it is that rounding moves a unit across its kink
 TOLERANCE = 1e-5  # float32 gradients, as the norm of the difference over the norm
-CHECKED = 32  # rows at most: with many, one unit that rounding moves across its kink becomes likely
+PRODUCTS = 'dense', 'dense_backward_input', 'dense_backward_params_'  # functions in ops
 
 
 @dataclass(frozen=True)
 class Start:
-    """What every candidate starts from: the images, the parameters of both networks in order, the settings."""
+    """What every candidate starts from: the images, both networks with their parameters, the settings."""
 
     m: int
     n_z: int
     threads: int
     images: np.ndarray
-    G: list
+    G: list  # of described.Described
     D: list
     learning_rate: float
     beta1: float
     eps: float
-    rate: float
-    slope: float = 0.2
     device: str = 'cpu'
 
 
@@ -64,31 +66,29 @@ def dataset():
 PLAIN = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}  # as the references
 
 
-def game(m, update='alternating', check=False, xp=np):
-    """The default networks' game on these images, with plain Adam.
+def game(m, update='alternating', check=False, xp=np, network='default'):
+    """A network's game on these images, with plain Adam.
 
     check: without dropout, and with a large eps: with a small one, Adam's first step is little more than the sign of
     the gradient, which rounding can flip.
     """
-    recipe, images = RECIPES['default'], dataset()
+    recipe, images = RECIPES[network], dataset()
     if check:
         D = recipe.D
         recipe = replace(recipe, D=lambda shape: [layer for layer in D(shape) if not isinstance(layer, Dropout)],
                          optimizer=lambda net, *, learning_rate, beta1, clip_norm: Adam(
                              net, learning_rate=learning_rate, beta1=beta1, eps=EPS))
     known = {name: value for name, value in PLAIN.items() if hasattr(Config, name)}  # an older tree has fewer
-    config = Config(batch=m, update=update, **known)
+    config = Config(network=network, batch=m, update=update, **known)
     return build_game(config.resolve(recipe, images), recipe, images, xp)
 
 
 def start(fresh, threads, device='cpu'):
-    """The parameters and images of a fresh game, each array a copy."""
-    def parameters(net):
-        return [slot.of(net.theta).copy() for slot in net.slots]
+    """The networks and images of a fresh game, each array a copy."""
+    from described import describe  # here, since an older tree has no convolutions
     images = fresh.minibatch.images / np.float32(127.5) - 1
     return Start(m=fresh.m, n_z=fresh.n_z, threads=threads, device=device, images=images,
-                 G=parameters(fresh.G), D=parameters(fresh.D),
-                 rate=max((layer.rate for layer in fresh.D.layers if isinstance(layer, Dropout)), default=0.0),
+                 G=describe(fresh.G), D=describe(fresh.D),
                  **{name: fresh.optimizer_G.hyper[name] for name in ('learning_rate', 'beta1', 'eps')})
 
 
@@ -118,10 +118,11 @@ class Minigan:
     part: what run() repeats, 'step', 'simultaneous', 'update_D' or 'update_G'. about: why there are no native twins.
     """
 
-    def __init__(self, m, part, native=True):
+    def __init__(self, m, part, native=True, network='default'):
         without = use_native(native)
         self.about = {'without': without} if without else None
-        self.game, self.part, self.t = game(m, 'simultaneous' if part == 'simultaneous' else 'alternating'), part, 0
+        update = 'simultaneous' if part == 'simultaneous' else 'alternating'
+        self.game, self.part, self.t = game(m, update, network=network), part, 0
 
     def run(self, steps):
         game = self.game
@@ -135,6 +136,30 @@ class Minigan:
         self.t += steps
 
 
+def products(one):
+    """The matrix products of a game's step, in order, each (kind, rows, n_in, n_out). kind: in PRODUCTS."""
+    found = []
+
+    def watched(kind, real):
+        def product(*arguments):
+            n_in, n_out = arguments[2 if kind == 'dense_backward_params_' else 1].shape
+            found.append((kind, len(arguments[0]), n_in, n_out))
+            return real(*arguments)
+        return product
+
+    with mock.patch.multiple(ops, **{kind: watched(kind, getattr(ops, kind)) for kind in PRODUCTS}):
+        one.step(0)
+    return found
+
+
+def operands(kind, rows, n_in, n_out, xp=np):
+    """Normal numbers for a product of this kind, in the order of its arguments; for any other, also a bias."""
+    rng = np.random.default_rng(0)
+    x, W, dy, b = (xp.asarray(rng.standard_normal(shape, np.float32)) for shape in (
+        (rows, n_in), (n_in, n_out), (rows, n_out), n_out))
+    return {'dense': (x, W), 'dense_backward_input': (dy, W), 'dense_backward_params_': (dy, x, W)}.get(kind, (x, W, b))
+
+
 class Floor:
     """About the least that a step costs: its matrix products as ops.py does them, and copies that move Adam's bytes.
 
@@ -143,33 +168,14 @@ class Floor:
     moved: bytes, by the copies.
     """
 
-    def __init__(self, m):
-        self.rng, self.products, self.copies, self.moved = np.random.default_rng(0), [], [], 0
-        for player, widths in (('G', (100, 256, 512, 784)), ('D', (784, 512, 256, 1))):
-            n = 0
-            for n_in, n_out in zip(widths, widths[1:]):
-                n += n_in * n_out
-                first = n_in == widths[0]  # nobody reads the derivative of z and of the data
-                if player == 'G':
-                    self.add_products(n_in, n_out, forward=(m, m), params=(m,), input=() if first else (m,))
-                else:
-                    self.add_products(n_in, n_out, forward=(2 * m, m), params=(2 * m,),
-                                      input=(m,) if first else (m, 2 * m))
-            source = self.array(n * 7 // 3)
+    def __init__(self, m, network='default'):
+        use_native(False)  # the products are seen one by one, not fused with what follows them
+        one, self.copies, self.moved = game(m, network=network), [], 0
+        self.products = [(getattr(ops, kind), operands(kind, *shape)) for kind, *shape in products(one)]
+        for net in (one.G, one.D):
+            source = np.ones(net.theta.size * 7 // 3, np.float32)
             self.copies.append(copying(np.empty_like(source), source))
             self.moved += 3 * source.nbytes
-
-    def add_products(self, n_in, n_out, *, forward, params, input):
-        """Add one layer's products; forward, params, input: the numbers of rows of each kind's products."""
-        W, dW = self.array(n_in, n_out), self.array(n_in, n_out)
-        self.products += [(ops.dense, (self.array(rows, n_in), W)) for rows in forward]
-        self.products += [(ops.dense_backward_params_, (self.array(rows, n_out), self.array(rows, n_in), dW))
-                          for rows in params]
-        self.products += [(ops.dense_backward_input, (self.array(rows, n_out), W)) for rows in input]
-
-    def array(self, *shape):
-        """Normal numbers, float32."""
-        return self.rng.standard_normal(shape, dtype=np.float32)
 
     def run(self, steps):
         for _ in range(steps):
@@ -185,13 +191,14 @@ class Reference:
     Raises ImportError when the framework is missing, ValueError when its gradients differ.
     """
 
-    def __init__(self, name, m, threads, device='cpu'):
+    def __init__(self, name, m, threads, device='cpu', network='default'):
         module, kind, *arguments = {**REFERENCES, **ON_GPU}[name]
-        make, begin = getattr(import_module(f'references.{module}'), kind), start(game(m), threads, device)
-        small = start(game(min(m, CHECKED)), threads, device)
-        error = gradient_error(make(replace(small, rate=0.0, eps=EPS), *arguments), small.m)
+        make = getattr(import_module(f'references.{module}'), kind)
+        small = game(min(m, NETWORKS[network]), check=True, network=network)
+        error = gradient_error(make(start(small, threads, device), *arguments), small)
         if not error < TOLERANCE:
             raise ValueError(f"expected minigan's gradients within {TOLERANCE}, got {error:.2g}")
+        begin = start(game(m, network=network), threads, device)
         self.about, self.m, self.step = {'gradient_error': error}, m, make(begin, *arguments)
         self.rng, self.images = np.random.default_rng(0), len(begin.images)
         self.run(3)  # compiles, while other processes do too
@@ -200,9 +207,8 @@ class Reference:
         self.step.run(self.rng.integers(0, self.images, (steps, self.m)))
 
 
-def gradient_error(reference, m):
-    """The largest relative error over the parameters of both networks, for one step without dropout."""
-    ours = game(m, check=True)
+def gradient_error(reference, ours):
+    """The largest relative error over the parameters of both networks, for one step of a fresh game without dropout."""
     x, z_D, z_G = ours.minibatch(0), ours.noise(0, 0), ours.noise(0, 1)
     theirs = reference.gradients(x, z_D, z_G)
     ours.update_D(x, z_D, None)

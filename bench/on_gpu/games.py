@@ -1,26 +1,25 @@
 """The games whose steps are timed, and the matrix products of a step."""
 
 from functools import cache
-from unittest import mock
 
+import candidates
 import numpy as np
-from candidates import dataset, game
+from candidates import NETWORKS, PRODUCTS, dataset, game
 
-from minigan import ops
+from minigan import RECIPES
 from minigan.gpu.fusion import DenseLeakyReLU, DenseTanh, fuse
-from minigan.networks import RECIPES
 from minigan.training.build import build_game
 from minigan.training.config import Config
 
 FUSED = {DenseLeakyReLU: 'dense_leaky_relu_dropout', DenseTanh: 'dense_tanh'}
 SHAPE = 28, 28
-KINDS = {'dense': 'y = x W', 'dense_backward_input': 'dx = dy W^T', 'dense_backward_params_': 'dW = x^T dy'}
+KINDS = dict(zip(PRODUCTS, ('y = x W', 'dx = dy W^T', 'dW = x^T dy')))
 
 
 def game_of(network, m, xp):
-    """A network's game on MNIST's size, ready for step 0; the default with plain Adam, as the references have it."""
-    if network == 'default':
-        return game(m, xp=xp)
+    """A network's game on MNIST's size, ready for step 0; with plain Adam where the references have the network."""
+    if network in NETWORKS:
+        return game(m, xp=xp, network=network)
     images = dataset()
     return build_game(Config(network=network, batch=m).resolve(RECIPES[network], images), RECIPES[network], images, xp)
 
@@ -28,18 +27,7 @@ def game_of(network, m, xp):
 @cache
 def products(network, m=4):
     """The products of a step, in order, each (kind, factor, n_in, n_out): of factor * batch rows. kind: in KINDS."""
-    found, one = [], game_of(network, m, np)
-
-    def watched(kind, real):
-        def product(*arguments):
-            n_in, n_out = (arguments[2] if kind == 'dense_backward_params_' else arguments[1]).shape
-            found.append((kind, len(arguments[0]) // m, n_in, n_out))
-            return real(*arguments)
-        return product
-
-    with mock.patch.multiple(ops, **{kind: watched(kind, getattr(ops, kind)) for kind in KINDS}):
-        one.step(0)
-    return found
+    return [(kind, rows // m, n_in, n_out) for kind, rows, n_in, n_out in candidates.products(game_of(network, m, np))]
 
 
 def fused(network):

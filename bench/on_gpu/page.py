@@ -5,14 +5,15 @@ from pathlib import Path
 
 from harness import describe, machine
 from matplotlib.figure import Figure
-from on_gpu import correct, kernels, products, step, train
+from on_gpu import convolutions, correct, kernels, products, step, train
 
 import minigan
 from minigan.gpu import twins
 from minigan.storage.files import atomic_write
 
 PARTS = {'selftest': correct.SELFTEST, 'tests': correct.TESTS, 'sanitizer': correct.SANITIZER,
-         'kernels': kernels.PART, 'products': products.PART, 'step': step.PART, 'train': train.PART}
+         'kernels': kernels.PART, 'products': products.PART, 'convolutions': convolutions.PART, 'step': step.PART,
+         'train': train.PART}
 CHECKS = 'selftest', 'tests', 'sanitizer'  # the parts that say whether minigan is correct
 FAULTS = 20  # lines of the verdict
 JSON, PAGE = 'bench_gpu.json', 'bench_gpu.md'

@@ -5,12 +5,14 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from candidates import operands
 from harness import markdown, quartiles
 from on_gpu import pytorch
 from on_gpu.clock import Queued, host_seconds, race_of, timed
 from on_gpu.games import FUSED, KINDS, fused, products
 from on_gpu.part import Part, in_order, in_words, label_powers, microseconds, ratio
 
+from minigan import RECIPES as VARIANTS
 from minigan.backend import to_host
 from minigan.checks.derivatives import TOLERANCE
 from minigan.gpu import compare, kernelset, twins
@@ -19,16 +21,16 @@ from minigan.streams import Streams
 
 LADDER = Path(twins.__file__).with_name('ladder.py')
 ALLOWED = TOLERANCE['float32']['Dense']
+CONVOLUTIONS = (('dcgan', VARIANTS['dcgan'].batch),)  # many rows, few columns
 EQUATIONS = {**KINDS, **dict(zip(FUSED.values(), ('y = dropout(leaky_relu(x W + b))', 'y = tanh(x W + b)')))}
 
 
 def measure(xp, settings):
     """Yield the result of each product, (kind, rows, n_in, n_out), with the networks that compute it."""
     found = {}
-    for m in in_order(settings.batches):
-        for network in RECIPES:
-            for kind, factor, n_in, n_out in (*products(network), *fused(network)):
-                found.setdefault((kind, factor * m, n_in, n_out), {})[network] = None
+    for network, m in [*((network, m) for m in in_order(settings.batches) for network in RECIPES), *CONVOLUTIONS]:
+        for kind, factor, n_in, n_out in (*products(network), *fused(network)):
+            found.setdefault((kind, factor * m, n_in, n_out), {})[network] = None
     for shape, networks in found.items():
         yield {**dict(zip(('kind', 'rows', 'n_in', 'n_out'), shape)), 'networks': [*networks],
                **of_product(xp, *shape, settings)}
@@ -37,7 +39,7 @@ def measure(xp, settings):
 def of_product(xp, kind, rows, n_in, n_out, settings):
     """The times of one product by each of its kernels, and its difference from cuBLAS; or the 'error' raised."""
     try:
-        arrays = operands(xp, kind, rows, n_in, n_out)
+        arrays = operands(kind, rows, n_in, n_out, xp)
         own, cublas = (partial(compute, xp, products, kind, arrays) for products in twins.PRODUCTS)
         expected = to_host(cublas())  # a copy: own writes dW into the same array
         difference = compare.difference(own(), expected)
@@ -54,14 +56,6 @@ def of_product(xp, kind, rows, n_in, n_out, settings):
     return {'seconds': {name: quartiles(entrant.seconds) for name, entrant in entrants.items()}, 'host': host,
             'ratio': entrants['own'].ratio(entrants['cuBLAS']), 'difference': difference,
             'how': {name: timer.how for name, timer in timers.items()}}
-
-
-def operands(xp, kind, rows, n_in, n_out):
-    """Normal numbers for a product of this kind, in the order of its arguments."""
-    rng = np.random.default_rng(0)
-    x, W, dy, b = (xp.asarray(rng.standard_normal(shape, np.float32)) for shape in (
-        (rows, n_in), (n_in, n_out), (rows, n_out), n_out))
-    return {'dense': (x, W), 'dense_backward_input': (dy, W), 'dense_backward_params_': (dy, x, W)}.get(kind, (x, W, b))
 
 
 def compute(xp, products, kind, arrays):

@@ -7,13 +7,14 @@ from contextlib import ExitStack, closing
 from threading import Timer
 from unittest import mock
 
-from candidates import ON_GPU, Reference
+from candidates import NETWORKS, ON_GPU, Reference
 from harness import Worker, markdown, quartiles
 from on_gpu.clock import host_seconds, limits, race_of, repeat, wait
 from on_gpu.games import floor, game_of
 from on_gpu.kernels import without_kernels
 from on_gpu.part import Part, in_order, in_words, label_powers, microseconds, milliseconds, ratio
 
+from minigan import RECIPES as VARIANTS
 from minigan.gpu import graph, twins
 from minigan.networks import RECIPES
 
@@ -63,7 +64,7 @@ class Steps:
             return host_seconds(self.xp, self.step, rounds=rounds, calls=10)
 
 
-def reference(name, m, seconds):
+def reference(name, m, seconds, network='default'):
     """A reference on the GPU; its process ends if it is not ready after that many seconds. For harness.Worker."""
     def end():
         print(f'not ready after {seconds:.0f} s', file=sys.stderr, flush=True)
@@ -72,7 +73,7 @@ def reference(name, m, seconds):
     timer = Timer(seconds, end)
     timer.start()
     try:
-        return Reference(name, m, CORES, 'cuda')
+        return Reference(name, m, CORES, 'cuda', network)
     finally:
         timer.cancel()
 
@@ -88,12 +89,12 @@ def launches(xp, network, m):
 
 
 def measure(xp, settings):
-    """Yield what the GPU reaches, then the result of each network and batch. The references have the default only."""
+    """Yield what the GPU reaches, then the result of each network and batch. The references have those of NETWORKS."""
     begin = time.perf_counter()
     limit = limits(xp, settings)
     yield {'limits': limit}
     medians = {name: quartiles[0] for name, quartiles in limit.items()}
-    own = {network: recipe.batch for network, recipe in RECIPES.items() if network != 'default'}
+    own = {network: VARIANTS[network].batch for network in dict.fromkeys([*NETWORKS, *RECIPES]) if network != 'default'}
     for network, m in [*(('default', m) for m in in_order(settings.batches)), *own.items()]:
         patience = max(PATIENCE, settings.limit - (time.perf_counter() - begin))
         yield {'network': network, 'm': m, **of_step(xp, network, m, medians, settings, patience)}
@@ -104,10 +105,11 @@ def of_step(xp, network, m, limit, settings, patience):
     try:
         with ExitStack() as stack:
             workers = {}
-            if network == 'default':
+            if network in NETWORKS:
                 workers = {name: stack.enter_context(closing(Worker(
-                    'on_gpu.step:reference', name, m, patience, threads=CORES))) for name in ON_GPU}
-                workers[CPU] = stack.enter_context(closing(Worker('candidates:Minigan', m, 'step', threads=CORES)))
+                    'on_gpu.step:reference', name, m, patience, network, threads=CORES))) for name in ON_GPU}
+                workers[CPU] = stack.enter_context(closing(Worker('candidates:Minigan', m, 'step', True, network,
+                                                                  threads=CORES)))
             ours = {form: Steps(xp, network, m, form) for form in (OURS, LAUNCHED, WITH_CUBLAS, PLAIN)}
             missing = {name: worker.missing for name, worker in workers.items() if not worker.wait_until_ready()}
             entrants = race_of({**ours, **{name: worker for name, worker in workers.items() if name not in missing}},
@@ -152,7 +154,7 @@ def wrong(results):
             yield f'{r["network"]}, batch {r["m"]}: {r["error"]}'
         for name, why in r.get('missing', {}).items():
             if 'gradients' in why:
-                yield f'batch {r["m"]}, {name}: {why}'
+                yield f'{r["network"]}, batch {r["m"]}, {name}: {why}'
 
 
 def verdict(results):
@@ -185,7 +187,7 @@ def page(results):
             yield f'{r["network"]}, batch {r["m"]}: error: {r["error"]}'
         if r.get('remark'):
             yield f'{r["network"]}, batch {r["m"]}: {r["remark"]}'
-    for network in sorted(RECIPES, key=lambda network: network != 'default'):
+    for network in dict.fromkeys(['default', *(r['network'] for r in results[1:])]):
         runs = steps_of(results, network)
         if runs:
             yield f'### {network}'

@@ -25,7 +25,7 @@ class JAX:
 
     def step(self, state, t, x, z_D, z_G, key_D, key_G):
         (theta_G, adam_G), (theta_D, adam_D), moving = state
-        samples, statistics = self.G(theta_G, z_D)
+        samples, statistics = forward(self.start.G, theta_G, z_D)
         moving = self.follow(moving, statistics)
         loss_D, gradient_D = jax.value_and_grad(self.loss_D)(theta_D, x, samples, key_D)
         theta_D, adam_D = self.adam(theta_D, adam_D, gradient_D, t)
@@ -35,31 +35,16 @@ class JAX:
         return state, (loss_D, loss_G), (gradient_D, gradient_G)
 
     def follow(self, moving, statistics):
-        return jax.tree.map(lambda a, s: 0.99 * a + 0.01 * s, moving, statistics)
+        momenta = (one.settings['momentum'] for one in self.start.G if one.kind == 'batch_norm')
+        return [tuple(p * a + (1 - p) * s for a, s in zip(*pair)) for p, *pair in zip(momenta, moving, statistics)]
 
     def loss_D(self, theta_D, x, samples, key):
-        logits = self.D(theta_D, jnp.concatenate([x, samples]), key)
+        logits, _ = forward(self.start.D, theta_D, jnp.concatenate([x, samples]), key)
         return nn.softplus(-logits[:self.m]).mean() + nn.softplus(logits[self.m:]).mean()
 
     def loss_G(self, theta_G, theta_D, z, key):
-        samples, statistics = self.G(theta_G, z)
-        return nn.softplus(-self.D(theta_D, samples, key)).mean(), statistics
-
-    def G(self, theta, z):
-        statistics = []
-        for W, gamma, beta in (theta[:3], theta[3:6]):
-            z = z @ W
-            mu, var = z.mean(axis=0), z.var(axis=0)
-            statistics.append((mu, var))
-            z = nn.leaky_relu(gamma * (z - mu) * jax.lax.rsqrt(var + 1e-3) + beta, self.start.slope)
-        return jnp.tanh(z @ theta[6] + theta[7]), statistics
-
-    def D(self, theta, x, key):
-        for W, b, key in zip(theta[:4:2], theta[1:4:2], jax.random.split(key)):
-            x = nn.leaky_relu(x @ W + b, self.start.slope)
-            if self.start.rate:
-                x = jnp.where(jax.random.bernoulli(key, 1 - self.start.rate, x.shape), x / (1 - self.start.rate), 0)
-        return x @ theta[4] + theta[5]
+        samples, statistics = forward(self.start.G, theta_G, z)
+        return nn.softplus(-forward(self.start.D, theta_D, samples, key)[0]).mean(), statistics
 
     def adam(self, theta, moments, gradient, t):
         s, tree = self.start, jax.tree.map
@@ -80,9 +65,53 @@ class JAX:
         jax.block_until_ready(self.state)
 
 
+def forward(described, theta, x, key=None):
+    """The output of a network in training, and the statistics of its batch norms, each (mean, variance)."""
+    theta, statistics = iter(theta), []
+    for i, (kind, settings, weights) in enumerate(described):
+        given = [next(theta) for _ in weights]
+        if kind == 'reshape':
+            x = x.reshape(-1, *settings['shape'])
+        elif kind == 'batch_norm':
+            x, found = batch_norm(x, *given, settings['eps'])
+            statistics.append(found)
+        elif kind == 'dropout':
+            rate = settings['rate']
+            x = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, x.shape), x / (1 - rate), 0)
+        else:
+            x = LAYERS[kind](x, *given, **settings)
+    return x, statistics
+
+
+def dense(x, W, b=0):
+    return x @ W + b
+
+
+def convolution(x, W, b=0, *, k, stride, pad):
+    return b + jax.lax.conv_general_dilated(x, W.reshape(k, k, x.shape[-1], -1), (stride, stride), [(pad, pad)] * 2,
+                                            dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def transposed(x, W, *, k, stride, pad):
+    return jax.lax.conv_transpose(x, W.reshape(len(W), k, k, -1).transpose(1, 2, 3, 0), (stride, stride),
+                                  [(k - 1 - pad, k - 1 - pad)] * 2, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+                                  transpose_kernel=True)
+
+
+def batch_norm(x, gamma, beta, eps):
+    axes = tuple(range(x.ndim - 1))
+    mu, var = x.mean(axis=axes), x.var(axis=axes)
+    return gamma * (x - mu) * jax.lax.rsqrt(var + eps) + beta, (mu, var)
+
+
+LAYERS = {'dense': dense, 'convolution': convolution, 'transposed': transposed, 'tanh': jnp.tanh,
+          'leaky_relu': lambda x, slope: nn.leaky_relu(x, slope)}
+
+
 def initial(start):
-    def with_moments(theta):
-        theta = [jnp.asarray(w) for w in theta]
+    def with_moments(described):
+        theta = [jnp.asarray(w) for one in described for w in one.weights]
         return theta, ([jnp.zeros_like(w) for w in theta], [jnp.zeros_like(w) for w in theta])
-    moving = [(jnp.zeros_like(gamma), jnp.ones_like(gamma)) for gamma in start.G[1:6:3]]
+    moving = [(jnp.zeros_like(gamma), jnp.ones_like(gamma))
+              for gamma in (one.weights[0] for one in start.G if one.kind == 'batch_norm')]
     return with_moments(start.G), with_moments(start.D), moving

@@ -1,6 +1,7 @@
 """The step in PyTorch: nn.Sequential, autograd and torch.optim.Adam."""
 
 import torch
+from references.pytorch_layers import Dropout, built, ours
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,7 +19,8 @@ class PyTorch:
         self.start, self.m, self.device = start, start.m, start.device
         with torch.device(self.device):  # not torch.set_default_device, which slows down every call
             self.images = torch.tensor(start.images)
-            self.G, self.D = generator(start), discriminator(start, Dropout if mode == 'own dropout' else nn.Dropout)
+            self.G = built(start.G)
+            self.D = built(start.D, Dropout if mode == 'own dropout' else nn.Dropout)
         settings = {'lr': start.learning_rate, 'betas': (start.beta1, 0.999), 'eps': start.eps}
         settings |= {'foreach': True} if mode == 'eager' else {'fused': True, 'capturable': self.capturable}
         self.adam_G = torch.optim.Adam(self.G.parameters(), **settings)
@@ -60,7 +62,8 @@ class PyTorch:
 
     def found(self):
         """The gradients of the last step."""
-        return tuple([w.grad.cpu().numpy().T for w in net.parameters()] for net in (self.D, self.G))
+        return tuple([ours(layer, w.grad.cpu().numpy()) for layer in net for w in layer.parameters()]
+                     for net in (self.D, self.G))
 
     def draw_and_step(self, chosen):
         z_D, z_G = (torch.randn(self.m, self.start.n_z, device=self.device) for _ in range(2))
@@ -79,34 +82,3 @@ class PyTorch:
             samples = self.G(torch.randn(n, self.start.n_z, device=self.device)).cpu().numpy()
         self.G.train()
         return samples
-
-
-def dense(W, b=None):
-    layer = nn.Linear(*W.shape, bias=b is not None)
-    layer.weight.data[...] = torch.tensor(W.T)
-    if b is not None:
-        layer.bias.data[...] = torch.tensor(b)
-    return layer
-
-
-def generator(start):
-    W1, _, _, W2, _, _, W3, b3 = start.G
-    return nn.Sequential(dense(W1), nn.BatchNorm1d(256, eps=1e-3, momentum=0.01), nn.LeakyReLU(start.slope),
-                         dense(W2), nn.BatchNorm1d(512, eps=1e-3, momentum=0.01), nn.LeakyReLU(start.slope),
-                         dense(W3, b3), nn.Tanh())
-
-
-class Dropout(nn.Module):
-    def __init__(self, rate):
-        super().__init__()
-        self.dropped = int(rate * 2**16)
-
-    def forward(self, x):
-        bits = torch.randint(-2**15, 2**15, x.shape, dtype=torch.int16, device=x.device)
-        return x * (bits >= self.dropped - 2**15).to(x.dtype).mul_(2**16 / (2**16 - self.dropped))
-
-
-def discriminator(start, dropout):
-    W1, b1, W2, b2, W3, b3 = start.D
-    return nn.Sequential(dense(W1, b1), nn.LeakyReLU(start.slope), dropout(start.rate),
-                         dense(W2, b2), nn.LeakyReLU(start.slope), dropout(start.rate), dense(W3, b3))

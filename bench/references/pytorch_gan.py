@@ -29,11 +29,11 @@ class PyTorchGAN:
         settings = {'lr': 2e-4, 'betas': (0.5, 0.999), 'fused': True}
         self.adam_G = torch.optim.Adam(self.G.parameters(), **settings)
         self.adam_D = torch.optim.Adam(self.D.parameters(), **settings)
-        self.order = iter(())
+        self.order = orders(len(images), BATCH)
 
-    def step(self):
-        """One step of each player."""
-        x = self.images[self.next_rows()]
+    def train(self, done):
+        """One step of each player. The rates are constant, whatever fraction of the run is over."""
+        x = self.images[next(self.order)]
         samples = self.G(torch.randn(BATCH, N_Z))
         self.adam_G.zero_grad()
         self.D.requires_grad_(False)
@@ -45,15 +45,6 @@ class PyTorchGAN:
         (loss_D / 2).backward()
         self.adam_D.step()
 
-    def next_rows(self):
-        """The next minibatch of this epoch's order."""
-        rows = next(self.order, None)
-        if rows is None:
-            whole = len(self.images) // BATCH * BATCH
-            self.order = iter(torch.randperm(len(self.images))[:whole].split(BATCH))
-            rows = next(self.order)
-        return rows
-
     def samples(self, n, *, training=False):
         """(n, pixels) in [0, 1]; training: with the statistics of minibatches, as its authors draw them."""
         self.G.train(training)
@@ -61,3 +52,9 @@ class PyTorchGAN:
             samples = torch.cat([self.G(z) for z in torch.randn(n, N_Z).split(BATCH)]).numpy() / 2 + 0.5
         self.G.train()
         return samples
+
+
+def orders(n, m):
+    """The rows of each minibatch of m, epoch after epoch, each in an order of its own."""
+    while True:
+        yield from torch.randperm(n)[:n // m * m].split(m)

@@ -1,6 +1,8 @@
 """Single operations in PyTorch, for the same arrays as bench_ops.py gives to minigan's."""
 
 import torch
+from convolutions import LAYERS
+from references import pytorch_convolutions
 from torch.nn import functional as F
 
 aten = torch.ops.aten
@@ -16,6 +18,10 @@ def operations(a):
     theta.grad = t['dtheta']
     adam = torch.optim.Adam([theta], lr=2e-4, betas=(0.5, 0.999), eps=1e-7, fused=True)
     sgd = torch.optim.SGD([theta], lr=2e-4, momentum=0.5, fused=True)
+    convolutions = {}
+    for layer in LAYERS:
+        given = map(torch.from_numpy, layer.arrays(len(x)))
+        convolutions |= zip((f'{layer}', f'{layer} backward'), pytorch_convolutions.operations(layer, *given))
     rows, images, kept, scale = t['rows'], t['images'], t['mask'] > 0, float(t['mask'].max())
     return {
         'dense': lambda: torch.addmm(b, x, W),
@@ -38,4 +44,5 @@ def operations(a):
         'sgd_momentum_': sgd.step,
         'uniform': lambda: torch.rand(h.shape),
         'normal': lambda: torch.randn(h.shape),
+        **convolutions,
     }

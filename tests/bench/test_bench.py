@@ -1,6 +1,7 @@
 """The benchmarks check every reference's gradients, time in turn, and print what they measured."""
 
 import inspect
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -18,14 +19,17 @@ import bench_step
 import bench_train
 import bench_variants
 import candidates
+import convolutions
+import described
 import harness
 import numpy as np
 import pytest
 
-from minigan import RECIPES, backend, ops
+from minigan import RECIPES, BatchNorm, Dense, Maxout, Net, Streams, backend, ops
 from minigan.gpu import roofline
 from minigan.native import twins
 from minigan.optim import CHUNK
+from minigan.variants.minibatch import InBlocks
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,9 +63,11 @@ def test_a_reference_with_other_gradients_is_not_timed(player, monkeypatch):
         candidates.Reference('other', 8, 1)
 
 
-@pytest.mark.parametrize('name', candidates.REFERENCES)
-def test_each_reference_has_minigans_gradients_and_runs(name):
-    worker = harness.Worker('candidates:Reference', name, 8, 1)
+@pytest.mark.parametrize('name, network', [
+    *((name, 'default') for name in candidates.REFERENCES),
+    *((name, 'dcgan') for name in ('PyTorch eager', 'Keras tf.function', 'JAX jit'))])
+def test_each_reference_has_minigans_gradients_and_runs(name, network):
+    worker = harness.Worker('candidates:Reference', name, 4, 1, 'cpu', network)
     if not worker.wait_until_ready() and worker.missing.startswith('ModuleNotFoundError'):
         pytest.skip(f'{worker.missing}: pip install -e ".[bench]"')
     assert worker.missing is None and worker.about['gradient_error'] < 1e-5
@@ -72,26 +78,25 @@ def test_each_reference_has_minigans_gradients_and_runs(name):
 def test_pytorchs_own_dropout_drops_as_many_units_as_minigans():
     """The comparison of gradients is without dropout."""
     torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
-    from references.pytorch import Dropout
+    from references.pytorch_layers import Dropout
     y = Dropout(0.3)(torch.ones(400, 400))
     assert set(y.unique().tolist()) == {0, np.float32(2**16 / (2**16 - int(0.3 * 2**16)))}
     assert abs(float((y == 0).float().mean()) - 0.3) < 0.01
 
 
-@pytest.mark.parametrize('m', [32, 100])
-def test_the_floor_has_the_products_of_a_step(m, monkeypatch):
+@pytest.mark.parametrize('network, m', [('default', 32), ('default', 100), ('dcgan', 2)])
+def test_the_floor_has_the_products_of_a_step(network, m, monkeypatch):
     monkeypatch.setattr(backend, 'TWINS', {})
-    seen, floor = [], candidates.Floor(m)
-    candidates.use_native(False)
-    one = candidates.game(m)
-    for name in ('dense', 'dense_backward_input', 'dense_backward_params_'):
-        real = getattr(ops, name)
-        monkeypatch.setattr(ops, name, lambda *a, name=name, real=real: seen.append((name, a[0].shape, a[1].shape))
-                            or real(*a))
-    one.step(0)
-    assert sorted(seen) == sorted((f.__name__, a[0].shape, a[1].shape) for f, a in floor.products)
-    parameters = sum(layer.W.size for net in (one.G, one.D) for layer in net.layers if hasattr(layer, 'W'))
-    assert floor.moved == pytest.approx(28 * parameters) and len(floor.copies) == 2
+    floor, counts = candidates.Floor(m, network), {}
+    one = candidates.game(m, network=network)
+    for f, arrays in floor.products:
+        counts[f.__name__] = counts.get(f.__name__, 0) + 1
+    G, D = (sum(type(layer) is Dense for layer in net.layers) for net in (one.G, one.D))
+    of_input = (G - 1) + D + (D - (network == 'default'))  # dcgan has patches in front of D's first Dense
+    assert counts == {'dense': 2 * (G + D), 'dense_backward_params_': G + D, 'dense_backward_input': of_input}
+    assert [arrays[0].shape for f, arrays in floor.products][0] == (m, 100)
+    parameters = one.G.theta.size + one.D.theta.size
+    assert floor.moved == pytest.approx(28 * parameters, rel=1e-5) and len(floor.copies) == 2
     floor.run(1)
 
 
@@ -219,7 +224,7 @@ def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
     public -= {'to_unit', 'from_unit', 'norm'}  # no step calls them; norm is part of clip_norm_
     assert public - named <= set(roofline.TRAFFIC)
     fused = {name for name in bench_native.TWINS if not hasattr(ops, name)}
-    assert named - public - fused == {'bits and dropout', 'bits', 'uniform', 'normal'}
+    assert named - public - fused == {'bits and dropout', 'bits', 'uniform', 'normal', *bench_ops.convolved()}
     assert set(bench_native.TWINS) - named == {'dense_leaky_relu_dropout', 'dense_tanh'}  # a product and a row; a tanh
     right = np.ones((2, 3), np.float32)
     bench_ops.compare('tanh', right, np.ones((2, 3)))
@@ -228,6 +233,54 @@ def test_every_operation_is_benchmarked_on_the_cpu_or_as_a_kernel_and_checked():
             bench_ops.compare('tanh', wrong, right)
     with pytest.raises(ValueError, match='shorter|argument'):
         bench_ops.compare('tanh', (right, right), (right,))
+
+
+def test_minigans_convolutions_are_pytorchs():
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_convolutions
+    for layer in convolutions.LAYERS:
+        arrays = layer.arrays(2, np.float64)
+        both = zip(layer.operations(*arrays), pytorch_convolutions.operations(layer, *map(torch.from_numpy, arrays)))
+        for one, other in both:
+            bench_ops.compare(str(layer), one(), other())
+
+
+def test_a_convolution_counts_its_products_its_images_and_its_patches():
+    layer = convolutions.Convolution((6, 8, 3), 5, k=4, stride=2, pad=1)
+    assert layer.small == (3, 4, 5) and str(layer) == 'convolution 6x8x3 -> 3x4x5 k4'
+    x, dy, W, b = layer.arrays(2)
+    names = [str(layer), f'{layer} backward', str(layer).replace('convolution', 'patches')]
+    bench_ops.convolved().update(dict.fromkeys(names, layer))
+    try:
+        products = 2 * (2 * 3 * 4) * W.size
+        assert [bench_ops.flops(name, 2) for name in names] == [products, 2 * products, 0]
+        assert bench_ops.traffic(names[2], 2) == x.nbytes + 4 * 2 * 3 * 4 * len(W)
+    finally:
+        for name in names:
+            del bench_ops.convolved()[name]
+
+
+def test_an_older_minigan_has_no_convolutions(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'convolutions', None)
+    assert bench_ops.convolved.__wrapped__() == {}
+
+
+@pytest.mark.parametrize('layer', [Maxout(2), InBlocks(BatchNorm(4), 2)])
+def test_a_layer_that_the_references_lack_is_named(layer):
+    net = Net([Dense(3, 4), layer], rng=Streams(0).at('init', 0), name='D')
+    with pytest.raises(ValueError, match=f'D: the references have no layer such as {re.escape(str(layer))}'):
+        described.describe(net)
+
+
+def test_a_net_is_described_as_layers_of_images():
+    layers = RECIPES['dcgan'].D((8, 12))
+    found = described.describe(Net(layers, rng=Streams(0).at('init', 0), name='D'))
+    assert [one.kind for one in found if one.kind in ('reshape', 'convolution', 'transposed')] == [
+        'reshape', 'convolution', 'convolution', 'reshape']
+    assert found[0].settings == {'shape': (8, 12, 1)} and found[1].settings == {'k': 4, 'stride': 2, 'pad': 1}
+    found = described.describe(Net(RECIPES['dcgan'].G(5, (8, 12)), rng=Streams(0).at('init', 0), name='G'))
+    assert found[1].settings == {'shape': (2, 3, 64)} and found[-2].settings == {'shape': (96,)}
+    assert [one.kind for one in found][4:5] == ['transposed']
 
 
 def test_speeds_are_work_over_time():
@@ -433,14 +486,17 @@ def test_the_laws_of_scaling_are_found_again():
         assert p['expected ms'] == pytest.approx(p['ms']) and p['expected MB'] == pytest.approx(p['MB'])
 
 
-@pytest.mark.parametrize('module, results', [(bench_step, ['step']), (bench_native, ['native']),
-                                             (bench_scaling, ['scaling']),
-                                             (bench_train, ['train-digits', 'train-mnist']),
-                                             (bench_quality, ['quality']), (bench_mixtures, ['mixtures']),
-                                             (bench_variants, ['variants'])])
-def test_the_readmes_table_is_what_was_measured(module, results):
+@pytest.mark.parametrize('name, module, results', [
+    ('bench_step', bench_step, ['step']), ('bench_step_dcgan', bench_step, ['step_dcgan']),
+    ('bench_native', bench_native, ['native']), ('bench_scaling', bench_scaling, ['scaling']),
+    ('bench_train', bench_train, ['train-digits', 'train-mnist']), ('bench_quality', bench_quality, ['quality']),
+    ('bench_mixtures', bench_mixtures, ['mixtures']), ('bench_variants', bench_variants, ['variants'])])
+def test_the_readmes_table_is_what_was_measured(name, module, results):
     readme = harness.README.read_text(encoding='utf-8')
-    start, end = harness.table_span(readme, module.__name__)
+    start, end = harness.table_span(readme, name)
+    if not all((harness.RESULTS / f'{one}.json').exists() for one in results):
+        assert readme[start:end] == ''
+        pytest.skip(f'{name} has not been measured yet')
     assert readme[start:end] == module.table(*map(harness.load, results)) + '\n'
 
 
@@ -494,10 +550,49 @@ def test_the_peer_has_its_authors_layers_and_losses_and_learns():
     assert [layer.eps for layer in PyTorchGAN(images, 0).G if isinstance(layer, torch.nn.BatchNorm1d)] == [0.8] * 3
     before = gan.samples(1000)
     for _ in range(150):
-        gan.step()
+        gan.train(0)
     for training in (False, True):
         after = gan.samples(1000, training=training)
         assert after.shape == (1000, 4) and abs(after.mean() - 0.125) < 0.05 < abs(before.mean() - 0.125)
+
+
+@pytest.mark.parametrize('kind', ['RecipeInPyTorch', 'DCGAN2016'])
+def test_a_dcgan_in_pytorch_learns(kind):
+    pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_dcgan
+    gan = getattr(pytorch_dcgan, kind)(np.full((256, 784), -0.8, np.float32), 0)
+    before, state = gan.samples(100).mean(), {name: w.clone() for name, w in gan.G.state_dict().items()}
+    for training in (False, True):
+        assert gan.samples(100, training=training).shape == (100, 784)
+    assert all((state[name] == w).all() for name, w in gan.G.state_dict().items())  # sampling changes nothing
+    for done in np.linspace(0.1, 0.9, 16):
+        gan.train(done)
+    after = gan.samples(100, training=True).mean()
+    assert abs(after - 0.1) < abs(before - 0.1)
+
+
+def test_the_recipe_in_pytorch_has_minigans_schedule_and_average():
+    pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch_dcgan import RecipeInPyTorch
+    gan, recipe = RecipeInPyTorch(np.zeros((64, 784), np.float32), 0), RECIPES['dcgan']
+    states, expected = [], None
+    for _ in range(24):
+        gan.train(0.5)
+        states.append(gan.state()[0].clone())
+    for n, state in enumerate(states[7::8], start=1):
+        w = (recipe.average + 1) / (n + recipe.average)
+        expected = state if expected is None else (1 - w) * expected + w * state
+    np.testing.assert_allclose(gan.average[0].numpy(), expected.numpy(), atol=1e-6)
+    for adam, rate in ((gan.adam_G, recipe.learning_rate_G), (gan.adam_D, recipe.learning_rate_D)):
+        assert adam.param_groups[0]['lr'] == pytest.approx(rate * (0.5 if recipe.schedule == 'linear' else 1))
+
+
+def test_a_recipe_that_pytorch_cannot_follow_is_refused(monkeypatch):
+    pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references.pytorch_dcgan import RecipeInPyTorch
+    monkeypatch.setitem(RECIPES, 'dcgan', replace(RECIPES['dcgan'], label_smoothing=0.1))
+    with pytest.raises(ValueError, match='dcgan in PyTorch: expected label_smoothing 0, got 0.1'):
+        RecipeInPyTorch(np.zeros((64, 784), np.float32), 0)
 
 
 @pytest.mark.parametrize('better', [False, True])

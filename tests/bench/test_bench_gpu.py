@@ -14,20 +14,24 @@ import bench_gpu
 import candidates
 import numpy as np
 import pytest
-from on_gpu import clock, correct, every_kernel, games, kernels, page, products, pytorch, step, train
+from convolutions import Convolution
+from on_gpu import clock, convolutions, correct, every_kernel, games, kernels, page, products, pytorch, step, train
 from on_gpu.part import Settings
 from support.driver import missing as driver_missing
 
+from minigan import RECIPES as VARIANTS
 from minigan.checks.row import Row
 from minigan.data import DataError, Dataset
 from minigan.gpu import compare, graph, roofline, twins
 from minigan.networks import RECIPES, default_D, default_G
 from minigan.training.build import build_game
 from minigan.training.config import Config
+from minigan.variants.dcgan import dcgan_D, dcgan_G
 
 ROOT = Path(__file__).parents[2]
 QUICK = Settings(rounds=1, seconds=1e-9, limit=1e6, batches=(4,), rows=(3,), runs=1)
 CLEAN = '========= ERROR SUMMARY: 0 errors'
+LAYERS = [Convolution((4, 4, 3), 5, k=4, stride=2, pad=1, transposed=one) for one in (False, True)]
 TINY = [('dense', 1, 3, 5), ('dense_backward_input', 1, 3, 5), ('dense_backward_params_', 2, 4, 1)]
 
 
@@ -46,15 +50,22 @@ def small(gpu, monkeypatch):
     recipe = replace(RECIPES['default'], G=partial(default_G, widths=(4, 5)), D=partial(default_D, widths=(5, 4)))
     images = np.random.default_rng(0).integers(0, 256, (50, 16), np.uint8)
     dataset = Dataset('noise', (4, 4), images, images[:2], images[:2])
+    dcgan = replace(VARIANTS['dcgan'], G=partial(dcgan_G, widths=(2, 3)), D=partial(dcgan_D, widths=(3, 2)), batch=4)
+    recipes = {'default': recipe, 'dcgan': dcgan}
 
     def game_of(network, m, xp):
-        return build_game(Config(batch=m, **candidates.PLAIN).resolve(recipe, dataset), recipe, dataset, xp)
+        config = Config(network=network, batch=m, **candidates.PLAIN).resolve(recipes[network], dataset)
+        return build_game(config, recipes[network], dataset, xp)
 
     for module in (games, step):
         monkeypatch.setattr(module, 'game_of', game_of)
         monkeypatch.setattr(module, 'RECIPES', {'default': recipe})
     games.products.cache_clear()
     monkeypatch.setattr(products, 'RECIPES', {'default': recipe})
+    monkeypatch.setattr(products, 'CONVOLUTIONS', ())
+    monkeypatch.setattr(step, 'VARIANTS', recipes)
+    monkeypatch.setattr(convolutions, 'M', 1)
+    monkeypatch.setattr(convolutions, 'LAYERS', LAYERS)
     monkeypatch.setattr(products, 'products', lambda network: TINY)
     monkeypatch.setattr(products, 'fused', lambda network: [('dense_leaky_relu_dropout', 1, 3, 5)])
     monkeypatch.setattr(step, 'ON_GPU', {})
@@ -106,7 +117,7 @@ def test_every_part_writes_its_results_its_page_and_its_chart(small, outcomes, m
     content, said = bench_gpu.load(tmp_path), capsys.readouterr().out
     text = (tmp_path / page.PAGE).read_text()
     assert list(content) == list(page.PARTS) and all(one['done'] and one['results'] for one in content.values())
-    assert [one['error'] for one in content.values()] == [None] * 7
+    assert [one['error'] for one in content.values()] == [None] * len(page.PARTS)
     for part in page.PARTS.values():
         assert f'## {part.title}\n' in text
     for name in ('kernels', 'products', 'step', 'train'):
@@ -157,6 +168,7 @@ CRASH = '''
 import os
 from on_gpu import correct
 from support.driver.install import Driver
+from minigan import RECIPES as VARIANTS
 from minigan.checks.row import Row
 
 
@@ -451,7 +463,7 @@ def test_a_kernel_that_is_wrong_with_some_size_of_block_is_named(gpu, monkeypatc
 
 @pytest.mark.parametrize('kind', [*games.KINDS, 'dense_leaky_relu_dropout', 'dense_tanh'])
 def test_a_product_is_computed_by_minigan_and_by_cublas(gpu, driver, kind):
-    arrays = products.operands(gpu, kind, 6, 5, 4)
+    arrays = products.operands(kind, 6, 5, 4, gpu)
     results = []
     for name in twins.PRODUCTS:
         before = driver.counts['products']
@@ -480,6 +492,41 @@ def test_a_wrong_product_is_noticed(gpu, monkeypatch, kind):
 def test_every_version_of_the_ladder_is_timed_in_the_forward_product(gpu):
     assert set(products.ladder(gpu)) < set(products.of_product(gpu, 'dense', 6, 5, 4, QUICK)['seconds'])
     assert set(products.of_product(gpu, 'dense_backward_input', 6, 5, 4, QUICK)['seconds']) == {'own', 'cuBLAS'}
+
+
+# Convolutions
+
+def test_a_wrong_convolution_is_noticed(small, monkeypatch):
+    def wrong(kernels, name, function):
+        result = real(kernels, name, function)
+        if name == 'own':
+            convolutions.parts(result)[0][...] += 1
+        return result
+    real = convolutions.with_products
+    assert list(convolutions.wrong([{**WHERE, **convolutions.of_layer(small, LAYERS[0], 1, 1, QUICK)}])) == []
+    monkeypatch.setattr(convolutions, 'with_products', wrong)
+    for i, layer in enumerate(LAYERS):
+        said = list(convolutions.wrong([{**WHERE, **convolutions.of_layer(small, layer, i, 1, QUICK)}]))
+        assert len(said) == 1 and 'a forward, 1 images: expected a difference of at most 1e-05, got' in said[0]
+
+
+WHERE = {'layer': 'a', 'direction': 'forward', 'm': 1, 'flops': 1}
+
+
+def test_convolutions_are_compared_with_cudnns(small, monkeypatch):
+    """Where PyTorch computes on the CPU."""
+    torch = pytest.importorskip('torch', reason='PyTorch is not installed: pip install -e ".[bench]"')
+    from references import pytorch_convolutions
+    monkeypatch.setattr(pytorch, 'missing', lambda: None)
+    monkeypatch.setattr(pytorch, 'ReplayedByPyTorch', partial(clock.Called, small))
+    monkeypatch.setattr(convolutions, 'of_pytorch', lambda layer, arrays: pytorch_convolutions.operations(
+        layer, *(torch.tensor(array.get()) for array in arrays)))
+    results = json.loads(json.dumps(list(convolutions.measure(small, QUICK))))
+    assert len(results) == 8 and list(convolutions.wrong(results)) == []
+    assert all(set(r['ratios']) == {'cublas', 'cuDNN'} for r in results)
+    assert 'times as long as cuDNN, in the median of 8' in convolutions.verdict(results)
+    text = '\n'.join(convolutions.page(results))
+    assert 'takes no part' not in text and '| transposed 2x2x5 -> 4x4x3 k4 backward |' in text
 
 
 # A step
