@@ -1,0 +1,199 @@
+"""Progressive growing: both players start with small images and get layers for larger ones while they train.
+
+G and D hold the layers of all three sizes, h/4 x w/4, h/2 x w/2 and h x w, from the start. Which of them run is a
+matter of the step t: for each doubling of the size, alpha(t) rises from 0 to 1 and fades the new layers in. With
+u = nearest upscaling and d = the mean of 2 x 2 pixels,
+
+    G     x = (1 - alpha) u(toRGB(h)) + alpha toRGB'(block(u(h)))
+    D     h = (1 - alpha) fromRGB(d(x)) + alpha d(block(fromRGB'(x)))
+    data  x = (1 - alpha) u(d(x)) + alpha x
+
+A branch with weight 0 is not computed, so the early steps are cheap. G returns images of the whole size at any time,
+upscaled while it is small, and D starts by pooling them: as d(u(x)) = x, D sees the small image.
+
+Karras et al. 2018, Progressive growing of GANs, sections 2 to 4, with PixelNorm and EqualisedDense (normalisation.py)
+and MinibatchStddev (minibatch.py). Differences: three sizes and one 3 x 3 convolution for each, where the paper has
+two; a Dense layer of 256 units in D, and the standard deviation behind it, over 16 images; tanh after toRGB, where the
+paper has nothing; the non-saturating loss, where the paper has a critic with a penalty; learning rates that fall to 0;
+a run has a given number of steps, and a fraction of them is each phase's. As in the paper's code, both optimisers
+start anew with each new size.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from minigan.backend import number
+from minigan.gan import Game
+from minigan.layers import Layer, LeakyReLU, Sequential, Tanh
+from minigan.net import parts
+from minigan.networks import Recipe
+from minigan.optim import Adam
+from minigan.variants.convolution import AveragePool, Patches, Rows, Unpatches, Upscale, upscale
+from minigan.variants.dcgan import DOWN, sizes
+from minigan.variants.minibatch import InBlocks, MinibatchStddev
+from minigan.variants.normalisation import EqualisedDense, PixelNorm
+
+GROWTH = (0.1, 0.25), (0.3, 0.5)  # of each doubling: when alpha leaves 0 and when it reaches 1, as fractions of a run
+BLOCK = 16  # images that D compares
+
+
+class Fade(Layer):
+    """Two branches, of which the second fades in; one whose weight is 0 is not computed.
+
+        y = (1 - alpha) low(x) + alpha high(x)
+
+    alpha is schedule(t) in training, t the step, if there is a schedule. The state keeps it, for evaluation.
+    level: which doubling of the size this is, 0, 1, ...; low, high: lists of layers.
+    """
+
+    state_shapes = {'alpha': (1,)}
+    schedule = None
+
+    def __init__(self, low, high, *, level):
+        self.layers, self.level = (Sequential(*low), Sequential(*high)), level
+
+    def init(self, rng):
+        self.alpha[...] = 0
+
+    def forward(self, x, *, training, rng):
+        if training and self.schedule:
+            self.check_rng(rng)
+            alpha = number(self.alpha.dtype.type(self.schedule(rng.step)))  # rounded as the state rounds it
+            self.alpha[...] = alpha
+        else:
+            alpha = float(self.alpha[0])
+        self.cache = 1 - alpha, alpha
+        return sum(weight * branch.forward(x, training=training, rng=rng)
+                   for weight, branch in zip(self.cache, self.layers) if weight)
+
+    def backward(self, dy, *, param_grads, input_grad):
+        dx = 0
+        for weight, branch in zip(self.cache, self.layers):
+            if weight:
+                dxi = branch.backward(weight * dy, param_grads=param_grads, input_grad=input_grad)
+                dx = dx + dxi if input_grad else None
+            elif param_grads:
+                for derivative in derivatives(branch):
+                    derivative[...] = 0
+        return dx
+
+    def __repr__(self):
+        return f'Fade(level={self.level})'
+
+
+def derivatives(layer):
+    """The derivatives of all parameters of a layer and of those that it is made of."""
+    return [getattr(part, f'd{name}') for _, part in parts((layer,)) for name in part.shapes]
+
+
+def fades(net):
+    """The Fade layers of a net."""
+    return [layer for _, layer in parts(net.layers) if isinstance(layer, Fade)]
+
+
+def rising(begin, end):
+    """The schedule that is 0 before step `begin` and rises from there in a straight line; 1 from step end - 1 on."""
+    return lambda t: min(1, max(0, (t + 1 - begin) / max(1, end - begin)))
+
+
+class RestartingAdam(Adam):
+    """Adam that forgets all gradients before each of the steps in `restarts`, and counts anew; t goes on.
+
+    Otherwise, the first gradients of a new layer would meet a v that has counted zeros, and move it far too much.
+    """
+
+    restarts = ()
+
+    def step(self):
+        if self.t in self.restarts:
+            for name in self.buffers:
+                getattr(self, name)[...] = 0
+        super().step()
+
+    def update_(self, *arrays, **hyper):
+        t = self.t
+        start = max((restart for restart in self.restarts if restart < t), default=0)
+        self.t = t - start
+        super().update_(*arrays, **hyper)
+        self.t = t
+
+
+@dataclass
+class ProgressiveGame(Game):
+    """A Game whose players grow and see data of the size that they have reached.
+
+    steps: of the whole run. growth: for each doubling of the size, the fractions of the run when alpha leaves 0 and
+    when it reaches 1.
+    """
+
+    steps: int = 1
+    growth: tuple = GROWTH
+
+    replayable = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        spans = [(round(begin * self.steps), round(end * self.steps)) for begin, end in self.growth]
+        for name, net, optimizer in self.players():
+            optimizer.restarts = [begin * (self.k if name == 'D' else 1) for begin, _ in spans]
+            for fade in fades(net):
+                fade.schedule = rising(*spans[fade.level])
+
+    def logits(self, x, samples, rng):
+        """As in Algorithm 1, but for faded data."""
+        return super().logits(self.faded(x, rng.step), samples, rng)
+
+    def faded(self, x, t):
+        """Data (m, n) as D shall see them in step t: while a size fades in, they get its details little by little."""
+        for fade in fades(self.D):
+            alpha, pool = fade.schedule(t), fade.layers[0].layers[0]
+            if 0 < alpha < 1:
+                x = (1 - alpha) * upscale(pool.map(x), **pool.settings).reshape(x.shape) + alpha * x
+        return x
+
+
+def progressive_G(n_z, shape, *, widths=(64, 32, 8)):
+    """z (m, n_z) -> x (m, h w c). widths: the channels at h/4, h/2 and h."""
+    *grown, c = sizes(shape)
+    grown, n = grown[::-1], prod(shape)
+
+    def image(i):
+        """From the features at size i to an image of the whole size."""
+        low = [EqualisedDense(widths[i], c), Tanh(), Upscale((*grown[i], c), grown[-1][0] // grown[i][0]), Rows(n)]
+        if i == len(grown) - 1:
+            return low
+        a, b = widths[i:i + 2]
+        return [Fade(low, [EqualisedDense(a, 16 * b, bias=False), Unpatches((*grown[i + 1], b), **DOWN), LeakyReLU(0.2),
+                           PixelNorm(), *image(i + 1)], level=i)]
+
+    a = widths[0]
+    return [PixelNorm(), EqualisedDense(n_z, prod(grown[0]) * a), Rows(a), LeakyReLU(0.2), PixelNorm(), *image(0)]
+
+
+def progressive_D(shape, *, widths=(64, 32, 8), hidden=256):
+    """x (m, h w c) -> logit (m, 1). widths: the channels at h/4, h/2 and h."""
+    *grown, c = sizes(shape)
+    grown = grown[::-1]
+
+    def features(i):
+        """From an image of the whole size to the features at size i."""
+        low = [AveragePool((*grown[i], c), grown[-1][0] // grown[i][0]), EqualisedDense(c, widths[i]), LeakyReLU(0.2)]
+        if i == len(grown) - 1:
+            return low
+        a, b = widths[i:i + 2]
+        return [Fade(low, [*features(i + 1), Patches((*grown[i + 1], b), **DOWN), EqualisedDense(16 * b, a),
+                           LeakyReLU(0.2)], level=i)]
+
+    size = prod(grown[0]) * widths[0]
+    return [*features(0), Rows(size), EqualisedDense(size, hidden), LeakyReLU(0.2),
+            InBlocks(MinibatchStddev(), BLOCK), EqualisedDense(hidden + 1, 1)]
+
+
+def restarting_adam(net, *, learning_rate, beta1, clip_norm):
+    """As in the paper."""
+    return RestartingAdam(net, learning_rate=learning_rate, beta1=beta1, beta2=0.99, clip_norm=clip_norm)
+
+
+RECIPES = {'progressive': Recipe(progressive_G, progressive_D, batch=64, learning_rate_G=1e-3, learning_rate_D=1e-3,
+                                 beta1=0.0, optimizer=restarting_adam, game=ProgressiveGame, update='alternating',
+                                 schedule='linear', average=4.0)}
