@@ -107,9 +107,11 @@ def _require_resumable(changes):
 
 
 def _warn_of_a_new_end(config, epochs, progress):
-    """Warn if a new number of epochs makes the learning rates or the input noise jump."""
-    if epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
-        what = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
+    """Warn if a new number of epochs makes the learning rates, the input noise or the growth jump."""
+    ending = {'--schedule linear': config.schedule == 'linear', '--input-noise': config.input_noise,
+              '--network progressive': config.network == 'progressive'}
+    what = next((flag for flag, ends in ending.items() if ends), None)
+    if what and epochs != config.epochs:
         progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} its value '
                      f'jumps now, and the result will differ from that of a run planned for {epochs} epochs')
 

@@ -13,7 +13,7 @@ upscaled while it is small, and D starts by pooling them: as d(u(x)) = x, D sees
 
 Karras et al. 2018, Progressive growing of GANs, sections 2 to 4, with PixelNorm and EqualisedDense (normalisation.py)
 and MinibatchStddev (minibatch.py). Differences: three sizes and one 3 x 3 convolution for each, where the paper has
-two; a Dense layer of 256 units in D, and the standard deviation behind it, over 16 images; tanh after toRGB, where the
+two; a Dense layer of 256 units in D, and the standard deviation behind it, over 10 images; tanh after toRGB, where the
 paper has nothing; the non-saturating loss, where the paper has a critic with a penalty; learning rates that fall to 0;
 a run has a given number of steps, and a fraction of them is each phase's. As in the paper's code, both optimisers
 start anew with each new size.
@@ -34,7 +34,7 @@ from minigan.variants.minibatch import InBlocks, MinibatchStddev
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
 
 GROWTH = (0.1, 0.25), (0.3, 0.5)  # of each doubling: when alpha leaves 0 and when it reaches 1, as fractions of a run
-BLOCK = 16  # images that D compares
+BLOCK = 10  # images that D compares
 
 
 class Fade(Layer):
@@ -194,6 +194,6 @@ def restarting_adam(net, *, learning_rate, beta1, clip_norm):
     return RestartingAdam(net, learning_rate=learning_rate, beta1=beta1, beta2=0.99, clip_norm=clip_norm)
 
 
-RECIPES = {'progressive': Recipe(progressive_G, progressive_D, batch=64, learning_rate_G=1e-3, learning_rate_D=1e-3,
+RECIPES = {'progressive': Recipe(progressive_G, progressive_D, batch=50, learning_rate_G=1e-3, learning_rate_D=1e-3,
                                  beta1=0.0, optimizer=restarting_adam, game=ProgressiveGame, update='alternating',
                                  schedule='linear', average=4.0)}
