@@ -29,8 +29,9 @@ def train(config, *, quiet=False, after_epoch=None):
 
     The folder holds last.npz and best.npz (checkpoints; best: the epoch nearest to the data, see monitor.py),
     config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare,
-    samples.gif with these pictures one after the other, and losses.png. The same config gives the same parameters, pictures and log, except for the seconds. after_epoch(run,
-    row): called at the end of each epoch, with the new row of the log.
+    samples.gif, which shows the former one after the other, and losses.png. The same config gives the same parameters,
+    pictures and log, except for the seconds. after_epoch(run, row): called at the end of each epoch, with the new row
+    of the log.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written or a GPU fails,
     NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
@@ -139,7 +140,7 @@ def without_kernels(game):
 
 
 def _to_the_end(run, folder, progress, after_epoch):
-    """Prepare the folder, play, and draw the losses and the animation. Returns the folder; an error says which step is saved."""
+    """Prepare the folder, play, draw losses and animation. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
         if run.device != CPU:

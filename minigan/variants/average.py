@@ -4,8 +4,7 @@ from minigan import ops
 from minigan.backend import number
 from minigan.net import Net
 
-
-SETTINGS = ('alpha',)  # states that say how a layer works and are no statistics: copied
+SETTINGS = ('alpha',)  # the states that are no statistics but say how a layer works (progressive.py): they are copied
 
 
 class Average:

@@ -20,6 +20,7 @@ start anew with each new size.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from minigan.backend import number
@@ -73,17 +74,13 @@ class Fade(Layer):
                 dxi = branch.backward(weight * dy, param_grads=param_grads, input_grad=input_grad)
                 dx = dx + dxi if input_grad else None
             elif param_grads:
-                for derivative in derivatives(branch):
-                    derivative[...] = 0
+                for _, part in parts((branch,)):
+                    for name in part.shapes:
+                        getattr(part, f'd{name}')[...] = 0
         return dx
 
     def __repr__(self):
         return f'Fade(level={self.level})'
-
-
-def derivatives(layer):
-    """The derivatives of all parameters of a layer and of those that it is made of."""
-    return [getattr(part, f'd{name}') for _, part in parts((layer,)) for name in part.shapes]
 
 
 def fades(net):
@@ -111,9 +108,9 @@ class RestartingAdam(Adam):
         super().step()
 
     def update_(self, *arrays, **hyper):
+        """One step for a piece of theta."""
         t = self.t
-        start = max((restart for restart in self.restarts if restart < t), default=0)
-        self.t = t - start
+        self.t -= max((restart for restart in self.restarts if restart < t), default=0)
         super().update_(*arrays, **hyper)
         self.t = t
 
@@ -153,47 +150,39 @@ class ProgressiveGame(Game):
 
 
 def progressive_G(n_z, shape, *, widths=(64, 32, 8)):
-    """z (m, n_z) -> x (m, h w c). widths: the channels at h/4, h/2 and h."""
-    *grown, c = sizes(shape)
-    grown, n = grown[::-1], prod(shape)
+    """z (m, n_z) -> x (m, h w c). widths: the channels of h/4 x w/4, h/2 x w/2 and h x w pixels."""
+    whole, half, quarter, c = sizes(shape)
 
-    def image(i):
-        """From the features at size i to an image of the whole size."""
-        low = [EqualisedDense(widths[i], c), Tanh(), Upscale((*grown[i], c), grown[-1][0] // grown[i][0]), Rows(n)]
-        if i == len(grown) - 1:
-            return low
-        a, b = widths[i:i + 2]
-        return [Fade(low, [EqualisedDense(a, 16 * b, bias=False), Unpatches((*grown[i + 1], b), **DOWN), LeakyReLU(0.2),
-                           PixelNorm(), *image(i + 1)], level=i)]
+    def toRGB(size, a):
+        return [EqualisedDense(a, c), Tanh(), Upscale((*size, c), whole[0] // size[0]), Rows(prod(shape))]
 
-    a = widths[0]
-    return [PixelNorm(), EqualisedDense(n_z, prod(grown[0]) * a), Rows(a), LeakyReLU(0.2), PixelNorm(), *image(0)]
+    def block(a, b, size):
+        return [EqualisedDense(a, 16 * b, bias=False), Unpatches((*size, b), **DOWN), LeakyReLU(0.2), PixelNorm()]
+
+    first, second, third = widths
+    last = Fade(toRGB(half, second), block(second, third, whole) + toRGB(whole, third), level=1)
+    return [PixelNorm(), EqualisedDense(n_z, prod(quarter) * first), Rows(first), LeakyReLU(0.2), PixelNorm(),
+            Fade(toRGB(quarter, first), [*block(first, second, half), last], level=0)]
 
 
 def progressive_D(shape, *, widths=(64, 32, 8), hidden=256):
-    """x (m, h w c) -> logit (m, 1). widths: the channels at h/4, h/2 and h."""
-    *grown, c = sizes(shape)
-    grown = grown[::-1]
+    """x (m, h w c) -> logit (m, 1). widths: the channels of h/4 x w/4, h/2 x w/2 and h x w pixels."""
+    whole, half, quarter, c = sizes(shape)
 
-    def features(i):
-        """From an image of the whole size to the features at size i."""
-        low = [AveragePool((*grown[i], c), grown[-1][0] // grown[i][0]), EqualisedDense(c, widths[i]), LeakyReLU(0.2)]
-        if i == len(grown) - 1:
-            return low
-        a, b = widths[i:i + 2]
-        return [Fade(low, [*features(i + 1), Patches((*grown[i + 1], b), **DOWN), EqualisedDense(16 * b, a),
-                           LeakyReLU(0.2)], level=i)]
+    def fromRGB(size, a):
+        return [AveragePool((*size, c), whole[0] // size[0]), EqualisedDense(c, a), LeakyReLU(0.2)]
 
-    size = prod(grown[0]) * widths[0]
-    return [*features(0), Rows(size), EqualisedDense(size, hidden), LeakyReLU(0.2),
+    def block(size, b, a):
+        return [Patches((*size, b), **DOWN), EqualisedDense(16 * b, a), LeakyReLU(0.2)]
+
+    first, second, third = widths
+    n, start = prod(quarter) * first, Fade(fromRGB(half, second), fromRGB(whole, third) + block(whole, third, second),
+                                           level=1)
+    return [Fade(fromRGB(quarter, first), [start, *block(half, second, first)], level=0),
+            Rows(n), EqualisedDense(n, hidden), LeakyReLU(0.2),
             InBlocks(MinibatchStddev(), BLOCK), EqualisedDense(hidden + 1, 1)]
 
 
-def restarting_adam(net, *, learning_rate, beta1, clip_norm):
-    """As in the paper."""
-    return RestartingAdam(net, learning_rate=learning_rate, beta1=beta1, beta2=0.99, clip_norm=clip_norm)
-
-
 RECIPES = {'progressive': Recipe(progressive_G, progressive_D, batch=50, learning_rate_G=1e-3, learning_rate_D=1e-3,
-                                 beta1=0.0, optimizer=restarting_adam, game=ProgressiveGame, update='alternating',
-                                 schedule='linear', average=4.0)}
+                                 beta1=0.0, optimizer=partial(RestartingAdam, beta2=0.99), game=ProgressiveGame,
+                                 update='alternating', schedule='linear', average=4.0)}

@@ -44,8 +44,8 @@ def test_an_animation_shows_every_image_for_its_time(tmp_path):
 
 
 @pytest.mark.parametrize('pixels, shown', [(2**26, [0, 50, 100, 150, 200]), (13, [0, 100, 200]), (1, [200])])
-def test_pictures_become_an_animation_that_ends_with_the_last_and_has_a_bounded_size(pixels, shown, tmp_path,
-                                                                                      monkeypatch):
+def test_pictures_become_an_animation_that_ends_with_the_last_and_has_a_bounded_size(
+        pixels, shown, tmp_path, monkeypatch):
     monkeypatch.setattr(grids, 'PIXELS', pixels)
     pictures = [tmp_path / f'{i}.png' for i in range(5)]
     for i, path in enumerate(pictures):
