@@ -89,7 +89,7 @@ def test_fade_blends_and_evaluation_uses_the_alpha_of_the_last_step(alpha):
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
-@pytest.mark.parametrize('alpha', [0.1, 0.3])
+@pytest.mark.parametrize('alpha', [0.3, 0.9])  # 1 - alpha shows how 0.9 was rounded
 def test_a_blend_keeps_the_dtype_and_evaluation_gives_the_bits_of_training(alpha, dtype):
     fade = Fade(*branches(2), level=0)
     fade.schedule = lambda t: alpha
