@@ -1,22 +1,22 @@
 """Progressive growing: both players start with small images and get layers for larger ones while they train.
 
-G and D hold the layers of all three sizes, h/4 x w/4, h/2 x w/2 and h x w, from the start. Which of them run is a
-matter of the step t: for each doubling of the size, alpha(t) rises from 0 to 1 and fades the new layers in. With
-u = nearest upscaling and d = the mean of 2 x 2 pixels,
+G and D hold the layers of all three sizes, h/4 x w/4, h/2 x w/2 and h x w, from the start. Which of them run depends on
+the step t: for each doubling of the size, alpha(t) rises from 0 to 1 and fades the new layers in. With u = nearest
+upscaling and d = the mean of 2 x 2 pixels,
 
-    G     x = (1 - alpha) u(toRGB(h)) + alpha toRGB'(block(u(h)))
-    D     h = (1 - alpha) fromRGB(d(x)) + alpha d(block(fromRGB'(x)))
+    G     x = (1 - alpha) u(toRGB(h)) + alpha toRGB'(up(h))
+    D     h = (1 - alpha) fromRGB(d(x)) + alpha down(fromRGB'(x))
     data  x = (1 - alpha) u(d(x)) + alpha x
 
-A branch with weight 0 is not computed, so the early steps are cheap. G returns images of the whole size at any time,
-upscaled while it is small, and D starts by pooling them: as d(u(x)) = x, D sees the small image.
+A branch with weight 0 is not computed, so early steps are cheap. G always returns whole images, upscaled while it is
+small, and D starts by pooling them: as d(u(x)) = x, D sees the small image.
 
-Karras et al. 2018, Progressive growing of GANs, sections 2 to 4, with PixelNorm and EqualisedDense (normalisation.py)
-and MinibatchStddev (minibatch.py). Differences: three sizes and one 3 x 3 convolution for each, where the paper has
-two; a Dense layer of 256 units in D, and the standard deviation behind it, over 10 images; tanh after toRGB, where the
-paper has nothing; the non-saturating loss, where the paper has a critic with a penalty; learning rates that fall to 0;
-a run has a given number of steps, and a fraction of them is each phase's. As in the paper's code, both optimisers
-start anew with each new size.
+Karras et al. 2018, Progressive growing of GANs, sections 2 to 4, with its PixelNorm and EqualisedDense
+(normalisation.py) and MinibatchStddev (minibatch.py). As in the authors' code, both optimisers start anew with each new
+size. Differences: `up` and `down` are one 4 x 4 convolution with stride 2 each, as in dcgan.py, where the paper has u or
+d and two 3 x 3 convolutions; the smallest size has dense layers alone; D compares 10 images, behind its last hidden
+layer; tanh follows toRGB; the loss is the non-saturating one and not a critic's; the learning rates are larger, as runs
+are short, and fall to 0; each phase lasts for a fraction of a run; samples are drawn with the average of average.py.
 """
 
 from dataclasses import dataclass
@@ -183,6 +183,6 @@ def progressive_D(shape, *, widths=(64, 32, 8), hidden=256):
             InBlocks(MinibatchStddev(), BLOCK), EqualisedDense(hidden + 1, 1)]
 
 
-RECIPES = {'progressive': Recipe(progressive_G, progressive_D, batch=50, learning_rate_G=1e-3, learning_rate_D=1e-3,
+RECIPES = {'progressive': Recipe(progressive_G, progressive_D, batch=50, learning_rate_G=1e-2, learning_rate_D=3e-3,
                                  beta1=0.0, optimizer=partial(RestartingAdam, beta2=0.99), game=ProgressiveGame,
                                  update='alternating', schedule='linear', average=4.0)}
