@@ -11,76 +11,32 @@ upscaling and d = the mean of 2 x 2 pixels,
 A branch with weight 0 is not computed, so early steps are cheap. G always returns whole images, upscaled while it is
 small, and D starts by pooling them: as d(u(x)) = x, D sees the small image.
 
-Karras et al. 2018, Progressive growing of GANs, sections 2 to 4, with its PixelNorm and EqualisedDense
-(normalisation.py) and MinibatchStddev (minibatch.py). As in the authors' code, both optimisers start anew with each new
-size. Differences: `up` and `down` are one 4 x 4 convolution with stride 2 each, as in dcgan.py, where the paper has u or
-d and two 3 x 3 convolutions; the smallest size has dense layers alone; D compares 10 images, behind its last hidden
-layer; tanh follows toRGB; the loss is the non-saturating one and not a critic's; the learning rates are larger, as runs
-are short, and fall to 0; each phase lasts for a fraction of a run; samples are drawn with the average of average.py.
+Karras et al. 2018, Progressive growing of GANs, sections 2 to 4, with its PixelNorm, EqualisedDense
+(normalisation.py) and MinibatchStddev (minibatch.py). As in the authors' code, both optimisers start anew with each
+new size. Differences: `up` and `down` are one 4 x 4 convolution with stride 2 each, as in dcgan.py, where the paper has
+u or d and two 3 x 3 convolutions; the smallest size has dense layers alone; D compares 10 images, behind its last
+hidden layer; tanh follows toRGB; the loss is the non-saturating one and not a critic's; the learning rates are larger,
+as runs are short, and fall to 0; each phase lasts for a fraction of a run; samples are drawn with the average of
+average.py.
 """
 
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 
-from minigan.backend import number
 from minigan.gan import Game
-from minigan.layers import Layer, LeakyReLU, Sequential, Tanh
+from minigan.layers import LeakyReLU, Tanh
 from minigan.net import parts
 from minigan.networks import Recipe
 from minigan.optim import Adam
 from minigan.variants.convolution import AveragePool, Patches, Rows, Unpatches, Upscale, upscale
 from minigan.variants.dcgan import DOWN, sizes
+from minigan.variants.fade import Fade
 from minigan.variants.minibatch import InBlocks, MinibatchStddev
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
 
 GROWTH = (0.1, 0.25), (0.3, 0.5)  # of each doubling: when alpha leaves 0 and when it reaches 1, as fractions of a run
 BLOCK = 10  # images that D compares
-
-
-class Fade(Layer):
-    """Two branches, of which the second fades in; one whose weight is 0 is not computed.
-
-        y = (1 - alpha) low(x) + alpha high(x)
-
-    alpha is schedule(t) in training, t the step, if there is a schedule. The state keeps it, for evaluation.
-    level: which doubling of the size this is, 0, 1, ...; low, high: lists of layers.
-    """
-
-    state_shapes = {'alpha': (1,)}
-    schedule = None
-
-    def __init__(self, low, high, *, level):
-        self.layers, self.level = (Sequential(*low), Sequential(*high)), level
-
-    def init(self, rng):
-        self.alpha[...] = 0
-
-    def forward(self, x, *, training, rng):
-        if training and self.schedule:
-            self.check_rng(rng)
-            alpha = number(self.alpha.dtype.type(self.schedule(rng.step)))  # rounded as the state rounds it
-            self.alpha[...] = alpha
-        else:
-            alpha = float(self.alpha[0])
-        self.cache = 1 - alpha, alpha
-        return sum(weight * branch.forward(x, training=training, rng=rng)
-                   for weight, branch in zip(self.cache, self.layers) if weight)
-
-    def backward(self, dy, *, param_grads, input_grad):
-        dx = 0
-        for weight, branch in zip(self.cache, self.layers):
-            if weight:
-                dxi = branch.backward(weight * dy, param_grads=param_grads, input_grad=input_grad)
-                dx = dx + dxi if input_grad else None
-            elif param_grads:
-                for _, part in parts((branch,)):
-                    for name in part.shapes:
-                        getattr(part, f'd{name}')[...] = 0
-        return dx
-
-    def __repr__(self):
-        return f'Fade(level={self.level})'
 
 
 def fades(net):
