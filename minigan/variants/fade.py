@@ -8,7 +8,7 @@ from minigan.net import parts
 class Fade(Layer):
     """Two branches, of which the second fades in; one whose weight is 0 is not computed.
 
-        y = (1 - alpha) low(x) + alpha high(x)
+        y = (1 - alpha) low(x) + alpha high(x),   dx = (1 - alpha) low'(x)^T dy + alpha high'(x)^T dy
 
     alpha is schedule(t) in training, t the step, if there is a schedule. The state keeps it, for evaluation.
     level: which doubling of the size this is, 0, 1, ...; low, high: lists of layers.

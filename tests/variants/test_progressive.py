@@ -1,4 +1,4 @@
-"""Progressive growing: what a fade computes, which layers run at which step, and a run that is stopped in any phase."""
+"""Progressive growing: which layers run at which step, what data D sees, and a run that is stopped in any phase."""
 
 import os
 import signal
