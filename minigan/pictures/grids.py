@@ -78,6 +78,20 @@ def save_animation(path, images, *, seconds=0.08, size=128):
     save_frames(path, enlarge(images, frame_zoom(len(images), images.shape[1:], size=size)), seconds=seconds)
 
 
+def animate(path, pictures, *, seconds=0.5):
+    """Write PNG files of one size as an endless GIF, each side half as long, to keep the file small.
+
+    Of more files than PIXELS allow, it shows every second, third, ..., and always the last. Raises OSError.
+    """
+    with Image.open(pictures[-1]) as last:
+        every = math.ceil(len(pictures) * last.width * last.height / PIXELS)
+    frames = []
+    for picture in pictures[::-1][::every][::-1]:
+        with Image.open(picture) as image:
+            frames.append(image.reduce(2))
+    save_frames(path, frames, seconds=seconds)
+
+
 def save_frames(path, frames, *, seconds):
     """Write PIL images as an endless GIF, each shown for `seconds`. Raises OSError."""
     first, *others = frames

@@ -41,8 +41,8 @@ def build_game(config, recipe, dataset, xp=np):
         rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
         rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
     settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
-    own = {field.name: getattr(config, field.name) for field in fields(recipe.game)[len(fields(Game)):]
-           if hasattr(config, field.name)}
+    known = {**vars(config), 'steps': steps}
+    own = {field.name: known[field.name] for field in fields(recipe.game)[len(fields(Game)):] if field.name in known}
     if 'labelled' in own:
         if config.conditional:
             raise ValueError(f'conditional: expected none with {config.network}, whose D has to find the class')

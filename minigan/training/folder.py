@@ -21,7 +21,8 @@ from minigan.training.tensorboard import TensorBoard
 from minigan.variants.conditional import fractions_of, one_hot
 
 CONFIG, LOG, LOSSES, SAMPLES, TENSORBOARD = 'config.json', 'log.csv', 'losses.png', 'samples', 'tensorboard'
-FILES, PICTURES_IN_SAMPLES = (archive.LAST, archive.BEST, CONFIG, LOG, LOSSES), ('real.png', 'epoch-*.png')
+ANIMATION = 'samples.gif'
+FILES, PICTURES_IN_SAMPLES = (archive.LAST, archive.BEST, CONFIG, LOG, LOSSES, ANIMATION), ('real.png', 'epoch-*.png')
 IMAGES = 64  # in a picture of samples
 CLASSES, OF_EACH = 16, 10  # the most classes in a picture of a conditional run, a row for each, and the images in a row
 
@@ -95,6 +96,13 @@ class RunFolder:
             objective = run.config.objective
             curves.loss_curves(self.path / LOSSES, run.monitor.rows, objective,
                                probability=OBJECTIVES[objective].probability)
+
+    def animate(self):
+        """Show the pictures of samples one after the other, if there is one."""
+        from minigan.pictures import grids
+        pictures = (self.path / SAMPLES).glob('epoch-*.png')
+        if pictures := sorted(pictures, key=lambda path: (len(path.name), path.name)):  # epoch-10000 after epoch-9999
+            grids.animate(self.path / ANIMATION, pictures)
 
     def _picture(self, name, x, run, columns=None):
         """Write a grid of images x (N, n) in [-1, 1] and return it."""

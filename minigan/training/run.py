@@ -29,9 +29,10 @@ def train(config, *, quiet=False, after_epoch=None):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
     The folder holds last.npz and best.npz (checkpoints; best: the epoch nearest to the data, see monitor.py),
-    config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare, and
-    losses.png. The same config gives the same parameters, pictures and log, except for the seconds. after_epoch(run,
-    row): called at the end of each epoch, with the new row of the log.
+    config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare,
+    samples.gif, which shows the former one after the other, and losses.png. The same config gives the same parameters,
+    pictures and log, except for the seconds. after_epoch(run, row): called at the end of each epoch, with the new row
+    of the log.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written or a GPU fails,
     NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
@@ -108,9 +109,11 @@ def _require_resumable(changes):
 
 
 def _warn_of_a_new_end(config, epochs, progress):
-    """Warn if a new number of epochs makes the learning rates or the input noise jump."""
-    if epochs != config.epochs and (config.schedule == 'linear' or config.input_noise):
-        what = '--schedule linear' if config.schedule == 'linear' else '--input-noise'
+    """Warn if a new number of epochs makes the learning rates, the input noise or the growth jump."""
+    ending = {'--schedule linear': config.schedule == 'linear', '--input-noise': config.input_noise,
+              '--network progressive': config.network == 'progressive'}
+    what = next((flag for flag, ends in ending.items() if ends), None)
+    if what and epochs != config.epochs:
         progress.say(f'warning: {what} ends with the run. With {epochs} epochs instead of {config.epochs} its value '
                      f'jumps now, and the result will differ from that of a run planned for {epochs} epochs')
 
@@ -139,7 +142,7 @@ def without_kernels(game):
 
 
 def _to_the_end(run, folder, progress, after_epoch):
-    """Prepare the folder, play, and draw the losses. Returns the folder; an error says which step is saved."""
+    """Prepare the folder, play, draw losses and animation. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
     try:
         if run.device != CPU:
@@ -150,6 +153,7 @@ def _to_the_end(run, folder, progress, after_epoch):
             folder.begin(run)
             received = play(run, folder, progress, after_epoch)
             folder.draw_losses(run)
+            folder.animate()
     except NotFinite as error:
         folder.save_best()  # its numbers are still finite
         raise explained(error, run.game, folder.path / archive.LAST, run.t, progress.say) from None

@@ -4,6 +4,8 @@ from minigan import ops
 from minigan.backend import number
 from minigan.net import Net
 
+SETTINGS = ('alpha',)  # the states that are no statistics but say how a layer works (progressive.py): they are copied
+
 
 class Average:
     """A moving average of a net's parameters and state, in a second net of the same layers, which draws the samples.
@@ -22,6 +24,8 @@ class Average:
         if not eta >= 0:
             raise ValueError(f'eta: expected a number >= 0, got {eta}')
         self.net, self.averaged, self.eta = net, averaged, number(eta)
+        self._settings = [(slot.of(averaged.state), slot.of(net.state)) for slot in net.state_slots
+                          if slot.name.endswith(SETTINGS)]
         self._start = net.theta.copy(), net.state.copy()
         self._assign(self._start)
 
@@ -36,6 +40,8 @@ class Average:
             momentum = 1 - (self.eta + 1) / (n + self.eta)
             ops.moving_average_(self.averaged.theta, self.net.theta, momentum=momentum)
             ops.moving_average_(self.averaged.state, self.net.state, momentum=momentum)
+        for copy, setting in self._settings:
+            copy[...] = setting
 
     def _assign(self, arrays):
         self.averaged.theta[...], self.averaged.state[...] = arrays

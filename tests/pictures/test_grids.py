@@ -43,6 +43,22 @@ def test_an_animation_shows_every_image_for_its_time(tmp_path):
             assert abs(int(np.asarray(animation.convert('L'))[4, 4]) - level) <= 1
 
 
+@pytest.mark.parametrize('pixels, shown', [(2**26, [0, 50, 100, 150, 200]), (13, [0, 100, 200]), (1, [200])])
+def test_pictures_become_an_animation_that_ends_with_the_last_and_has_a_bounded_size(
+        pixels, shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(grids, 'PIXELS', pixels)
+    pictures = [tmp_path / f'{i}.png' for i in range(5)]
+    for i, path in enumerate(pictures):
+        grids.save(path, Image.new('L', (2, 2), 50 * i))
+    grids.animate(tmp_path / 'all.gif', pictures)
+    with Image.open(tmp_path / 'all.gif') as animation:
+        levels = []
+        for i in range(animation.n_frames):
+            animation.seek(i)
+            levels.append(int(np.asarray(animation.convert('L'))[0, 0]))
+    assert levels == shown
+
+
 @pytest.mark.parametrize('shape, layout', [((8, 8), (8, 8, 10)), ((28, 28), (8, 8, 2)), ((1000, 1), (64, 1, 1)),
                                            ((1, 1000), (1, 64, 1)), ((60, 20, 3), (14, 5, 2))])
 def test_neither_side_grows_with_the_other(shape, layout):

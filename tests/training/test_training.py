@@ -33,8 +33,10 @@ def log(folder):
 def test_a_run_leaves_its_folder():
     folder = train(small(epochs=3), quiet=True)
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.*')) == [
-        'best.npz', 'config.json', 'last.npz', 'log.csv', 'losses.png', 'samples/epoch-0001.png',
+        'best.npz', 'config.json', 'last.npz', 'log.csv', 'losses.png', 'samples.gif', 'samples/epoch-0001.png',
         'samples/epoch-0002.png', 'samples/epoch-0003.png', 'samples/real.png']
+    with Image.open(folder / 'samples.gif') as animation:
+        assert animation.n_frames == 3
     about = json.loads((folder / 'config.json').read_text())
     assert about['config'] == {
         'network': 'default', 'data': 'digits', 'epochs': 3, 'batch': 32, 'n_z': 100, 'k': 1,

@@ -1,5 +1,8 @@
 """Every variant is a run like any other: it goes on to the same bits, is sampled, inspected and measured."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ import minigan
 from minigan.evaluation import judge
 from minigan.storage import archive
 from minigan.training import Config, inspection, resume, train
+from minigan.training.signals import Stopped
 
 VARIANTS = {
     'conditional': {'conditional': True}, 'pack': {'pack': 2}, 'both': {'conditional': True, 'pack': 4},
@@ -21,12 +25,18 @@ VARIANTS = {
     'an old network with labels': {'network': 'goodfellow2014', 'conditional': True}}
 
 
+def stop_after_the_first(run, row):
+    if row['epoch'] == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_a_variant_goes_on_to_the_same_bits_and_can_be_sampled_inspected_and_measured(variant, tmp_path):
-    choices = {'batch': 100, 'schedule': 'constant', **VARIANTS[variant]}
-    whole, half = (train(Config(**choices, epochs=epochs, out=str(tmp_path / name)), quiet=True)
-                   for name, epochs in (('whole', 2), ('half', 1)))
-    resume(half, epochs=2, quiet=True)
+    choices, half = {'batch': 100, 'epochs': 2, **VARIANTS[variant]}, tmp_path / 'half'
+    whole = train(Config(**choices, out=str(tmp_path / 'whole')), quiet=True)
+    with pytest.raises(Stopped):
+        train(Config(**choices, out=str(half)), quiet=True, after_epoch=stop_after_the_first)
+    resume(half, quiet=True)
     ours, theirs = archive.load(half)[0], archive.load(whole)[0]
     assert ours.keys() == theirs.keys()
     for name in ours.keys() - {'run.seconds', 'run.log'}:
