@@ -143,7 +143,7 @@ class InstanceNorm(Layer):
         return (r * (d - d.mean(axis=1, keepdims=True) - y * (d * y).mean(axis=1, keepdims=True))).reshape(dy.shape)
 
 
-def cycle_G(n_z, shape, *, c=32):
+def cycle_G(n_z, shape, *, c=16):
     """x (m, h w c) -> y (m, h w c): halves the image, changes it, and doubles it again."""
     if n_z != prod(shape):
         raise ValueError(f'n_z: expected {prod(shape)}, as G reads an image of shape {shape}, got {n_z}')
