@@ -17,7 +17,8 @@ SCHEDULES = ('constant', 'linear')
 COMPARE = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le}
 POSITIVE, NOT_NEGATIVE = {'>': 0, '<': 1e38}, {'>=': 0, '<': 1e38}  # the largest float32 is 3.4e38
 COUNT = {'>=': 1, '<=': 10**9}
-OF_GAMES = 'clip_weights', 'gradient_penalty', 'labelled', 'cycle', 'cycle_weight', 'identity_weight'  # settings that only some recipes have
+# settings that only some recipes have
+OF_GAMES = 'clip_weights', 'gradient_penalty', 'labelled', 'cycle', 'cycle_weight', 'identity_weight'
 
 
 def choice(default, help, **metadata):

@@ -46,8 +46,9 @@ def train(config, *, quiet=False, after_epoch=None):
 def resume(folder, *, quiet=False, after_epoch=None, **changes):
     """Continue the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
 
-    changes: new values in the config, allowed for epochs, data and cycle (where the same images are now), device, save_every and
-    tensorboard. Raises what train raises, and ValueError for other changes, a damaged checkpoint or different images.
+    changes: new values in the config, allowed for epochs, data and cycle (where the same images are now), device,
+    save_every and tensorboard. Raises what train raises, and ValueError for other changes, a damaged checkpoint or
+    different images.
     """
     _require_resumable(changes)
     folder, progress = Path(folder), Progress(quiet)

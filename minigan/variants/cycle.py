@@ -1,6 +1,7 @@
 """CycleGAN: G translates images of X into images of Y, and F translates them back. No image comes with its translation.
 
-    L(G, F) = L_G(D_Y(G(x))) + L_G(D_X(F(y))) + lambda (E_x|F(G(x)) - x| + E_y|G(F(y)) - y|) + mu (E_y|G(y) - y| + ...)
+    L(G, F) = L_G(D_Y(G(x))) + L_G(D_X(F(y)))
+              + lambda (E_x|F(G(x)) - x| + E_y|G(F(y)) - y|) + mu (E_y|G(y) - y| + E_x|F(x) - x|)
 
 That is two games of Algorithm 1, in each of which the images of one domain take the place of noise. Two halves with
 exchanged roles give the derivative. Each half uses each net once, so that its one cache is enough:
@@ -21,7 +22,7 @@ from math import prod
 
 from minigan.backend import array_module
 from minigan.gan import Game
-from minigan.layers import Dense, Layer, LeakyReLU, Sequential, Tanh
+from minigan.layers import Dense, LeakyReLU, Sequential, Tanh
 from minigan.networks import Recipe, default_D
 from minigan.variants.convolution import Patches, Rows, Unpatches
 from minigan.variants.dcgan import DOWN, sizes
@@ -44,7 +45,7 @@ class CycleGame(Game):
     """The game of G: X -> Y and D = D_Y, with data from Y, and `back`: the game of F: Y -> X and D_X, with data from X.
 
     cycle_weight: lambda. identity_weight: mu. z is an image of X, so n_z is its number of pixels. Raises ValueError for
-    a simultaneous update, and for a game back with different m, k or streams.
+    a simultaneous update.
     """
 
     back: Game
@@ -123,24 +124,6 @@ class Residual(Sequential):
     def backward(self, dy, *, param_grads, input_grad):
         dx = super().backward(dy, param_grads=param_grads, input_grad=input_grad)
         return dy + dx if input_grad else None
-
-
-class InstanceNorm(Layer):
-    def __init__(self, pixels, *, eps=1e-3):
-        self.pixels, self.eps = pixels, eps
-
-    def forward(self, x, *, training, rng):
-        y = x.reshape(-1, self.pixels, x.shape[1])
-        y = y - y.mean(axis=1, keepdims=True)
-        r = 1 / array_module(x).sqrt((y**2).mean(axis=1, keepdims=True) + self.eps)
-        y = y * r
-        self.cache = y, r
-        return y.reshape(x.shape)
-
-    def backward(self, dy, *, param_grads, input_grad):
-        y, r = self.cache
-        d = dy.reshape(y.shape)
-        return (r * (d - d.mean(axis=1, keepdims=True) - y * (d * y).mean(axis=1, keepdims=True))).reshape(dy.shape)
 
 
 def cycle_G(n_z, shape, *, c=16):

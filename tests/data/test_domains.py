@@ -13,7 +13,8 @@ DIGITS = data.load('digits')
 def test_the_halves_share_no_training_image_and_together_are_all():
     plain, inverted = (data.load(f'digits/{name}') for name in ('plain', 'inverted'))
     together = np.concatenate([plain.train, 255 - inverted.train])
-    assert sorted(map(bytes, together)) == sorted(map(bytes, DIGITS.train)) and abs(len(plain.train) * 2 - len(DIGITS.train)) < 2
+    assert sorted(map(bytes, together)) == sorted(map(bytes, DIGITS.train))
+    assert abs(len(plain.train) * 2 - len(DIGITS.train)) < 2
     rows = {bytes(image): label for image, label in zip(DIGITS.train, DIGITS.labels[0])}
     for images, labels in ((plain.train, plain.labels[0]), (255 - inverted.train, inverted.labels[0])):
         assert [rows[bytes(image)] for image in images] == labels.tolist()
