@@ -23,7 +23,7 @@ from minigan.native.twins import use
 from minigan.training.config import Config
 from minigan.training.state import Run
 
-EPOCHS = {'digits': 40, 'mnist': 2}
+EPOCHS = {'digits': 40, 'mnist': 1}
 WEIGHTS = {'inverted': 1, 'thick': 10}  # of the cycle loss: a large one keeps G near the identity
 ALONE = ', no cycle loss'
 SEEDS = 3, 4, 5

@@ -23,7 +23,7 @@ from math import prod
 from minigan.backend import array_module
 from minigan.gan import Game
 from minigan.layers import Dense, LeakyReLU, Sequential, Tanh
-from minigan.networks import Recipe, default_D
+from minigan.networks import Recipe
 from minigan.variants.convolution import Patches, Rows, Unpatches
 from minigan.variants.dcgan import DOWN, sizes
 
@@ -137,6 +137,14 @@ def cycle_G(n_z, shape, *, c=16):
             Dense(c, 16 * channels, bias=False), Unpatches((*whole, channels), **DOWN), Rows(n_z), Tanh()]
 
 
+def cycle_D(shape, *, widths=(32, 64)):
+    """x (m, h w c) -> (m h/4 w/4, 1): a logit for each patch of 10 x 10 pixels, 4 apart. The losses are their means."""
+    whole, half, _, c = sizes(shape)
+    a, b = widths
+    return [Patches((*whole, c), **DOWN), Dense(16 * c, a), LeakyReLU(0.2),
+            Patches((*half, a), **DOWN), Dense(16 * a, b), LeakyReLU(0.2), Dense(b, 1)]
+
+
 @dataclass(frozen=True)
 class CycleRecipe(Recipe):
     """A Recipe with the settings of a CycleGame. n_z None: the number of pixels."""
@@ -149,5 +157,5 @@ class CycleRecipe(Recipe):
     identity_weight: float = 0.0
 
 
-RECIPES = {'cycle': CycleRecipe(cycle_G, default_D, batch=32, learning_rate_G=1e-3, learning_rate_D=1e-3, beta1=0.5,
+RECIPES = {'cycle': CycleRecipe(cycle_G, cycle_D, batch=32, learning_rate_G=1e-3, learning_rate_D=1e-3, beta1=0.5,
                                 update='alternating', schedule='linear')}
