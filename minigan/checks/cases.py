@@ -19,23 +19,13 @@ from minigan.optim import Adam, SGDMomentum
 from minigan.streams import Streams
 from minigan.variants import dcgan
 from minigan.variants.convolution import AveragePool, Patches, Rows, Unpatches, Upscale
+from minigan.variants.cycle import Residual
 from minigan.variants.minibatch import InBlocks, MinibatchDiscrimination, MinibatchStddev
 from minigan.variants.normalisation import EqualisedDense, PixelNorm
 from minigan.variants.packing import Pack
 from minigan.variants.spectral import SpectralDense
 
 SHAPE, COLOURS, ROWS = (28, 28), (4, 8, 3), 6
-
-
-class Residual(Sequential):
-    """y = x + f(x), where f is the layers that it is made of."""
-
-    def forward(self, x, *, training, rng):
-        return x + super().forward(x, training=training, rng=rng)
-
-    def backward(self, dy, *, param_grads, input_grad):
-        dx = super().backward(dy, param_grads=param_grads, input_grad=input_grad)
-        return dy + dx if input_grad else None
 
 
 class Embedding(Layer):

@@ -16,9 +16,16 @@ HEAD = f'{"":54} {"got":>9} {"allowed":>9}'
 
 def train(resume=None, **options):
     """Train a new run, or continue one."""
+    if 'cycle' in options:
+        if 'data' in options:
+            raise ValueError('data: expected none with --cycle A B, which names both data sets')
+        options['cycle'], options['data'] = options['cycle']
+        if resume is None:
+            options.setdefault('network', 'cycle')
     folder = minigan.resume(resume, **options) if resume is not None else minigan.train(**options)
-    print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; '
-          f'minigan sample {shlex.quote(str(folder))} draws more.')
+    name = shlex.quote(str(folder))
+    more = f'translate {name} FILE translates images' if 'cycle' in options else f'sample {name} draws more'
+    print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; minigan {more}.')
     return 0
 
 
@@ -52,6 +59,19 @@ def interpolate(run, points, steps, label, seed, out):
     grids.save(f'{out}.png', grids.grid(images, columns=steps, size=900))
     grids.save_animation(f'{out}.gif', images)
     print(f'{out}.png: each row goes from one random z to the next; {out}.gif: all rows in turn')
+    return 0
+
+
+def translate(run, file, back, out):
+    """Translate the images of a file there and back, into an array for each and a picture of the first ones."""
+    from minigan.data.arrays import read_images
+    from minigan.pictures import grids
+    from minigan.storage import files, translator
+    found = translator.load(run)(read_images(file), back=back)
+    images = dict(zip(('images', 'translated', 'and_back'), found))
+    grids.save(f'{out}.png', grids.rows(found))
+    files.save_arrays(f'{out}.npz', images)
+    print(f'{out}.npz: {len(found[0])} {", ".join(images)}; {out}.png: the first of them, in three rows')
     return 0
 
 

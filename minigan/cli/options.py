@@ -43,6 +43,7 @@ def parser():
             (_train, commands.train, 'train a GAN and leave a folder with pictures, log and checkpoints'),
             (_sample, commands.sample, 'draw images with a trained generator'),
             (_interpolate, commands.interpolate, 'walk through z: how one image turns into another'),
+            (_translate, commands.translate, 'translate images with a run of minigan train --cycle'),
             (_inspect, commands.inspect, "show a run's config, the end of its log, warnings, and its parameters"),
             (_evaluate, commands.evaluate, 'measure what a run has learned, next to the same measures of real images'),
             (_gradcheck, commands.gradcheck, 'check the derivative of every layer, loss and network'),
@@ -67,6 +68,8 @@ def _train(add):
         settings = {'action': 'store_true'} if kind is bool else {'type': kind, 'metavar': metadata.get('metavar')}
         if 'choices' in metadata:
             settings['choices'] = list(metadata['choices'])
+        if 'nargs' in metadata:
+            settings['nargs'] = metadata['nargs']
         add(*names, dest=option.name, default=argparse.SUPPRESS,  # so that --resume can tell what was given
             help=f'{metadata["help"]} (default: {_default(option)})', **settings)
     add('--resume', metavar='RUN', default=argparse.SUPPRESS,
@@ -103,6 +106,14 @@ def _interpolate(add):
     _label(add)
     _seed(add)
     add('-o', '--out', default='interpolation', metavar='NAME', help='write NAME.png and NAME.gif')
+
+
+def _translate(add):
+    _run(add)
+    add('file', metavar='FILE', help='images: a .npy file, an .npz file with one array of them, or an IDX file')
+    add('--back', action='store_true', help='from B to A: the data sets of the run are --cycle A B')
+    add('-o', '--out', default='translated', metavar='NAME',
+        help='write NAME.npz, with the arrays images, translated and and_back, and NAME.png with the first of them')
 
 
 def _inspect(add):

@@ -1,8 +1,11 @@
 """Images in .npy and .npz files."""
 
+from pathlib import Path
+
 import numpy as np
 
 from minigan.data.dataset import DataError, explain, hold_out, split
+from minigan.data.idx import read_idx
 from minigan.storage.files import read_array, read_arrays
 
 AT_ONCE = 100  # images to convert at a time: all of them as floats would take several times the memory
@@ -31,6 +34,23 @@ def read_npz(path):
     labels = [arrays.get(name) for name in names_of_labels]
     dataset = (split if len(names) == 1 else hold_out)(path.stem, *images, *labels)
     return explain(dataset, arrays.keys() - {*names, *names_of_labels})
+
+
+def read_images(path):
+    """The images of a .npy file, of the only array with 3 or 4 axes in an .npz file, or of an IDX file, in order.
+
+    Returns uint8 (N, height, width[, 3]). Raises DataError, OSError.
+    """
+    path = Path(path)
+    if path.suffix == '.npy':
+        return _as_bytes(path, _checked(read_array, path))
+    if path.suffix != '.npz':
+        return _as_bytes(path, read_idx(path))
+    arrays = _checked(read_arrays, path)
+    images = [array for array in arrays.values() if array.ndim in (3, 4)]
+    if len(images) != 1:
+        raise DataError(f'{path}: expected one array of images, got {len(images)} of {", ".join(arrays)}')
+    return _as_bytes(path, *images)
 
 
 def _checked(read, path):

@@ -21,6 +21,7 @@ class Dataset:
 
     One row is an image. Images stay bytes in memory; a minibatch is scaled to [-1, 1] when it is drawn.
     labels: class numbers, split alike, or None. unlabelled: why there are none. Few runs train with them.
+    X: the Dataset whose images a run translates into these, or None.
     """
 
     name: str
@@ -30,13 +31,16 @@ class Dataset:
     test: np.ndarray
     labels: tuple | None = None
     unlabelled: str = 'the data has no labels'
+    X: 'Dataset | None' = None
 
 
 def digest(dataset, *, labelled=False):
     """SHA-256, in hexadecimal digits, of what shapes a run: images and, if it is labelled, classes; no test images."""
-    labels = {'labels': np.concatenate(labels_of(dataset)[:2])} if labelled else {}
+    more = {'labels': np.concatenate(labels_of(dataset)[:2])} if labelled else {}
+    if dataset.X:
+        more['X'] = np.frombuffer(digest(dataset.X).encode(), np.uint8)
     return files.digest({'shape': np.array(dataset.shape, np.int64), 'train': dataset.train,
-                         'validation': dataset.validation, **labels})
+                         'validation': dataset.validation, **more})
 
 
 def labels_of(dataset):

@@ -44,6 +44,12 @@ def grid(images, *, columns=None, size=640):
     return picture
 
 
+def rows(parts, *, most=16):
+    """A grid with a row for each array of images (N, height, width[, 3]): the first ones of each."""
+    shown = [images[:most] for images in parts]
+    return grid(np.concatenate(shown), columns=len(shown[0]))
+
+
 def enlarge(images, zoom):
     """A list of PIL images, each side `zoom` times as long."""
     size = images.shape[2] * zoom, images.shape[1] * zoom

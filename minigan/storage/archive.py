@@ -4,7 +4,6 @@
     sha256    of everything else
 """
 
-import io
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +25,7 @@ def save(path, arrays, about):
     arrays = {**arrays, 'about': np.frombuffer(text.encode(), np.uint8)}
     arrays['sha256'] = np.frombuffer(bytes.fromhex(files.digest(arrays)), np.uint8)
     check_size(sum(array.nbytes for array in arrays.values()))
-    content = io.BytesIO()  # on a full disk, Python 3.10's ZipFile adds a traceback to the one line of error
-    np.savez(content, **arrays)
-    with files.atomic_write(path) as file:
-        file.write(content.getbuffer())
+    files.save_arrays(path, arrays)
 
 
 def check_size(n):

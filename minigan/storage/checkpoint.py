@@ -4,6 +4,7 @@
                                        (no G.m where beta1 is 0; G.velocity in place of G.m and G.v where SGDMomentum
                                        trains it)
     D.theta ... D.t                    the discriminator's
+    F.theta ..., D_X.theta ...         those of a cycle's game back (variants/cycle.py)
     average.theta, average.state       the average of the generator, where there is one: samples are drawn with it
     run.*                              the state of the run (training/state.py): steps done, rows of the log, ...
 """
@@ -17,6 +18,7 @@ from minigan.net import Net, parts
 from minigan.storage.archive import require
 from minigan.streams import Streams
 from minigan.variants import RECIPES, choose
+from minigan.variants.cycle import CycleGame
 
 
 def snapshot(game):
@@ -49,13 +51,24 @@ def restore(game, arrays):
         net.version += 1
 
 
+def nets(arrays, about):
+    """The Net of each player, on the host. Raises ValueError as net does."""
+    names = ('G', 'D', 'F', 'D_X') if translates(about) else ('G', 'D')
+    return [net(arrays, about, name) for name in names]
+
+
+def translates(about):
+    """Whether a checkpoint is of a cycle, whose G translates images. Raises ValueError as recipe_of does."""
+    return issubclass(recipe_of(about)[0].game, CycleGame)
+
+
 def net(arrays, about, name):
-    """The Net called 'G', 'D' or 'average' (of G) in a checkpoint, on the host.
+    """The Net called 'G', 'D', 'F', 'D_X' or 'average' (of G) in a checkpoint, on the host.
 
     Raises ValueError when the arrays do not fit the network that the checkpoint names.
     """
     recipe, n_z, shape = recipe_of(about)
-    layers = recipe.D(shape) if name == 'D' else recipe.G(n_z, shape)
+    layers = recipe.D(shape) if name in ('D', 'D_X') else recipe.G(n_z, shape)
     parameters = sum(math.prod(shape) for _, layer in parts(layers) for shape in layer.shapes.values())
     theta = require(arrays, f'{name}.theta', (parameters,), np.float32)  # before a claimed size is allocated
     built = Net(layers, rng=Streams(0).at('init', 0), name=name)

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import math
 import os
 import re
@@ -193,6 +194,14 @@ def save_array(path, array):
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)  # np.save does not say why it cannot write
+
+
+def save_arrays(path, arrays):
+    """Write an .npz file of arrays by name. Raises OSError."""
+    content = io.BytesIO()  # on a full disk, Python 3.10's ZipFile adds a traceback to the one line of error
+    np.savez(content, **arrays)
+    with atomic_write(path) as file:
+        file.write(content.getbuffer())
 
 
 def append(path, content):

@@ -31,6 +31,9 @@ class Generator:
     """
 
     def __init__(self, arrays, about):
+        if checkpoint.translates(about):
+            raise ValueError('expected a run that draws images from noise, got one that translates images: use minigan '
+                             'translate')
         self.G = checkpoint.net(arrays, about, 'average' if 'average.theta' in arrays else 'G')
         recipe, self.n_z, self.shape = checkpoint.recipe_of(about)
         self.prior, self.fractions = recipe.prior, fractions_of(recipe)

@@ -29,28 +29,36 @@ def build_game(config, recipe, dataset, xp=np):
     """The Game that a resolved config describes, ready for step 0. Raises ValueError for a choice out of range."""
     keep_freed_memory()
     streams = Streams(config.seed, xp=xp, kernels=compiled(xp))
-    fuse = fusion.fuse if has_kernels(xp.empty(0, np.float32)) else None
-    labels = dataset.labels[0] if config.conditional else None
-    minibatches = Minibatches(dataset.train, config.batch, streams, labels, len(fractions_of(recipe)))
     steps = config.epochs * config.steps_per_epoch(len(dataset.train))
-    noise = [Noise(linear_decay(config.input_noise, steps))] if config.input_noise else []
-    G = Net(recipe.G(config.n_z, dataset.shape), rng=streams.at('init', 0, 0), name='G', xp=xp, fuse=fuse)
-    D = Net([*noise, *recipe.D(dataset.shape)], rng=streams.at('init', 0, 1), name='D', xp=xp, fuse=fuse)
-    rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
-    if config.schedule == 'linear':
-        rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
-        rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
-    settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
+    settings = {'m': config.batch, 'n_z': config.n_z, 'prior': recipe.prior, 'k': config.k,
+                'objective': config.objective, 'update': config.update, 'smoothing': config.label_smoothing}
     known = {**vars(config), 'steps': steps}
     own = {field.name: known[field.name] for field in fields(recipe.game)[len(fields(Game)):] if field.name in known}
     if 'labelled' in own:
         if config.conditional:
             raise ValueError(f'conditional: expected none with {config.network}, whose D has to find the class')
         own['labelled'] = few(dataset, config.labelled, streams)
-    return recipe.game(G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
-                       recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams,
-                       m=config.batch, n_z=config.n_z, prior=recipe.prior, k=config.k, objective=config.objective,
-                       update=config.update, smoothing=config.label_smoothing, **own)
+    if dataset.X:
+        own['back'] = Game(*_players(config, recipe, dataset.X, steps, streams, {'F': 3, 'D_X': 4}), **settings)
+    return recipe.game(*_players(config, recipe, dataset, steps, streams, {'G': 0, 'D': 1}), **settings, **own)
+
+
+def _players(config, recipe, dataset, steps, streams, names):
+    """Two nets, their optimisers, the minibatches and the streams of a Game. names: of the nets -> their substep."""
+    xp, labels = streams.xp, dataset.labels[0] if config.conditional else None
+    minibatches = Minibatches(dataset.train, config.batch, streams, labels, len(fractions_of(recipe)))
+    fuse = fusion.fuse if has_kernels(xp.empty(0, np.float32)) else None
+    noise = [Noise(linear_decay(config.input_noise, steps))] if config.input_noise else []
+    G, D = (Net(layers, rng=streams.at('init', 0, substep), name=name, xp=xp, fuse=fuse)
+            for layers, (name, substep) in zip((recipe.G(config.n_z, dataset.shape),
+                                                [*noise, *recipe.D(dataset.shape)]), names.items()))
+    rate_G, rate_D = config.learning_rate_G, config.learning_rate_D
+    if config.schedule == 'linear':
+        rate_G = linear_decay(rate_G, steps, warmup=WARMUP)
+        rate_D = linear_decay(rate_D, steps * config.k, warmup=WARMUP)
+    settings = {'beta1': config.beta1, 'clip_norm': config.clip_norm or None}
+    return (G, D, recipe.make_optimizer(G, learning_rate=rate_G, **settings),
+            recipe.make_optimizer(D, learning_rate=rate_D, **settings), minibatches, streams)
 
 
 def build_average(config, recipe, dataset, game):

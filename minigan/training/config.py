@@ -3,6 +3,7 @@
 import math
 import operator
 from dataclasses import dataclass, field, fields, replace
+from math import prod
 from typing import get_args
 
 import numpy as np
@@ -16,7 +17,8 @@ SCHEDULES = ('constant', 'linear')
 COMPARE = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le}
 POSITIVE, NOT_NEGATIVE = {'>': 0, '<': 1e38}, {'>=': 0, '<': 1e38}  # the largest float32 is 3.4e38
 COUNT = {'>=': 1, '<=': 10**9}
-OF_GAMES = 'clip_weights', 'gradient_penalty', 'labelled'  # settings that only some recipes have
+# settings that only some recipes have
+OF_GAMES = 'clip_weights', 'gradient_penalty', 'labelled', 'cycle', 'cycle_weight', 'identity_weight'
 
 
 def choice(default, help, **metadata):
@@ -45,6 +47,11 @@ class Config:
         "'stacked-mnist' (three of its digits as the colours of an image), a folder of IDX files, or a .npz or .npy "
         'file with images; with --resume, where the same images are now',
         metavar='DATA', resumable=True)
+    cycle: str | None = choice(
+        None, 'learn to translate images of A into images of B, and back, without pairs of them: each is anything that '
+        '--data takes, or half of a data set: digits/plain, digits/inverted, digits/rotated, digits/thick, or the same '
+        'with mnist; minigan translate applies the result; with --resume, where the same images are now',
+        metavar=('A', 'B'), nargs=2, resumable=True, otherwise='draw images from noise')
     epochs: int | None = choice(
         None, 'how many times D reads all training images', metavar='N', limits=COUNT, resumable=True,
         otherwise='enough for about 3000 steps of D, at least 25')
@@ -94,6 +101,12 @@ class Config:
     gradient_penalty: float | None = choice(
         None, "of --network wgan and wgan-clip: the weight of the penalty on D's slopes that are not 1; 0 turns this "
         'off', metavar='X', limits=NOT_NEGATIVE)
+    cycle_weight: float | None = choice(
+        None, 'with --cycle: the weight of the mean difference between an image and its translation there and back',
+        metavar='X', limits=NOT_NEGATIVE)
+    identity_weight: float | None = choice(
+        None, 'with --cycle: the weight of the mean difference between an image of B and what A is translated with '
+        'makes of it, and the same for A; 0 turns this off', metavar='X', limits=NOT_NEGATIVE)
     seed: int = choice(
         0, 'seed of the random numbers; the same seed gives the same result on the same machine, with the same number '
         'of BLAS threads', metavar='N')
@@ -128,7 +141,9 @@ class Config:
         self._require_choices_of(recipe)
         n = len(dataset.train)
         own = {setting.name: getattr(recipe, setting.name) for setting in fields(recipe) if hasattr(self, setting.name)}
-        config = self._filled(**{**own, 'batch': min(recipe.batch, n)})
+        config = self._filled(**{**own, 'batch': min(recipe.batch, n), 'n_z': recipe.n_z or prod(dataset.shape)})
+        if hasattr(recipe, 'cycle') and (not dataset.X or config.average or config.conditional):
+            raise ValueError(f'network: {config.network} needs --cycle A B, without --average and --conditional')
         if config.objective == 'wasserstein' and not (config.clip_weights or config.gradient_penalty or
                                                       config.network == 'spectral'):
             raise ValueError("objective: expected a D with bounded slopes for wasserstein, as --network wgan, "

@@ -19,6 +19,7 @@ from minigan.streams import PICTURES
 from minigan.training.log import append_csv, write_csv
 from minigan.training.tensorboard import TensorBoard
 from minigan.variants.conditional import fractions_of, one_hot
+from minigan.variants.cycle import drawn, there_and_back
 
 CONFIG, LOG, LOSSES, SAMPLES, TENSORBOARD = 'config.json', 'log.csv', 'losses.png', 'samples', 'tensorboard'
 ANIMATION = 'samples.gif'
@@ -63,8 +64,8 @@ class RunFolder:
         if board:
             board.scalars(row)
         if row['epoch'] in (1, config.epochs) or row['epoch'] % config.samples_every == 0:
-            z, columns = pictured(run)
-            grid = self._picture(f'epoch-{row["epoch"]:04}', run.generator(z), run, columns)
+            images, columns = translations(run.game) if run.dataset.X else samples(run)
+            grid = self._picture(f'epoch-{row["epoch"]:04}', images, run, columns)
             if board:
                 board.picture(grid, run.t)
 
@@ -116,16 +117,29 @@ class RunFolder:
         """The facts about a run in config.json and in checkpoints, as a dict for JSON."""
         config, dataset, game = asdict(run.config), run.dataset, run.game
         del config['out']  # the folder may move
-        config['data'] = portable(config['data'])
+        config |= {name: portable(config[name]) for name in ('data', 'cycle') if config[name]}
         return {'config': config,
                 'images': {'name': dataset.name, 'shape': dataset.shape, 'train': len(dataset.train),
                            'validation': len(dataset.validation), 'test': len(dataset.test), 'sha256': run.sha256,
                            'labelled': run.labelled},
                 'classes': fractions_of(run.recipe),
-                'parameters': {'G': game.G.theta.size, 'D': game.D.theta.size},
+                'parameters': {name: net.theta.size for name, net, _ in game.players()},
                 'versions': {'minigan': __version__, 'numpy': np.__version__,
                              'python': platform.python_version(), 'platform': platform.platform()},
                 'device': run.device}
+
+
+def samples(run):
+    """(images, columns) of a picture of samples."""
+    z, columns = pictured(run)
+    return run.generator(z), columns
+
+
+def translations(game):
+    """(images, columns) of a picture of translations: rows of x, G(x), F(G(x)), y, F(y), G(F(y))."""
+    draws, G, F = game.streams.at('sample', PICTURES), game.G, game.back.G
+    x, y = game.draw_z(draws, OF_EACH), drawn(game.minibatch, draws, OF_EACH)
+    return game.streams.xp.concatenate([*there_and_back(G, F, x), *there_and_back(F, G, y)]), OF_EACH
 
 
 def pictured(run):

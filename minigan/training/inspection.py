@@ -20,7 +20,7 @@ def describe(path):
     arrays, about = archive.load(path)
     found = archive.find(path)
     try:
-        nets = [checkpoint.net(arrays, about, name) for name in 'GD']
+        nets = checkpoint.nets(arrays, about)
         epochs = np.atleast_1d(arrays.get(LOG, ())).shape[0]
         log = archive.require(arrays, LOG, (epochs, len(COLUMNS)), np.float64)
         t, config = archive.require(arrays, T, (), np.int64), config_of(about)

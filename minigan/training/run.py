@@ -37,7 +37,7 @@ def train(config, *, quiet=False, after_epoch=None):
     NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
     progress = Progress(quiet)
-    run = Run(config, data.load(config.data), choose_device(config.device, progress.say))
+    run = Run(config, data.load(config.data, config.cycle), choose_device(config.device, progress.say))
     folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
     with locked(folder.path):
         folder.save(run)
@@ -48,8 +48,9 @@ def train(config, *, quiet=False, after_epoch=None):
 def resume(folder, *, quiet=False, after_epoch=None, **changes):
     """Continue the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
 
-    changes: new values in the config, allowed for epochs, data (where the same images are now), device, save_every and
-    tensorboard. Raises what train raises, and ValueError for other changes, a damaged checkpoint or different images.
+    changes: new values in the config, allowed for epochs, data and cycle (where the same images are now), device,
+    save_every and tensorboard. Raises what train raises, and ValueError for other changes, a damaged checkpoint or
+    different images.
     """
     _require_resumable(changes)
     folder, progress = Path(folder), Progress(quiet)
@@ -59,10 +60,9 @@ def resume(folder, *, quiet=False, after_epoch=None, **changes):
         arrays, about = archive.load(folder)
         with archive.errors_name(folder):
             config = config_of(about)
-            for name in 'GD':
-                checkpoint.net(arrays, about, name)  # refuses what does not fit before a claimed size is allocated
+            checkpoint.nets(arrays, about)  # refuses what does not fit before a claimed size is allocated
         device = _device(changes.get('device', config.device), progress)
-        run = Run(replace(config, **changes), data.of_run(about, changes.get('data')), device)
+        run = Run(replace(config, **changes), data.of_run(about, changes.get('data'), changes.get('cycle')), device)
         with archive.errors_name(folder):
             run.restore(arrays)
         _say_if_moved(about, run, progress)

@@ -1,13 +1,13 @@
 """What came after 2014: each file is a small difference from Algorithm 1, and stands on the core alone."""
 
 from minigan import losses, networks
-from minigan.variants import (dcgan, matching, minibatch, objectives, packing, progressive, semisupervised, spectral,
+from minigan.variants import (cycle, dcgan, matching, minibatch, objectives, packing, progressive, semisupervised, spectral,
                               wasserstein)
 from minigan.variants.conditional import conditioned
 
 RECIPES = dict(networks.RECIPES)
 
-for variant in (dcgan, progressive, wasserstein, minibatch, spectral, matching, semisupervised):
+for variant in (cycle, dcgan, progressive, wasserstein, minibatch, spectral, matching, semisupervised):
     RECIPES.update(variant.RECIPES)
 losses.OBJECTIVES.update(objectives.OBJECTIVES)
 

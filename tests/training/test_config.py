@@ -47,13 +47,15 @@ def test_every_choice_has_words_for_help_and_a_type_that_fits_its_default():
 
 @pytest.mark.parametrize('network', RECIPES)
 def test_a_resolved_config_leaves_nothing_open_but_the_folder(network):
-    config = Config(network=network).resolve(RECIPES[network], data.load('digits'))
+    pair = {'data': 'digits/thick', 'cycle': 'digits/plain'} if network == 'cycle' else {}
+    dataset = data.load(pair.get('data', 'digits'), pair.get('cycle'))
+    config = Config(network=network, **pair).resolve(RECIPES[network], dataset)
     open_choices = {option.name for option in fields(config) if getattr(config, option.name) is None}
     own = {name for name in OF_GAMES if not hasattr(RECIPES[network], name)}
-    assert open_choices <= {'out', 'beta1', *own} and config.resolve(RECIPES[network], data.load('digits')) == config
+    assert open_choices <= {'out', 'beta1', *own} and config.resolve(RECIPES[network], dataset) == config
 
 
 def test_an_unknown_choice_is_named_with_those_that_there_are():
     for call in (lambda: minigan.train(epoch=1), lambda: minigan.resume('nowhere', epoch=1)):
-        with pytest.raises(TypeError, match='^epoch: no such choice; expected some of network, data, epochs, '):
+        with pytest.raises(TypeError, match='^epoch: no such choice; expected some of network, data, cycle, epochs, '):
             call()

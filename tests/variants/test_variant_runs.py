@@ -16,7 +16,7 @@ VARIANTS = {
     'conditional': {'conditional': True}, 'pack': {'pack': 2}, 'both': {'conditional': True, 'pack': 4},
     'leastsquares': {'objective': 'leastsquares'}, 'hinge and labels': {'objective': 'hinge', 'conditional': True},
     **{network: {'network': network} for network in minigan.RECIPES
-       if network not in ('article', 'default', 'goodfellow2014')},
+       if network not in ('article', 'default', 'goodfellow2014', 'cycle')},
     'a conditional critic': {'network': 'wgan', 'conditional': True}, 'a packed critic': {'network': 'wgan', 'pack': 2},
     'both ways to bound a critic': {'network': 'wgan', 'clip_weights': 0.1, 'k': 2},
     'convolutions with labels': {'network': 'dcgan', 'conditional': True},
