@@ -1,8 +1,8 @@
 """What came after 2014: each file is a small difference from Algorithm 1, and stands on the core alone."""
 
 from minigan import losses, networks
-from minigan.variants import (cycle, dcgan, matching, minibatch, objectives, packing, progressive, semisupervised, spectral,
-                              wasserstein)
+from minigan.variants import (cycle, dcgan, matching, minibatch, objectives, packing, progressive, semisupervised,
+                              spectral, wasserstein)
 from minigan.variants.conditional import conditioned
 
 RECIPES = dict(networks.RECIPES)
