@@ -1,10 +1,15 @@
-"""DCGAN: both players convolutional. Every other pixel is left out on the way down, and comes back on the way up.
+"""DCGAN: both players convolutional. Each layer on the way down halves the image, each on the way up doubles it.
 
-    G: z -> Dense -> h/4 x w/4, 64 channels -> h/2 x w/2, 32 channels -> the image
-    D: the image -> h/2 x w/2, 32 channels -> h/4 x w/4, 64 channels -> Dense -> logit
+    G: z -> Dense -> h/4 x w/4 with 64 channels -> h/2 x w/2 with 32 channels -> the image
+    D: the image -> h/2 x w/2 with 16 channels -> h/4 x w/4 with 32 channels -> Dense -> the logit
 
-Radford, Metz & Chintala 2016, sections 3 and 4.
+Radford, Metz & Chintala 2016, sections 3 and 4. Differences: both players have hidden Dense layers at their narrow end,
+as those of Chen et al. 2016 (InfoGAN) have: they judge and draw the whole digit, where convolutions see strokes. The
+channels are fewer. D has dropout and no batch norm. The rates are higher, beta1 is 0, and samples are drawn with an
+average of G.
 """
+
+from math import prod
 
 from minigan.layers import BatchNorm, Dense, Dropout, LeakyReLU, Tanh
 from minigan.networks import Recipe
@@ -24,25 +29,26 @@ def sizes(shape):
     return (h, w), (h // 2, w // 2), (h // 4, w // 4), c
 
 
-def dcgan_G(n_z, shape, *, widths=(64, 32)):
+def dcgan_G(n_z, shape, *, hidden=512, widths=(64, 32)):
     """z (m, n_z) -> x (m, h w c)"""
     whole, half, quarter, c = sizes(shape)
     a, b = widths
-    size = quarter[0] * quarter[1] * a
-    return [Dense(n_z, size, bias=False), Rows(a), BatchNorm(a), LeakyReLU(0.2),
+    return [Dense(n_z, hidden, bias=False), BatchNorm(hidden), LeakyReLU(0.2),
+            Dense(hidden, prod(quarter) * a, bias=False), Rows(a), BatchNorm(a), LeakyReLU(0.2),
             Dense(a, 16 * b, bias=False), Unpatches((*half, b), **DOWN), BatchNorm(b), LeakyReLU(0.2),
-            Dense(b, 16 * c, bias=False), Unpatches((*whole, c), **DOWN), Rows(whole[0] * whole[1] * c), Tanh()]
+            Dense(b, 16 * c, bias=False), Unpatches((*whole, c), **DOWN), Rows(prod(whole) * c), Tanh()]
 
 
-def dcgan_D(shape, *, widths=(32, 64), hidden=256):
+def dcgan_D(shape, *, widths=(16, 32), hidden=(512, 256), rate=0.4):
     """x (m, h w c) -> logit (m, 1)"""
     whole, half, quarter, c = sizes(shape)
     a, b = widths
-    size = quarter[0] * quarter[1] * b
+    p, q = hidden
     return [Patches((*whole, c), **DOWN), Dense(16 * c, a), LeakyReLU(0.2),
-            Patches((*half, a), **DOWN), Dense(16 * a, b), LeakyReLU(0.2),
-            Rows(size), Dropout(0.2), Dense(size, hidden), LeakyReLU(0.2), Dropout(0.2), Dense(hidden, 1)]
+            Patches((*half, a), **DOWN), Dense(16 * a, b), LeakyReLU(0.2), Dropout(rate),
+            Rows(prod(quarter) * b), Dense(prod(quarter) * b, p), LeakyReLU(0.2), Dropout(rate),
+            Dense(p, q), LeakyReLU(0.2), Dropout(rate), Dense(q, 1)]
 
 
-RECIPES = {'dcgan': Recipe(dcgan_G, dcgan_D, batch=64, learning_rate_G=2e-3, learning_rate_D=5e-4, beta1=0.0,
+RECIPES = {'dcgan': Recipe(dcgan_G, dcgan_D, batch=64, learning_rate_G=1.2e-2, learning_rate_D=1.5e-3, beta1=0.0,
                            update='alternating', schedule='linear', average=1.0)}
