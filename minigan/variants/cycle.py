@@ -11,10 +11,11 @@ exchanged roles give the derivative. Each half uses each net once, so that its o
 
 and half(y, F, G, D_X); the two derivatives of each net are added. |.| is the mean over the n pixels.
 
-Zhu et al. 2017, equations 1 to 3 and sections 4 and 5.2 (identity loss, mu). Differences: D is trained on the
-translations of this step alone, not on 50 old ones, which no stream of random numbers could bring back after a stop.
-D moves before G and F, as in Algorithm 1. The networks are small, and a minibatch has many images where the paper has
-one.
+Zhu et al. 2017, equations 1 to 3, sections 4 and 5.2 (identity loss, mu). Differences: D learns from the translations
+of this step alone and not from 50 old ones, which no stream of random numbers could bring back after a stop. D moves
+before G and F, as in Algorithm 1. The networks are much smaller: one residual block at half the size, no instance norm
+(it did not help on the digits), and a D that judges patches of 10 x 10 pixels instead of 70 x 70. A minibatch has 32
+images instead of one; Adam's rates are 1e-3 instead of 2e-4, and fall from the start.
 """
 
 from dataclasses import dataclass
