@@ -29,7 +29,8 @@ from minigan.layers import LeakyReLU, Tanh
 from minigan.net import parts
 from minigan.networks import Recipe
 from minigan.optim import Adam
-from minigan.variants.convolution import AveragePool, Patches, Rows, Unpatches, Upscale, upscale
+from minigan.variants.conditional import beside
+from minigan.variants.convolution import AveragePool, Patches, Rows, Unpatches, Upscale, pool, upscale
 from minigan.variants.dcgan import DOWN, sizes
 from minigan.variants.fade import Fade
 from minigan.variants.minibatch import InBlocks, MinibatchStddev
@@ -97,11 +98,13 @@ class ProgressiveGame(Game):
         return super().logits(self.faded(x, rng.step), samples, rng)
 
     def faded(self, x, t):
-        """Data (m, n) as D shall see them in step t: while a size fades in, they get its details little by little."""
+        """Data (m, n), or (m, n + classes), as D shall see them in step t: while a size fades in, so do its details."""
         for fade in fades(self.D):
-            alpha, pool = fade.schedule(t), fade.layers[0].layers[0]
+            alpha, first = fade.schedule(t), fade.layers[0].layers[0]
             if 0 < alpha < 1:
-                x = (1 - alpha) * upscale(pool.map(x), **pool.settings).reshape(x.shape) + alpha * x
+                images, labels, settings = x[:, :first.size], x[:, first.size:], first.settings
+                coarse = upscale(pool(images, **settings), **settings).reshape(images.shape)
+                x = beside((1 - alpha) * coarse + alpha * images, labels)
         return x
 
 

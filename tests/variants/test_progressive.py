@@ -168,6 +168,12 @@ def test_D_sees_data_that_are_faded_as_the_samples_are(t, alpha, factor, update,
     np.testing.assert_array_equal(seen[0][:10], faded)
 
 
+def test_labels_behind_the_pixels_are_not_faded():
+    game, labels = game_of(), np.eye(10, 3, dtype=np.float32)
+    x = game.minibatch(6)
+    np.testing.assert_array_equal(game.faded(np.hstack([x, labels]), 6), np.hstack([game.faded(x, 6), labels]))
+
+
 @pytest.mark.parametrize('t', [0, 3, 9, 11, 19, 30])
 def test_data_are_as_they_are_outside_a_fade(t):
     game = game_of()
@@ -292,7 +298,6 @@ def test_another_end_of_the_run_is_told(capsys, tmp_path):
     assert 'warning: --network progressive ends with the run. With 2 epochs instead of 1 ' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('choices', [{'conditional': True}, {'pack': 2}])
-def test_what_a_convolution_cannot_read_is_refused(choices, tmp_path):
-    with pytest.raises(ValueError, match='expected images whose height and width 4 divides'):
-        train(config(tmp_path / 'run', **choices), quiet=True)
+def test_packing_is_refused_as_D_reads_blocks_already(tmp_path):
+    with pytest.raises(ValueError, match='packed: expected a D that reads single rows, got one with InBlocks'):
+        train(config(tmp_path / 'run', pack=2), quiet=True)

@@ -22,6 +22,7 @@ VARIANTS = {
     'convolutions with labels': {'network': 'dcgan', 'conditional': True},
     'packed convolutions': {'network': 'dcgan', 'pack': 2, 'objective': 'hinge'},
     'packed convolutions with labels': {'network': 'dcgan', 'pack': 2, 'conditional': True},
+    'growth with labels': {'network': 'progressive', 'conditional': True},
     'an old network with labels': {'network': 'goodfellow2014', 'conditional': True}}
 
 
