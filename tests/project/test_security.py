@@ -23,7 +23,7 @@ ALLOWED = {'gpu/emulator.py': {'subprocess', 'CDLL'},        # it calls the C++ 
            'gpu/nvrtc.py': {'CDLL'},                         # CUDA's compiler, from an installed package
            'gpu/kernelset.py': {'spec_from_file_location'}}  # kernelcheck imports the module that its user names
 # Modules whose load is minigan's own.
-LOADERS = {'archive', 'classifier', 'data', 'generator', 'library', 'minigan', 'mnist', 'reader'}
+LOADERS = {'archive', 'classifier', 'data', 'generator', 'library', 'minigan', 'mnist', 'reader', 'translator'}
 
 
 def names(tree):
