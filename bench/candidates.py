@@ -63,7 +63,8 @@ def dataset():
     return Dataset('digits28', (28, 28), images, images[:0], images[:0])
 
 
-PLAIN = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant'}  # as the references
+PLAIN = {'learning_rate_G': 2e-4, 'learning_rate_D': 2e-4, 'beta1': 0.5, 'schedule': 'constant',
+         'input_noise': 0.0}  # as the references
 
 
 def game(m, update='alternating', check=False, xp=np, network='default'):

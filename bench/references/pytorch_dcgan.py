@@ -17,7 +17,7 @@ PARTS = 10**6  # of a run
 
 
 class RecipeInPyTorch(PyTorch):
-    """minigan's dcgan: its networks, rates, schedule and average. images: (N, 784) float32 in [-1, 1].
+    """minigan's dcgan: its networks, rates, schedule, noise and average. images: (N, 784) float32 in [-1, 1].
 
     Raises ValueError for a recipe with settings that are missing here.
     """
@@ -25,7 +25,7 @@ class RecipeInPyTorch(PyTorch):
     def __init__(self, images, seed):
         self.recipe, init = RECIPES['dcgan'], Streams(seed)
         for name, expected in (('objective', 'nonsaturating'), ('update', 'alternating'), ('prior', 'normal'), ('k', 1),
-                               ('label_smoothing', 0), ('input_noise', 0), ('clip_norm', 0)):
+                               ('label_smoothing', 0), ('clip_norm', 0)):
             if getattr(self.recipe, name) != expected:
                 raise ValueError(f'dcgan in PyTorch: expected {name} {expected}, got {getattr(self.recipe, name)}')
         torch.manual_seed(seed)
@@ -34,7 +34,8 @@ class RecipeInPyTorch(PyTorch):
         super().__init__(Start(m=self.recipe.batch, n_z=self.recipe.n_z, threads=1, images=images, G=describe(G),
                                D=describe(D), learning_rate=self.recipe.learning_rate_G, beta1=self.recipe.beta1,
                                eps=1e-7), 'fused')
-        self.order, self.t = orders(len(images), self.m), 0
+        self.order, self.t, self.sigma = orders(len(images), self.m), 0, 0.0
+        self.D.register_forward_pre_hook(lambda D, given: given[0] + self.sigma * torch.randn_like(given[0]))
         self.average = [value.clone() for value in self.state()]
 
     def step(self, x, z_D, z_G):
@@ -48,11 +49,12 @@ class RecipeInPyTorch(PyTorch):
         return losses
 
     def train(self, done):
-        """One step of each player; done: the fraction of the run that is over, for the rates."""
+        """One step of each player; done: the fraction of the run that is over."""
         for adam, rate in ((self.adam_G, self.recipe.learning_rate_G), (self.adam_D, self.recipe.learning_rate_D)):
             if self.recipe.schedule == 'linear':
                 rate = linear_decay(rate, PARTS, warmup=WARMUP)(int(done * PARTS))
             adam.param_groups[0]['lr'] = rate
+        self.sigma = linear_decay(self.recipe.input_noise, PARTS)(int(done * PARTS))
         self.draw_and_step(next(self.order))
 
     def state(self):

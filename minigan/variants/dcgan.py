@@ -1,12 +1,12 @@
-"""DCGAN: both players convolutional. Each layer on the way down halves the image, each on the way up doubles it.
+"""DCGAN: convolutional players. D halves the image with its first layer; G doubles it twice with its last ones.
 
-    G: z -> Dense -> h/4 x w/4 with 64 channels -> h/2 x w/2 with 32 channels -> the image
-    D: the image -> h/2 x w/2 with 16 channels -> h/4 x w/4 with 32 channels -> Dense -> the logit
+    G: z -> Dense, twice -> h/4 x w/4 with 64 channels -> h/2 x w/2 with 32 channels -> the image
+    D: the image -> h/2 x w/2 with 16 channels -> Dense, three times -> the logit
 
-Radford, Metz & Chintala 2016, sections 3 and 4. Differences: both players have hidden Dense layers at their narrow end,
-as those of Chen et al. 2016 (InfoGAN) have: they judge and draw the whole digit, where convolutions see strokes. The
-channels are fewer. D has dropout and no batch norm. The rates are higher, beta1 is 0, and samples are drawn with an
-average of G.
+Radford, Metz & Chintala 2016, sections 3 and 4. Differences: both players have hidden Dense layers, as those of Chen et
+al. 2016 (InfoGAN) have: a convolution sees strokes, and a Dense layer the whole digit. D has one convolution, for with
+two it wins, and samples become worse the longer both train. D has dropout, and noise on its input, in place of batch
+norm. The rates are higher, beta1 is 0, and samples are drawn with an average of G.
 """
 
 from math import prod
@@ -39,16 +39,14 @@ def dcgan_G(n_z, shape, *, hidden=512, widths=(64, 32)):
             Dense(b, 16 * c, bias=False), Unpatches((*whole, c), **DOWN), Rows(prod(whole) * c), Tanh()]
 
 
-def dcgan_D(shape, *, widths=(16, 32), hidden=(512, 256), rate=0.4):
+def dcgan_D(shape, *, channels=16, hidden=(512, 256), rate=0.4):
     """x (m, h w c) -> logit (m, 1)"""
-    whole, half, quarter, c = sizes(shape)
-    a, b = widths
-    p, q = hidden
-    return [Patches((*whole, c), **DOWN), Dense(16 * c, a), LeakyReLU(0.2),
-            Patches((*half, a), **DOWN), Dense(16 * a, b), LeakyReLU(0.2), Dropout(rate),
-            Rows(prod(quarter) * b), Dense(prod(quarter) * b, p), LeakyReLU(0.2), Dropout(rate),
-            Dense(p, q), LeakyReLU(0.2), Dropout(rate), Dense(q, 1)]
+    whole, half, _, c = sizes(shape)
+    n, (a, b) = prod(half) * channels, hidden
+    return [Patches((*whole, c), **DOWN), Dense(16 * c, channels), LeakyReLU(0.2), Dropout(rate),
+            Rows(n), Dense(n, a), LeakyReLU(0.2), Dropout(rate),
+            Dense(a, b), LeakyReLU(0.2), Dropout(rate), Dense(b, 1)]
 
 
 RECIPES = {'dcgan': Recipe(dcgan_G, dcgan_D, batch=64, learning_rate_G=1.2e-2, learning_rate_D=1.5e-3, beta1=0.0,
-                           update='alternating', schedule='linear', average=1.0)}
+                           update='alternating', schedule='linear', average=1.0, input_noise=0.3)}
