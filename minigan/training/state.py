@@ -95,8 +95,8 @@ class Run:
         checkpoint.restore(self.game, arrays)
         for name, array in self._averaged().items():
             array[...] = array_module(array).asarray(averaged[name])
-        steps = [optimizer.t for *_, optimizer in self.game.players()]
-        if steps != [t, t * self.game.k] * (len(steps) // 2) or not np.array_equal(log[:, 1], self._epoch_ends(len(log))):
+        steps, expected = [optimizer.t for *_, optimizer in self.game.players()], [t, t * self.game.k]  # of a G, a D
+        if steps != expected * (len(steps) // 2) or not np.array_equal(log[:, 1], self._epoch_ends(len(log))):
             raise ValueError(f'expected optimisers and a log of step {t}, got {steps} and {log[:, 1].tolist()}')
         self.t = t
         self.monitor.restore(as_rows(log), int(looks), np.array(norms), float(seconds))
