@@ -24,7 +24,7 @@ def sizes(shape):
     Raises ValueError for a shape whose sides 4 does not divide.
     """
     if len(shape) not in (2, 3) or any(n % 4 for n in shape[:2]):
-        raise ValueError(f'dcgan: expected images whose height and width 4 divides, got the shape {shape}')
+        raise ValueError(f'shape: expected images whose height and width 4 divides, got {shape}')
     h, w, c = (*shape, 1)[:3]
     return (h, w), (h // 2, w // 2), (h // 4, w // 4), c
 

@@ -286,7 +286,7 @@ def test_what_needs_noise_is_refused_and_so_is_translating_with_a_plain_run(run,
     (['--cycle', 'digits/plain', 'digits/thick', '--n-z', '5'], 'n_z: expected 64, as G reads an image'),
     (['--cycle', 'digits/plain', 'digits/thin'], "expected 'digits', 'mnist'"),
     (['--cycle', 'digits/plain', 'SMALL'], 'cycle: expected two data sets of one shape, got digits-plain of (8, 8)'),
-    (['--cycle', 'SMALL', 'SMALL'], 'expected images whose height and width 4 divides, got the shape (6, 6)')])
+    (['--cycle', 'SMALL', 'SMALL'], 'expected images whose height and width 4 divides, got (6, 6)')])
 def test_choices_that_do_not_fit_are_refused_in_one_line(arguments, message, tmp_path, capsys):
     np.save(tmp_path / 'small.npy', np.zeros((40, 6, 6), np.uint8))
     arguments = [str(tmp_path / 'small.npy') if argument == 'SMALL' else argument for argument in arguments]

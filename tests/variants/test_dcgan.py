@@ -61,7 +61,7 @@ def test_the_layers_of_a_transposed_convolution_have_no_bias_in_front():
 @pytest.mark.parametrize('shape', [(9, 9), (8, 6), (1, 2), (2, 4, 3), (16,), (4, 4, 3, 2)])
 def test_sizes_that_4_does_not_divide_are_refused_in_one_line(shape):
     for make in (lambda: DCGAN.G(7, shape), lambda: DCGAN.D(shape)):
-        with pytest.raises(ValueError, match='^dcgan: expected images whose height and width 4 divides, got the shape'):
+        with pytest.raises(ValueError, match='^shape: expected images whose height and width 4 divides, got'):
             make()
 
 
@@ -74,7 +74,7 @@ def test_the_command_refuses_such_images_before_it_writes_anything(size, flags, 
              y_test=np.arange(50) % 3)
     assert main(['train', '--network', 'dcgan', '--data', 'images.npz', '--epochs', '1', *flags]) == 2
     error = capsys.readouterr().err
-    assert error.startswith('minigan: error: dcgan: expected images whose height and width 4 divides, got the shape (')
+    assert error.startswith('minigan: error: shape: expected images whose height and width 4 divides, got (')
     assert error.count('\n') == 1 and [path.name for path in tmp_path.iterdir()] == ['images.npz']
 
 
