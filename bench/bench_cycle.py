@@ -6,7 +6,8 @@ Each job is a run of `minigan train --cycle NAME/plain NAME/MAP`, with one threa
 with. The test images of both domains correspond, which training never sees. Kept: the fraction of test images whose
 translation has their class, to a classifier that was trained on images of the domain translated into; next to it its
 accuracy on the true translations. Error: mean difference to the true translation, of pixels in [0, 1]. Each result goes
-to bench/results/cycle.json at once; --only chooses what to run again, such as 'digits inverted'.
+to bench/results/cycle.json at once, and the table into bench/README.md. --only chooses what to run again, such as
+'digits inverted'.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 
 import numpy as np
 from bench_quality import cells, runs_of
-from harness import Worker, add_results, load, machines, markdown
+from harness import Worker, add_results, load, machines, markdown, update_table
 
 from minigan import data, ops
 from minigan.evaluation import classifier
@@ -111,6 +112,7 @@ def main():
             result = play(job, seed)
             add_results('cycle', {f'{job} {seed}': result})
             print(job, seed, {key: round(value, 3) for key, value in result.items()}, flush=True)
+    update_table('bench_cycle', table(load('cycle')))
     print(table(load('cycle')))
 
 

@@ -30,6 +30,11 @@ class Parser(argparse.ArgumentParser):
             self.error(f'unrecognized arguments: {" ".join(unknown)}')
         return found, unknown
 
+    def _print_message(self, message, file=None):
+        """Not argparse's own, which says nothing when a long text cannot be written."""
+        if message and file:
+            file.write(message)
+
     def error(self, message):
         self.exit(2, f'minigan: error: {message} ({self.prog} --help shows the usage)\n')
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bench_changes
+import bench_cycle
 import bench_mixtures
 import bench_native
 import bench_ops
@@ -490,7 +491,8 @@ def test_the_laws_of_scaling_are_found_again():
     ('bench_step', bench_step, ['step']), ('bench_step_dcgan', bench_step, ['step_dcgan']),
     ('bench_native', bench_native, ['native']), ('bench_scaling', bench_scaling, ['scaling']),
     ('bench_train', bench_train, ['train-digits', 'train-mnist']), ('bench_quality', bench_quality, ['quality']),
-    ('bench_mixtures', bench_mixtures, ['mixtures']), ('bench_variants', bench_variants, ['variants'])])
+    ('bench_mixtures', bench_mixtures, ['mixtures']), ('bench_variants', bench_variants, ['variants']),
+    ('bench_cycle', bench_cycle, ['cycle'])])
 def test_the_readmes_table_is_what_was_measured(name, module, results):
     readme = harness.README.read_text(encoding='utf-8')
     start, end = harness.table_span(readme, name)

@@ -85,7 +85,7 @@ def test_unknown_words_give_one_line_and_exit_code_2(arguments, said, capsys):
     ('--save-every -1', 'save_every: expected'),
     ('--resume nowhere', 'nowhere: no such folder'),
     ('--resume empty', 'empty: not the folder of a run: it has no last.npz'),
-    ('--resume occupied --batch 3 --seed 1', '--resume: --batch, --seed are fixed by the run; only --data, --epochs,')])
+    ('--resume occupied --batch 3 --seed 1', '--resume: --batch, --seed are fixed by the run; only --data,')])
 def test_bad_choices_give_one_line_and_exit_code_2_and_write_nothing(flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
@@ -221,12 +221,14 @@ def test_every_choice_of_a_run_is_a_flag_with_its_help_and_its_type():
     text = ' '.join(run('train', '--help').stdout.split())
     for option in fields(Config):
         assert f' {flag(option.name)} ' in text and ' '.join(option.metadata['help'].split())[:40] in text
-        text_or_number = 'x' if str in (option.type, *get_args(option.type)) else '1'
+        types = option.type, *get_args(option.type)
+        text_or_number = 'x' if str in types else '1'
         value = next(iter(option.metadata.get('choices', [text_or_number])))
-        given = [flag(option.name)] if option.type is bool else [flag(option.name), value]
+        given = [flag(option.name), *[value] * option.metadata.get('nargs', option.type is not bool)]
         options = vars(parser().parse_args(['train', *given]))
         assert set(options) == {'command', option.name}
-        assert type(options[option.name]) in (option.type, *get_args(option.type))
+        found = options[option.name]
+        assert found == [value, value] if 'nargs' in option.metadata else type(found) in types
 
 
 def test_the_advice_after_a_run_can_be_pasted(tmp_path, monkeypatch, capsys):

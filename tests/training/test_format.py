@@ -19,7 +19,8 @@ FORMAT_1 = {
 CONFIG_1 = {
     'network': 'default', 'data': 'digits', 'epochs': 1, 'batch': 300, 'n_z': 100, 'k': 1, 'learning_rate_G': 0.004,
     'learning_rate_D': 0.001, 'beta1': 0.0, 'objective': 'nonsaturating', 'conditional': False, 'pack': 1,
-    'labelled': None, 'clip_weights': None, 'gradient_penalty': None, 'update': 'alternating',
+    'labelled': None, 'clip_weights': None, 'gradient_penalty': None,
+    'cycle': None, 'cycle_weight': None, 'identity_weight': None, 'update': 'alternating',
     'schedule': 'linear', 'average': 1.0, 'label_smoothing': 0.0, 'input_noise': 0.0, 'clip_norm': 0.0, 'seed': 0,
     'device': 'auto', 'samples_every': 1, 'save_every': 30.0, 'tensorboard': False}
 ABOUT_1 = {'format', 'config', 'images', 'classes', 'parameters', 'versions', 'device'}

@@ -86,7 +86,8 @@ def test_a_run_with_images_that_are_not_square_or_in_colour(shape, tmp_path, mon
     pixels = np.random.default_rng(0).integers(0, 256, (240, *shape), dtype=np.uint8)
     np.savez('images.npz', x_train=pixels[:180], x_test=pixels[180:], y_train=np.arange(180) % 3,
              y_test=np.arange(60) % 3)
-    common = ['--network', 'dcgan', '--data', 'images.npz', '--schedule', 'constant', '--batch', '40']
+    common = ['--network', 'dcgan', '--data', 'images.npz', '--schedule', 'constant', '--input-noise', '0',
+              '--batch', '40']
     for command in (['train', *common, '--epochs', '2', '-o', 'whole'],
                     ['train', *common, '--epochs', '1', '-o', 'run'], ['train', '--resume', 'run', '--epochs', '2'],
                     ['sample', 'run', '--n', '7', '-o', 'samples.npy'], ['sample', 'run', '-o', 'samples.png'],
