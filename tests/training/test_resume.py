@@ -176,7 +176,7 @@ def test_choices_that_the_run_has_fixed_may_not_change(changes):
     before = content('run')
     flags = ', '.join(f'--{name.replace("_", "-")}' for name in changes)
     with pytest.raises(ValueError, match=f'--resume: (--objective, )?{flags.split(",")[0]}(, --objective)? (is|are) '
-                                         'fixed by the run; only --data, --cycle, --epochs, --device, --save-every, --tensor'):
+                                         'fixed by the run; only --data, --cycle, --epochs, --device, '):
         resume('run', epochs=2, quiet=True, **changes)
     with pytest.raises(TypeError):
         resume('run', quiet=True, epoch=2)
