@@ -72,7 +72,7 @@ def test_other_choices_and_other_orders_of_threads_are_numpys_too(cupy, driver, 
 
 
 @pytest.mark.parametrize('network, launches', [('default', 58), ('article', 50), ('goodfellow2014', 54),
-                                               ('dcgan', 95)])
+                                               ('dcgan', 94)])
 def test_what_a_step_costs(cupy, driver, network, launches):
     one = game(cupy, network=network, **SMALL.get(network, {}))
     for t in range(2):
