@@ -243,9 +243,13 @@ def test_minigans_convolutions_are_pytorchs():
     from references import pytorch_convolutions
     for layer in convolutions.LAYERS:
         arrays = layer.arrays(2, np.float64)
-        both = zip(layer.operations(*arrays), pytorch_convolutions.operations(layer, *map(torch.from_numpy, arrays)))
-        for one, other in both:
-            bench_ops.compare(str(layer), one(), other())
+        theirs = pytorch_convolutions.operations(layer, *map(torch.from_numpy, arrays))
+        for one, other in zip(layer.operations(*arrays), theirs, strict=True):
+            right = other()
+            bench_ops.compare(str(layer), one(), right)
+            with pytest.raises(ValueError, match='differ'):
+                bench_ops.compare(str(layer), one(), tuple(1.001 * part for part in right) if isinstance(right, tuple)
+                                  else 1.001 * right)
 
 
 def test_a_convolution_counts_its_products_its_images_and_its_patches():

@@ -170,8 +170,21 @@ test_rows_laws = laws.hold_for(lambda n: Rows(n), x=laws.minibatches(widths=st.i
 
 @pytest.mark.parametrize('make', LAYERS, ids=lambda make: repr(make()))
 def test_every_law_holds_for_a_row_of_each_image(make):
+    assert len(LAWS) > 1
     for law in LAWS:
         law(make, normal(3, make().size), 0)
+
+
+def test_a_wrong_derivative_breaks_a_law():
+    class Wrong(Patches):
+        derivative = staticmethod(lambda dy, **settings: 1.001 * unpatches(dy, **settings))
+
+    def broken(law):
+        try:
+            law(partial(Wrong, (4, 4, 1), 2), normal(3, 16), 0)
+        except AssertionError:
+            return True
+    assert any(map(broken, LAWS))
 
 
 @pytest.mark.parametrize('make', LAYERS, ids=lambda make: repr(make()))
