@@ -33,7 +33,7 @@ sections.games = (root, data) => {
     const curve = valueCurve(below, game, () => now, steer);
     const drawing = picture(canvas, {
       label: 'Curves of p_data, p_g, D and D* over x; arrows of the gradient; lines from z to x = G(z)',
-      ratio: (width) => Math.max(0.5, 0.95 - width / 1600),
+      ratio: (width) => Math.max(0.5, 1.3 - width / 900),
       draw: (context, width, height) => drawLineGame(context, width, height, game, now, shown, loss.value)});
     redraw = () => { drawing(); curve(); };
     redraw();

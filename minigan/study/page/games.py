@@ -123,8 +123,8 @@ def plane_words(moment):
     if moment['t'] == 0:
         return 'Before the first step, G draws all samples near one place, and D says about 1/2 everywhere.'
     if moment['modes'] == 8 and moment['near'] > 0.8:
-        return ('G has found all eight modes and draws most samples near one of them. D can hardly tell them from data: '
-                'V is close to −log 4. A continuous G cannot jump, so a few samples stay between the modes.')
+        return ('G has found all eight modes and draws most samples near one of them. D can hardly tell them from '
+                'data: V is close to −log 4. G is continuous, so some samples stay between the modes.')
     if moment['modes'] == 8:
         return ('G reaches all eight modes, but draws many samples between them. D learns to reject those, and the '
                 'arrows point from the gaps to the modes.')
