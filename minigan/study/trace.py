@@ -124,7 +124,6 @@ class _Recorder:
     def __init__(self):
         self.lines, self.losses, self.updates = [], [], []
         self.here = [self.lines]  # what runs now: the last one is being filled
-        self.update = None        # the frame of the update that runs
 
     def run(self, function):
         """function(), watched."""
@@ -153,10 +152,8 @@ class _Recorder:
         """Watch a method of a game line by line."""
         name, file = frame.f_code.co_name, frame.f_code.co_filename
         known, seen, current = statements(file, name), dict(frame.f_locals), []
-        outermost = self.update is None and (name.startswith('update_') or name == 'simultaneous')
+        update = name.startswith('update_') or name == 'simultaneous'
         given, first = {key: copy(seen[key]) for key in _parameters(frame) if key != 'self'}, len(self.losses)
-        if outermost:
-            self.update = frame
 
         def leave(returned=None):
             line = current.pop()
@@ -181,8 +178,7 @@ class _Recorder:
             elif event == 'return':
                 if current:
                     leave(value)
-                if outermost:
-                    self.update = None
+                if update:
                     self.updates.append((self.losses[first:], _again(game, name, given, frame.f_locals.get('x'))))
             return watch
         return watch
