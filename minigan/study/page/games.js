@@ -1,0 +1,4 @@
+'use strict';
+
+sections.games = (root, data) => {
+};
