@@ -65,3 +65,18 @@ LOSSES = {
     'L_G_nonsaturating': ['L_G = - E_z[log D(G(z))]'],
     'L_G_nonsaturating_backward': ['"dfake" = frac{D(G(z)) - 1}{m}'],
 }
+
+ALGORITHM = {  # a line of the paper, by the comment in gan.py: its words, then its formulas
+    'for k steps do': ('for k steps do', []),
+    'sample a minibatch of m noise samples': (
+        'Sample a minibatch of m noise samples from the noise prior.', ['z^{(1)}, ..., z^{(m)} ~ p_z(z)']),
+    'sample a minibatch of m examples': (
+        'Sample a minibatch of m examples from the data.', ['x^{(1)}, ..., x^{(m)} ~ p_{"data"}(x)']),
+    'update D by ascending its stochastic gradient': (
+        'Update the discriminator by ascending its stochastic gradient:',
+        ['∇_{theta_D} frac{1}{m} sum_{i=1}^m [log D(x^{(i)}) + log(1 - D(G(z^{(i)})))]']),
+    'update G by descending its gradient': (
+        'Update the generator by descending its stochastic gradient:',
+        ['∇_{theta_G} frac{1}{m} sum_{i=1}^m log(1 - D(G(z^{(i)})))']),
+}
+RECOMMENDED = '∇_{theta_G} frac{1}{m} sum_{i=1}^m - log D(G(z^{(i)}))'  # section 3 of the paper, instead of the last

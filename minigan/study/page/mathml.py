@@ -13,7 +13,7 @@ from html import escape
 
 TOKEN = re.compile(r'"[^"]*"|[A-Za-z]+|[0-9]+(?:[.,][0-9]+)*|<-|<=|\.\*|\.\.\.|\S')
 GREEK = {'gamma': 'γ', 'beta': 'β', 'mu': 'μ', 'eps': 'ε', 'theta': 'θ', 'eta': 'η', 'sigma': 'σ'}
-SIGNS = {'-': '−', '*': '·', '.*': '⊙', '<-': '←', '<=': '≤', '...': '…', 'in': '∈', 'to': '→'}
+SIGNS = {'-': '−', '*': '·', '.*': '⊙', '<-': '←', '<=': '≤', '...': '…', '~': '∼'}
 FUNCTIONS = {'log', 'exp', 'max', 'min', 'tanh', 'sigmoid', 'softplus', 'mean', 'softmax'}
 DERIVATIVE = re.compile(f'd([A-Za-z]|{"|".join(GREEK)})')  # dx, dgamma: one name of the code
 BELOW = {'sum', 'max', 'min'}  # their scripts stand below and above
