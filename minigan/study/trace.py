@@ -17,6 +17,7 @@ import numpy as np
 from minigan.backend import to_host
 from minigan.gan import Game
 from minigan.layers import Layer
+from minigan.losses import OBJECTIVES
 from minigan.optim import Optimizer
 from minigan.streams import Rng
 
@@ -63,12 +64,17 @@ class Call:
 
 @dataclass
 class Record:
-    """What iteration t was made of. logits: what game.step(t) returned. lines: those of Game.alternating, or of the
-    method that stands in for it; all others are inside them. record['samples']: the last value of that variable."""
+    """What iteration t was made of.
+
+    logits: what game.step(t) returned. lines: those of Game.alternating, or of the method that stands in for it; all
+    others are inside them. probability: whether the sigmoid of a logit is one. record['samples']: the last value of
+    that variable, a KeyError if there is none. str(record): what `minigan trace` prints.
+    """
 
     t: int
     logits: tuple
     lines: list
+    probability: bool
 
     def walk(self):
         """Every Line and Call, in the order in which they began."""
@@ -106,7 +112,7 @@ def trace(game, t):
         after.run(again)
         for call, same in zip(losses, after.losses):
             call.arrays['after'] = same.arrays['before']
-    return Record(t, logits, recorder.lines)
+    return Record(t, logits, recorder.lines, OBJECTIVES[game.objective].probability)
 
 
 class _Recorder:
@@ -133,7 +139,7 @@ class _Recorder:
         """A function is called; returns what watches it, or None."""
         owner = _owner(frame)
         name = frame.f_code.co_name
-        if isinstance(owner, Layer) and name in ('forward', 'backward'):
+        if isinstance(owner, Layer) and name in ('forward', 'backward') and _owner(frame.f_back) is not owner:
             return self.layer(frame, owner)
         if isinstance(owner, Optimizer) and name == 'step' and not _ran_by(frame, Optimizer):
             return self.optimizer(frame, owner)
@@ -148,7 +154,7 @@ class _Recorder:
         name, file = frame.f_code.co_name, frame.f_code.co_filename
         known, seen, current = statements(file, name), dict(frame.f_locals), []
         outermost = self.update is None and (name.startswith('update_') or name == 'simultaneous')
-        given, first = {key: copy(value) for key, value in seen.items() if key != 'self'}, len(self.losses)
+        given, first = {key: copy(seen[key]) for key in _parameters(frame) if key != 'self'}, len(self.losses)
         if outermost:
             self.update = frame
 
@@ -222,8 +228,7 @@ class _Recorder:
     def loss(self, frame, function):
         """Record the value of the loss whose derivative is taken, from copies of the arguments."""
         if callable(function):
-            names = frame.f_code.co_varnames[:frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount]
-            value = function(**{name: deepcopy(frame.f_locals[name]) for name in names})
+            value = function(**{name: deepcopy(frame.f_locals[name]) for name in _parameters(frame)})
             call = Call('loss', function.__name__, arrays={'formula': _formula(function), 'before': float(value)})
             self.here[-1].append(call)
             self.losses.append(call)
@@ -239,6 +244,12 @@ def _owner(frame):
     """The self of a method, or None."""
     names = frame.f_code.co_varnames
     return frame.f_locals.get('self') if names[:1] == ('self',) else None
+
+
+def _parameters(frame):
+    """The names of a function's parameters."""
+    code = frame.f_code
+    return code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
 
 
 def _ran_by(frame, kind):
@@ -264,9 +275,9 @@ def _kept(name, value):
 
 
 def _formula(function):
-    """The equation in a docstring: its indented lines."""
-    lines = (function.__doc__ or '').splitlines()[1:]
-    return ' '.join(line.strip() for line in lines if line.startswith(' ' * 8))
+    """The equation in a docstring: its indented lines, or what follows three spaces in the first line."""
+    first, *lines = (function.__doc__ or '').splitlines() or ['']
+    return ' '.join(line.strip() for line in lines if line.startswith(' ' * 8)) or first.rpartition('   ')[2]
 
 
 def _line(file, method, number):
