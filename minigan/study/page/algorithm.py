@@ -1,9 +1,11 @@
 """The section "Algorithm 1, line by line": a run of gan.py on the digits, with some of its steps traced."""
 
+import linecache
+
 import numpy as np
 
 from minigan import data as datasets
-from minigan import ops
+from minigan import gan, ops
 from minigan.study import evidence
 from minigan.study.page import formulas, mathml, operations, source
 from minigan.study.page.arrays import packed
@@ -112,12 +114,17 @@ def line(statement):
     paper = formulas.ALGORITHM.get(statement.paper)
     found = evidence.of(statement.code)
     return {'kind': 'line', 'method': statement.method, 'place': f'{statement.file}:{statement.number}',
-            'code': source.highlighted(statement.code)[0], 'words': WORDS.get(statement.code, ''),
+            'depth': depth(statement.number), 'code': source.highlighted(statement.code)[0],
+            'words': WORDS.get(statement.code, ''),
             'paper': paper and {'words': paper[0], 'formulas': [mathml.formula(text) for text in paper[1]]},
             'shapes': shapes(statement.produced),
-            'tests': list(found.tests) if found else [],
-            'bugs': [{'wrong': source.highlighted(bug.wrong)[0], 'words': bug.words, 'test': bug.caught_by}
-                     for bug in found.bugs] if found else []}
+            'support': operations.support([found] if found else [])}
+
+
+def depth(number):
+    """How far a line of gan.py is indented within its method, in levels."""
+    text = linecache.getline(gan.__file__, number)
+    return (len(text) - len(text.lstrip())) // 4 - 2
 
 
 def call(made, game):
@@ -128,8 +135,7 @@ def call(made, game):
     net = {'G': game.G, 'D': game.D}.get(made.net)
     return {'kind': made.kind, 'of': made.of, 'net': made.net, 'place': made.place, 'operation': operation,
             'shapes': shapes(made.arrays), 'formula': made.arrays.get('formula', ''),
-            'slots': [slot.name for slot in net.slots] if made.kind == 'optimizer' else [],
-            'sizes': net.theta.size if made.kind == 'optimizer' else 0}
+            'size': net.theta.size if made.kind == 'optimizer' else 0}
 
 
 def shapes(arrays):
@@ -163,8 +169,8 @@ def loss(arrays):
 def optimizer(arrays):
     """The settings, and how far the parameters moved, in units of the rate."""
     change, rate = abs(arrays['change']), arrays['learning_rate']
-    counts, _ = np.histogram(np.clip(change / rate, 0, 3), BINS, (0, 3))
-    settings = {name: float(value) for name, value in arrays.items() if name not in ('change', 'dtheta')}
+    counts, _ = np.histogram(np.clip(change / rate, 0, 3), BINS + 1, (0, 3))  # 1 is no edge
+    settings = {name: rounded([value])[0] for name, value in arrays.items() if name not in ('change', 'dtheta')}
     return {'settings': settings, 'moved': int(np.count_nonzero(change)), 'counts': counts.tolist(),
             **dict(zip(('norm', 'largest', 'gradient'), rounded([
                 np.linalg.norm(change), change.max(), np.linalg.norm(arrays['dtheta'])])))}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import minigan
 from minigan.storage.files import atomic_write
-from minigan.study.page import games
+from minigan.study.page import algorithm, games, operations
 
-SECTIONS = {'games': games.data}  # name -> data(seed=, quick=), a dict for JSON; NAME.js shows it, NAME.css styles it
+SECTIONS = {  # name -> data(seed=, quick=), a dict for JSON; NAME.js shows it, NAME.css styles it
+    'algorithm': algorithm.data, 'games': games.data, 'operations': operations.data}
 FOLDER = Path(__file__).parent
 
 

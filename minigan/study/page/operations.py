@@ -8,6 +8,7 @@ import numpy as np
 from minigan import losses, ops
 from minigan.checks import cases
 from minigan.checks.derivatives import check
+from minigan.study import evidence
 from minigan.study.page import formulas, mathml, source
 
 CASES = {  # of `minigan gradcheck`, by the name of the function that they check
@@ -55,8 +56,20 @@ def cards(module, equations, seed=0):
         found.append({
             'name': name, 'layer': LAYERS.get(name, ''), 'how': how, 'rows': rows,
             'functions': [{**f.as_dict(), 'formulas': [mathml.formula(line) for line in equations[f.name]],
-                           'shapes': seen.get(f.name, '')} for f in functions]})
+                           'shapes': seen.get(f.name, ''), 'support': support(of_function(f))} for f in functions]})
     return found
+
+
+def of_function(function):
+    """The Evidence for the lines of a Function."""
+    return [found for found in evidence.EVIDENCE if (found.file, found.function) == (function.file, function.name)]
+
+
+def support(evidences):
+    """For each line: its code, the tests, and the planted bugs that they catch, as dicts for JSON."""
+    return [{'code': source.highlighted(found.code)[0], 'tests': found.tests,
+             'bugs': [{'wrong': source.highlighted(bug.wrong)[0], 'words': bug.words, 'test': bug.caught_by}
+                      for bug in found.bugs]} for found in evidences]
 
 
 def paired(functions):
@@ -73,13 +86,13 @@ def paired(functions):
 def checked(name, seed):
     """How a function is checked, and a row (array, expected, got, error, verdict) for each array, computed now."""
     if name in CASES:
-        how, report = f'minigan gradcheck: {CASES[name]}', dict(cases.cases())[CASES[name]](seed)
+        how, report = f'minigan gradcheck, {CASES[name]}', dict(cases.cases())[CASES[name]](seed)
     elif name == 'softplus':
         x = np.random.default_rng(seed).standard_normal(SHAPE)
         how, report = 'minigan.check', check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)},
                                              {'x': x}, seed=seed)
     elif name in PLAIN:
-        return 'no derivative; compared with its equation, written out', [_plain(PLAIN[name], seed)]
+        return 'its equation, written out in NumPy', [_plain(PLAIN[name], seed)]
     else:
         raise ValueError(f'{name}: expected a check in CASES or PLAIN of operations.py')
     return how, [(row.name.rpartition('.')[2], row.expected, row.got, row.error, row.verdict) for row in report]
@@ -91,7 +104,7 @@ def _plain(pair, seed):
     expected, got = map(np.asarray, pair(*rng.standard_normal((2, *SHAPE))))
     u = rng.standard_normal(expected.shape)
     error = abs(expected - got).max() / abs(expected).max()
-    return ['result', (u * expected).sum(), (u * got).sum(), error, 'ok' if error <= ROUNDING else 'wrong']
+    return ['y', (u * expected).sum(), (u * got).sum(), error, 'ok' if error <= ROUNDING else 'wrong']
 
 
 def _in_place(function, array, *arguments, **settings):
