@@ -1,16 +1,21 @@
 """The page is one whole file that asks for nothing, and its recordings are those of the package's own runs."""
 
+import ast
+import inspect
 import json
 import re
+import textwrap
 from base64 import b64decode
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minigan import losses
+from minigan import losses, ops
 from minigan.cli import main
+from minigan.gan import Game
 from minigan.streams import Streams
 from minigan.study import runs
 from minigan.study.densities import P_DATA, Density, optimal_D
@@ -99,6 +104,25 @@ def test_the_scripts_are_those_of_the_package(page):
     for path in Path(make.__file__).parent.iterdir():
         if path.suffix in ('.js', '.css'):
             assert path.read_text(encoding='utf-8') in text
+
+
+def texts(entry):
+    """Every string in what json.loads returns, without its HTML."""
+    if isinstance(entry, str):
+        yield unescape(re.sub('<[^>]*>', '', entry))
+    elif isinstance(entry, (dict, list)):
+        for part in entry.values() if isinstance(entry, dict) else entry:
+            yield from texts(part)
+
+
+def test_the_code_shown_is_that_of_the_installed_package(page):
+    data = Outline(page.read_text(encoding='utf-8')).scripts
+    for section, source in (('algorithm', Game.alternating), ('operations', ops.batch_norm_backward)):
+        shown = ' '.join(' '.join(texts(json.loads(data[f'{section}-data']))).split())
+        code = textwrap.dedent(inspect.getsource(source))
+        first = ast.parse(code).body[0].body[1].lineno  # after the docstring
+        for line in code.splitlines()[first - 1:]:
+            assert line.split('  #')[0].strip() in shown
 
 
 @pytest.mark.parametrize('out, said', [
@@ -196,7 +220,7 @@ def test_moments_are_dense_at_first_and_end_with_the_run():
 @pytest.mark.parametrize('moment, word', [
     ({'t': 0, 'V': -1.4}, 'Before'), ({'t': 9, 'V': -0.9}, 'D tells data from samples'),
     ({'t': 9, 'V': -1.6}, 'worse than a guess'), ({'t': 9, 'V': -1.39, 'covered': 0.85}, 'equilibrium'),
-    ({'t': 9, 'V': -1.39, 'covered': 0.6}, 'does not have the shape')])
+    ({'t': 9, 'V': -1.39, 'covered': 0.6}, 'do not have the shape')])
 def test_words_follow_the_numbers_on_the_line(moment, word):
     assert word in games.line_words(moment)
 

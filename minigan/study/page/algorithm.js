@@ -187,7 +187,7 @@ sections.algorithm = (root, data) => {
     shown.append(element('div', {class: 'scroll'}, element('table', {class: 'check values'},
       element('thead', {}, element('tr', {}, ...['', 'before', 'after the update'].map((head) => element('th', {scope: 'col'}, head)))),
       element('tbody', {}, ...rows.map(([name, map, loss]) => element('tr', {},
-        element('th', {scope: 'row'}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula'})),
+        element('th', {scope: 'row'}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula', 'aria-label': name})),
         cell(() => fixed(map(loss.values[now].before), 3)), cell(() => fixed(map(loss.values[now].after), 3))))))));
   }
 

@@ -112,10 +112,10 @@ def line_words(moment):
         return ('D is worse than a guess: V is below −log 4. It has learned from samples that G no longer draws, and '
                 'has to learn again where they are.')
     if moment['covered'] > 0.8:
-        return ('p_g lies almost on p_data. D can only guess: it says about 1/2 where the data are, V is about −log 4, '
-                'and the arrows nearly vanish. This is the equilibrium of Theorem 1.')
-    return ('V is close to −log 4, so D hardly beats a guess, but p_g does not have the shape of p_data yet. Compare D '
-            'with D*: while D is flatter than D*, G learns little from it.')
+        return ('The density of samples lies almost on that of the data. D can only guess: it says about 1/2 where '
+                'the data are, V is about −log 4, and the arrows nearly vanish. This is the equilibrium of Theorem 1.')
+    return ('V is close to −log 4, so D hardly beats a guess, but samples do not have the shape of the data yet. '
+            'Compare D with D*: while D is flatter than D*, G learns little from it.')
 
 
 def plane_words(moment):
