@@ -16,17 +16,22 @@ HEAD = f'{"":54} {"got":>9} {"allowed":>9}'
 
 def train(resume=None, **options):
     """Train a new run, or continue one."""
-    if 'cycle' in options:
-        if 'data' in options:
-            raise ValueError('data: expected none with --cycle A B, which names both data sets')
-        options['cycle'], options['data'] = options['cycle']
-        if resume is None:
-            options.setdefault('network', 'cycle')
+    _cycle(options, new=resume is None)
     folder = minigan.resume(resume, **options) if resume is not None else minigan.train(**options)
     name = shlex.quote(str(folder))
     more = f'translate {name} FILE translates images' if 'cycle' in options else f'sample {name} draws more'
     print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; minigan {more}.')
     return 0
+
+
+def _cycle(options, *, new):
+    """Turn --cycle A B into the choices cycle and data, and the network of a new run."""
+    if 'cycle' in options:
+        if 'data' in options:
+            raise ValueError('data: expected none with --cycle A B, which names both data sets')
+        options['cycle'], options['data'] = options['cycle']
+        if new:
+            options.setdefault('network', 'cycle')
 
 
 def sample(run, n, label, seed, out, training):
@@ -151,6 +156,23 @@ def kernelcheck(file, kernel, gpu):
     from minigan.gpu import kernelcheck, kernelset
     kernels = kernelset.of_module(file) if file else kernelset.own()
     return 1 if kernelcheck.check(kernels, only=kernel, gpu=gpu) else 0
+
+
+def trace(run, step, json, **choices):
+    """Print one iteration of a run, line by line."""
+    from minigan.study import told
+    from minigan.study.played import played
+    from minigan.study.trace import trace
+    _cycle(choices, new=run is None)
+    shown = played(run, step, quiet=json, **choices)
+    record = trace(shown.game, shown.t)
+    if json:
+        print(dumps(told.as_dict(record)))
+    else:
+        config = shown.config
+        print(f'{shown.dataset.name}, network {config.network}, iteration {record.t} of 0 to {shown.last - 1}\n'
+              f'm = {config.batch}, n_z = {config.n_z}, k = {config.k}, objective {config.objective}\n\n{record}')
+    return 0
 
 
 def theory(out, seed):

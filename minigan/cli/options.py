@@ -10,6 +10,7 @@ from minigan.gpu.roofline import GPUS
 from minigan.training.config import Config, flag
 
 OWN = "the network's own"  # default
+OUTPUTS = ('out', 'samples_every', 'save_every', 'tensorboard')  # choices about files
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -52,6 +53,7 @@ def parser():
             (_inspect, commands.inspect, "show a run's config, the end of its log, warnings, and its parameters"),
             (_evaluate, commands.evaluate, 'measure what a run has learned, next to the same measures of real images'),
             (_gradcheck, commands.gradcheck, 'check the derivative of every layer, loss and network'),
+            (_trace, commands.trace, 'run one step of Algorithm 1, and print each line with what it produced'),
             (_theory, commands.theory, "check the paper's theorems and claims in numbers, and draw them"),
             (_selftest, commands.selftest, 'check the kernels, and training, on this GPU or CPU'),
             (_kernelcheck, commands.kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')):
@@ -65,7 +67,15 @@ def parser():
 
 
 def _train(add):
-    for option in fields(Config):
+    _choices(add, fields(Config))
+    add('--resume', metavar='RUN', default=argparse.SUPPRESS,
+        help='continue the run in this folder from its last checkpoint, as if it had never stopped; with more '
+             '--epochs, continue beyond its end (default: start a new run)')
+
+
+def _choices(add, options):
+    """A flag for each of some fields of Config."""
+    for option in options:
         metadata, names = option.metadata, [flag(option.name)]
         if 'short' in metadata:
             names.insert(0, metadata['short'])
@@ -77,9 +87,6 @@ def _train(add):
             settings['nargs'] = metadata['nargs']
         add(*names, dest=option.name, default=argparse.SUPPRESS,  # so that --resume can tell what was given
             help=f'{metadata["help"]} (default: {_default(option)})', **settings)
-    add('--resume', metavar='RUN', default=argparse.SUPPRESS,
-        help='continue the run in this folder from its last checkpoint, as if it had never stopped; with more '
-             '--epochs, continue beyond its end (default: start a new run)')
 
 
 def _default(option):
@@ -136,6 +143,15 @@ def _evaluate(add):
 
 def _gradcheck(add):
     _seed(add)
+
+
+def _trace(add):
+    add('run', nargs='?', metavar='RUN', help="a run's folder, or a checkpoint (default: a new run, with the choices "
+        'below, which are those of minigan train)')
+    add('--step', type=int, metavar='T', help='the iteration to show, 0, 1, ...; the run is played until there '
+        '(default: the first of a new run, the one after the checkpoint of RUN)')
+    add('--json', action='store_true', help='print JSON instead of text')
+    _choices(add, [option for option in fields(Config) if option.name not in OUTPUTS])
 
 
 def _theory(add):

@@ -1,5 +1,6 @@
 """The commands as a user types them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -149,6 +150,23 @@ def test_an_interpolation_is_a_strip_and_an_animation(trained, tmp_path, capsys)
         left, top = i % 4 * (side + 4), i // 4 * (side + 4)
         tile = strip.crop((left, top, left + side, top + side)).resize((128, 128))
         assert abs(np.asarray(animation.convert('L'), float) - np.asarray(tile, float)).mean() < 3
+
+
+def test_a_step_is_traced_as_text_and_as_json(trained, capsys):
+    assert main(['trace', str(trained), '--step', '1']) == 0
+    text = capsys.readouterr().out
+    assert text.startswith('digits, network default, iteration 1 of 0 to ') and '# for k steps do\n' in text
+    assert main(['trace', '--json', '--network', 'article', '--batch', '7']) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found['t'] == 0 and found['lines'][0]['method'] == 'simultaneous'
+    assert found['lines'][0]['values']['z']['shape'] == [7, 100]
+
+
+def test_a_step_that_cannot_be_traced_gives_one_line(trained, capsys):
+    for arguments, said in ((['--step', '-1'], 'step: expected 0 to '), (['nowhere'], 'nowhere: no such file'),
+                            ([str(trained), '--seed', '3'], '--seed: expected none with a run')):
+        assert main(['trace', *arguments]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_inspect_prints_and_ends_quietly_when_nobody_reads_on(trained):

@@ -1,0 +1,46 @@
+"""A run to look into: it begins anew, or where a checkpoint is, and is played to the step that is wanted."""
+
+from minigan import data
+from minigan.evaluation.progress import Progress
+from minigan.storage import archive
+from minigan.training.config import Config, flag, require_known
+from minigan.training.on_gpu import choose_device
+from minigan.training.state import T, Run, config_of
+
+MOVABLE = ('data', 'cycle', 'device')  # what may be said about a run that is there: where its images are now
+
+
+def played(path=None, step=None, *, quiet=False, **choices):
+    """A Run of which `step` steps are done; it writes nothing.
+
+    path: of a run's folder or a checkpoint. None: a new run, and choices are those of minigan.train. step: None: 0 of a
+    new run, and all that a checkpoint has. A step before the checkpoint's is reached from the start.
+    It computes with NumPy, layer by layer, unless a device is chosen; the numbers are those of the CPU.
+    Raises ValueError for a step beyond the run's end, and what training raises.
+    """
+    require_known(choices)
+    progress = Progress(quiet)
+    device = choose_device(choices.get('device', 'numpy'), progress.say)
+    if path is None:
+        config, arrays = Config(**choices), None
+        dataset = data.load(config.data, config.cycle)
+    else:
+        if fixed := [flag(name) for name in choices if name not in MOVABLE]:
+            raise ValueError(f'{", ".join(fixed)}: expected none with a run, which has made its choices')
+        arrays, about = archive.load(path)
+        with archive.errors_name(path):
+            config = config_of(about)
+        dataset = data.of_run(about, choices.get('data'), choices.get('cycle'))
+    run = Run(config, dataset, device)
+    if path is not None and (step is None or int(arrays.get(T, 0)) <= step):
+        with archive.errors_name(path):
+            run.restore(arrays)
+    step = run.t if step is None else step
+    if not 0 <= step <= run.last:
+        raise ValueError(f'step: expected 0 to {run.last}, where this run ends, got {step}')
+    if run.t < step:
+        with progress.bar(step, run.t) as bar:
+            while run.t < step:
+                run.step()
+                bar.update()
+    return run
