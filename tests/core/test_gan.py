@@ -42,15 +42,17 @@ def same(a, b):
 
 def test_a_D_step_moves_D_and_leaves_theta_G_and_its_moments_bit_identical():
     game = make()
+    game.step(0)  # without a gradient and moments, Adam would leave theta_G where it is
     before = players(game)
-    game.update_D(game.minibatch(0), game.noise(0, 0), game.layer_rng(0, 0))
+    game.update_D(game.minibatch(1), game.noise(1, 0), game.layer_rng(1, 0))
     assert same(players(game)['G'], before['G']) and not same(players(game)['D'], before['D'])
 
 
 def test_a_G_step_moves_G_and_leaves_theta_D_and_its_moments_bit_identical():
     game = make()
+    game.step(0)
     before, gradient = players(game), game.D.dtheta.copy()
-    game.update_G(game.noise(0, 0), game.layer_rng(0, 0))
+    game.update_G(game.noise(1, 1), game.layer_rng(1, 1))
     assert same(players(game)['D'], before['D']) and not same(players(game)['G'], before['G'])
     np.testing.assert_array_equal(game.D.dtheta, gradient)
 
@@ -111,16 +113,27 @@ def test_the_saturating_and_the_nonsaturating_loss_pull_G_the_same_way_but_not_e
 @pytest.mark.parametrize('k', [1, 3])
 def test_an_iteration_is_k_steps_of_D_on_fresh_data_and_noise_then_one_of_G(k):
     game, calls = make(k=k), []
-    minibatch, noise, update_D, update_G = game.minibatch, game.noise, game.update_D, game.update_G
+    minibatch, noise, layer_rng, update_D, update_G = (getattr(game, name) for name in (
+        'minibatch', 'noise', 'layer_rng', 'update_D', 'update_G'))
     game.minibatch = lambda j: calls.append(('x', j)) or minibatch(j)
     game.noise = lambda t, i: calls.append(('z', t, i)) or noise(t, i)
+    game.layer_rng = lambda t, i: calls.append(('layers', t, i)) or layer_rng(t, i)
     game.update_D = lambda *a: calls.append('D') or update_D(*a)
     game.update_G = lambda *a: calls.append('G') or update_G(*a)
     game.step(5)
-    expected = [call for i in range(k) for call in (('z', 5, i), ('x', 5 * k + i), 'D')] + [('z', 5, k), 'G']
-    assert calls == expected
+    D_steps = [call for i in range(k) for call in (('z', 5, i), ('x', 5 * k + i), ('layers', 5, i), 'D')]
+    assert calls == D_steps + [('z', 5, k), ('layers', 5, k), 'G']
     assert game.optimizer_D.t == k and game.optimizer_G.t == 1
-    assert not np.array_equal(noise(5, 0), noise(5, 1)) and not np.array_equal(noise(5, 0), noise(6, 0))
+
+
+def test_noise_is_of_the_prior_and_differs_by_iteration_by_update_and_from_what_layers_draw():
+    game, updates = make(prior='uniform'), ((5, 0), (5, 1), (6, 0))
+    for t, i in updates:
+        np.testing.assert_array_equal(game.noise(t, i), game.draw_z(game.streams.at('noise', t, i), M))
+        assert not np.array_equal(game.noise(t, i), game.draw_z(game.layer_rng(t, i), M))
+    assert len({game.noise(t, i).tobytes() for t, i in updates}) == 3
+    many = game.draw_z(game.streams.at('noise', 0, 0), 1000)
+    assert many.shape == (1000, N_Z) and abs(many).max() <= 3**0.5  # a normal z would go beyond
 
 
 def test_a_step_returns_the_logits_that_its_updates_saw():
@@ -130,6 +143,13 @@ def test_a_step_returns_the_logits_that_its_updates_saw():
     x, z, rng = twin.minibatch(0), twin.noise(0, 0), twin.layer_rng(0, 0)
     both = twin.D.forward(np.concatenate([x, twin.G.forward(z, rng=rng, keep_cache=False)]), rng=rng)
     np.testing.assert_array_equal(np.concatenate([real, fake]), both)
+
+
+def test_a_G_step_returns_the_logits_that_it_saw():
+    game, twin = make(), make()
+    z, rng = game.noise(0, 1), twin.layer_rng(0, 1)
+    fake = game.update_G(z, game.layer_rng(0, 1))
+    np.testing.assert_array_equal(fake, twin.D.forward(twin.G.forward(z, rng=rng), rng=rng))
 
 
 def test_the_simultaneous_step_takes_both_gradients_at_the_same_parameters():
