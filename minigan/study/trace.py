@@ -62,7 +62,7 @@ class Call:
     inside: list = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
     """What iteration t was made of.
 
@@ -94,7 +94,7 @@ class Record:
             raise KeyError(name)
         return values[-1]
 
-    def __str__(self):
+    def __repr__(self):  # what a notebook shows
         from minigan.study.told import text
         return text(self)
 
