@@ -62,7 +62,7 @@ class Call:
     inside: list = field(default_factory=list)
 
 
-@dataclass(repr=False)
+@dataclass
 class Record:
     """What iteration t was made of.
 

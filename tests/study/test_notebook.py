@@ -43,7 +43,8 @@ def execute(cells, folder):
         for name in ('JUPYTER_RUNTIME_DIR', 'IPYTHONDIR', 'MPLCONFIGDIR', 'TMPDIR'):
             (folder / name).mkdir()
             patch.setenv(name, str(folder / name))
-        client.execute(env={**os.environ, 'PYTHONPATH': path, 'PYDEVD_DISABLE_FILE_VALIDATION': '1'})
+        client.execute(env={**os.environ, 'PYTHONPATH': path}, cleanup_kc=True)
+    assert not manager.has_kernel
     return client.messages
 
 
