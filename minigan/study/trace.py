@@ -94,7 +94,7 @@ class Record:
             raise KeyError(name)
         return values[-1]
 
-    def __str__(self):
+    def __repr__(self):  # what a notebook shows
         from minigan.study.told import text
         return text(self)
 
