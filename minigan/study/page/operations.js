@@ -57,7 +57,7 @@ function supported(title, support) {
       fromHTML('pre', `<code>${code}</code>`, {class: 'code correct'}),
       element('ul', {}, ...bugs.map(({wrong, words, test}) => element('li', {},
         fromHTML('pre', `<code>${wrong}</code>`, {class: 'code wrong'}),
-        element('p', {class: 'note'}, `${words}. Caught by `, element('code', {}, testName(test)))))))),
+        element('p', {class: 'note'}, `${words[0].toUpperCase()}${words.slice(1)}. Caught by `, element('code', {}, testName(test)))))))),
     element('p', {class: 'note'}, 'Run them: ', element('code', {}, `pytest ${[...new Set(tests.map(file))].join(' ')}`)));
 }
 
