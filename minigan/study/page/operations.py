@@ -95,12 +95,12 @@ def paired(functions):
 
 
 def checked(name, seed):
-    """How a function is checked, and a row (array, expected, got, error, verdict) for each array, computed now."""
+    """What a function is checked with, and a row (array, expected, got, error, verdict) for each array, computed now."""
     if name in CASES:
-        how, report = f'minigan gradcheck, {CASES[name]}', dict(cases.cases())[CASES[name]](seed)
+        how, report = CASES[name], dict(cases.cases())[CASES[name]](seed)
     elif name == 'softplus':
         x = np.random.default_rng(seed).standard_normal(SHAPE)
-        how, report = 'minigan.check', check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)},
+        how, report = 'x of shape (6, 4)', check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)},
                                              {'x': x}, seed=seed)
     elif name in PLAIN:
         return 'its equation, written out in NumPy', [_plain(PLAIN[name], seed)]
