@@ -59,12 +59,13 @@ sections.algorithm = (root, data) => {
     const said = element('div', {class: 'said'},
       element('p', {class: 'paper'}, ...paperOf(node.paper)), codeOf(node), element('p', {}, node.words));
     const shown = element('div', {class: 'shown'});
-    if (code.includes('update_D')) updateD(shown, node);
-    else if (code.includes('update_G')) updateG(shown, node);
+    if (code.includes('update_D')) updateD(shown);
+    else if (code.includes('update_G')) updateG(shown, said);
     else if ('z' in node.shapes) noise(shown, code.includes('self.k)') ? 'z_G' : 'z', node.shapes.z);
     else if ('x' in node.shapes) tiles(shown, 'x', `x, ${node.shapes.x}: ${data.about.m} images as rows of 64 pixels`);
     else shown.append(element('p', {class: 'note'}, `k = ${data.about.k} in this run.`));
     const made = element('article', {class: 'line', id: `line-${i}`}, element('div', {class: 'sides'}, said, shown));
+    if (code.includes('update_')) made.append(gradient(node));
     made.style.marginLeft = `${1.5 * node.depth}rem`;
     const inside = node.inside.filter((child) => data.nodes[child].kind === 'line');
     if (inside.length) {
@@ -84,7 +85,7 @@ sections.algorithm = (root, data) => {
   const supports = ({support}) => support.length ? [supported('What supports this line', support)] : [];
 
   function noise(shown, name, shape) {
-    figureOf(shown, `z, ${shape}: each row is the noise of one sample`, 'noise as an image', (w) => 0.42, (context, width, height) => {
+    figureOf(shown, `z, ${shape}: each row is the noise of one sample`, 'noise as an image', () => 0.27, (context, width, height) => {
       const {values, shape: [rows, columns]} = steps[now][name];
       context.imageSmoothingEnabled = false;
       context.drawImage(bitmap(values, rows, columns, signed(3)), 0, 0, width, height);
@@ -96,28 +97,36 @@ sections.algorithm = (root, data) => {
 
   /* ---- The two updates ---- */
 
-  function updateD(shown, node) {
+  function updateD(shown) {
     const sides = shown.appendChild(element('div', {class: 'two'}));
     tiles(sides, 'x', 'Examples x', 'real', '--data');
     tiles(sides, 'samples', 'Samples G(z)', 'fake', '--samples');
     answers(shown, [['D(x)', 'real', '--data'], ['D(G(z))', 'fake', '--samples']]);
-    const loss = lossOf('L_D');
-    values(shown, [['V', (value) => -value, loss], ['L_D', (value) => value, loss]]);
-    way(shown, node, "The gradient's way through D, and the derivatives that it leaves");
-    adam(shown, node);
+    values(shown, [['V', (value) => -value, lossOf('L_D')], ['L_D', (value) => value, lossOf('L_D')]]);
   }
 
-  function updateG(shown, node) {
+  function updateG(shown, said) {
     const sides = shown.appendChild(element('div', {class: 'two'}));
     tiles(sides, 'samples_G', 'New samples G(z)', 'fake_G', '--samples');
     gradients(sides);
     answers(shown, [['D(G(z))', 'fake_G', '--samples']]);
     const loss = data.nodes.find(({kind, of}) => kind === 'loss' && of.startsWith('L_G'));
     values(shown, [[loss.of, (value) => value, loss]]);
-    shown.append(element('p', {class: 'note'}, 'This run descends the loss that section 3 of the paper recommends. Its ' +
-      'gradient takes the place of the one above:'), fromHTML('div', data.recommended, {class: 'formula'}));
-    way(shown, node, "The gradient's way back: through D, which stays, into G");
-    adam(shown, node);
+    if (loss.of === 'L_G_nonsaturating') {
+      said.append(element('p', {class: 'note'}, 'This run descends the loss that section 3 of the paper recommends: the ' +
+        'same fixed point, but a strong gradient while D still tells samples from data:'),
+                  fromHTML('div', data.recommended, {class: 'formula'}));
+    }
+  }
+
+  // The backward passes of an update, layer by layer, and what Adam made of the derivatives.
+  function gradient(node) {
+    const [way, moved] = [element('div', {class: 'scroll'}), element('div')];
+    const calls = within(node).filter(({kind}) => kind === 'backward');
+    const through = calls.some(({net}) => net === 'G') ? 'through D, which stays, into G' : 'through D';
+    way.append(backwards(calls, `The gradient flows back ${through}: norms of dy, and of the derivatives of parameters`));
+    adam(moved, node);
+    return element('div', {class: 'wide'}, way, moved);
   }
 
   const lossOf = (name) => data.nodes.find(({kind, of}) => kind === 'loss' && of === name);
@@ -129,12 +138,12 @@ sections.algorithm = (root, data) => {
   }
 
   function gradients(shown) {
+    const full = () => 3 * Math.sqrt(mean(steps[now].dsamples.values.map((value) => value ** 2)));
     const figure = grid(shown, '', 'dsamples', () => {
-      const {values} = steps[now].dsamples;
-      return signed(Math.max(...values.map(Math.abs)));
+      return signed(full());
     });
-    live(figure.querySelector('figcaption'), () => 'dL_G/dx, the gradient that reaches each sample. Where it is orange, a ' +
-      `brighter pixel would lower L_G; where it is blue, raise it. Largest: ${digits(Math.max(...steps[now].dsamples.values.map(Math.abs)), 2)}`);
+    live(figure.querySelector('figcaption'), () => 'dL_G/dx, which reaches each sample. Orange: a brighter pixel would ' +
+      `lower L_G. Blue: it would raise L_G. Full colour: ±${digits(full(), 2)}`);
   }
 
   function grid(shown, caption, name, shade, answer, fill) {
@@ -142,7 +151,7 @@ sections.algorithm = (root, data) => {
     const size = (width) => (width - gap * (columns - 1)) / columns;
     return figureOf(shown, caption, caption || name, (width) => 5 * (size(width) + gap + foot) / width, (context, width) => {
       const images = steps[now][name], [n, rows, pixels] = images.shape, side = size(width), of = shade();
-      context.imageSmoothingEnabled = false;
+      context.imageSmoothingEnabled = Boolean(answer) || name === 'x';  // digits are easier to read without edges
       for (let i = 0; i < n; i++) {
         const x = (i % columns) * (side + gap), y = Math.floor(i / columns) * (side + gap + foot);
         context.drawImage(bitmap(images.at(i), rows, pixels, of), x, y, side, side);
@@ -181,20 +190,14 @@ sections.algorithm = (root, data) => {
     });
   }
 
-  // Rows of a value or loss: its equation, and its value before and after the update.
+  // Values and losses: the equation of each, and its value before and after the update.
   function values(shown, rows) {
-    const cell = (text) => live(element('td', {}), text);
-    shown.append(element('div', {class: 'scroll'}, element('table', {class: 'check values'},
-      element('thead', {}, element('tr', {}, ...['', 'before', 'after the update'].map((head) => element('th', {scope: 'col'}, head)))),
-      element('tbody', {}, ...rows.map(([name, map, loss]) => element('tr', {},
-        element('th', {scope: 'row'}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula', 'aria-label': name})),
-        cell(() => fixed(map(loss.values[now].before), 3)), cell(() => fixed(map(loss.values[now].after), 3))))))));
-  }
-
-  // Bars of |dy| at each layer that the gradient passes, and the norms of what it leaves there.
-  function way(shown, node, caption) {
-    const calls = within(node).filter(({kind}) => kind === 'backward');
-    shown.append(element('div', {class: 'scroll'}, backwards(calls, caption)));
+    shown.append(element('dl', {class: 'values'}, ...rows.flatMap(([name, map, loss]) => [
+      element('dt', {}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula', 'aria-label': name})),
+      live(element('dd'), () => `${fixed(map(loss.values[now].before), 3)} before the update, ` +
+        `${fixed(map(loss.values[now].after), 3)} after it`)])),
+      element('p', {class: 'note'}, 'Before and after: for the same minibatch, noise and dropout.' +
+        (rows.some(([name]) => name === 'L_D') ? ` s, the label smoothing, is ${data.about.smoothing}.` : '')));
   }
 
   // What Adam moved: words, and a histogram of |change| in units of the rate.
@@ -206,7 +209,7 @@ sections.algorithm = (root, data) => {
       `parameters of ${call.net}. |dtheta| ${digits(value().gradient, 3)}; |change| ${digits(value().norm, 3)}; rate ` +
       `${digits(value().settings.learning_rate, 3)}; largest change ${digits(value().largest, 3)} = ` +
       `${fixed(value().largest / value().settings.learning_rate, 2)} rates. `);
-    figureOf(shown, '|change| of each parameter, from 0 to 3 rates. In its first step, Adam moves each by 1 rate',
+    figureOf(shown, '|change| of each parameter, in rates; the last bar is 3 or more. In its first step, Adam moves each by 1',
              'histogram of changes', (width) => 60 / width, (context, width, height) => {
       drawHistogram(context, value().counts, {x: 0, y: 0, width, height: height - 16, fill: colour('--accent')});
       context.fillStyle = colour('--muted');

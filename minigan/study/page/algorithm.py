@@ -89,7 +89,7 @@ def play(game, last):
 
 def about(game, last):
     """What is said about the run."""
-    return {'m': game.m, 'n_z': game.n_z, 'k': game.k, 'last': last, 'objective': game.objective,
+    return {'m': game.m, 'n_z': game.n_z, 'k': game.k, 'last': last, 'smoothing': game.smoothing,
             'nets': [repr(net) for _, net, _ in game.players()]}
 
 

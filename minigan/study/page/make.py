@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-import minigan
+from minigan import __version__
 from minigan.storage.files import atomic_write
 from minigan.study.page import algorithm, games, operations
 
@@ -30,7 +30,7 @@ def page(recorded):
     """The HTML. recorded: name of a section -> its data."""
     names = ['page', *recorded]
     parts = {
-        'version': minigan.__version__,
+        'version': __version__,
         'styles': '\n'.join(f'<style>\n{_source(f"{name}.css")}</style>' for name in names),
         'data': '\n'.join(f'<script type="application/json" id="{name}-data">{_json(data)}</script>'
                           for name, data in recorded.items()),

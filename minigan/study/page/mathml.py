@@ -11,44 +11,37 @@
 import re
 from html import escape
 
-TOKEN = re.compile(r'"[^"]*"|[A-Za-z]+|[0-9]+(?:[.,][0-9]+)*|<-|<=|\.\*|\.\.\.|\S')
-GREEK = {'gamma': 'γ', 'beta': 'β', 'mu': 'μ', 'eps': 'ε', 'theta': 'θ', 'eta': 'η', 'sigma': 'σ'}
-SIGNS = {'-': '−', '*': '·', '.*': '⊙', '<-': '←', '<=': '≤', '...': '…', '~': '∼'}
-FUNCTIONS = {'log', 'exp', 'max', 'min', 'tanh', 'sigmoid', 'softplus', 'mean', 'softmax'}
+TOKEN = re.compile(r'"[^"]*"|[A-Za-z]+|[0-9]+(?:[.,][0-9]+)*|<-|\.\*|\.\.\.|\S')
+GREEK = {'gamma': 'γ', 'beta': 'β', 'mu': 'μ', 'eps': 'ε', 'theta': 'θ', 'eta': 'η'}
+SIGNS = {'-': '−', '*': '·', '.*': '⊙', '<-': '←', '...': '…', '~': '∼'}
+FUNCTIONS = {'log', 'max', 'min', 'tanh', 'sigmoid', 'softplus'}
 DERIVATIVE = re.compile(f'd([A-Za-z]|{"|".join(GREEK)})')  # dx, dgamma: one name of the code
 BELOW = {'sum', 'max', 'min'}  # their scripts stand below and above
 TAKES = {'frac': 2, 'sqrt': 1, 'hat': 1, 'under': 2}  # how many {groups} follow
 TABLES = {'cases': ('{', ''), 'rows': ('[', ']')}  # the fences around
 NO_BREAK = '\u00a0'  # MathML drops other spaces at the ends of a text
-CLOSING = {'(': ')', '[': ']', '{': '}'}
+CLOSING = {'(': ')', '[': ']'}
+ENDS = (*CLOSING.values(), '}', '&', ';')  # what no row goes beyond
 
 
 def formula(text):
     """<math> of a formula in the notation above. Raises ValueError for braces or brackets that do not match."""
-    tokens = TOKEN.findall(text)
-    inside = ''.join(_row(tokens, None, text))
-    return f'<math display="block">{inside}</math>'
+    return f'<math display="block">{_row(TOKEN.findall(text), (), text)}</math>'
 
 
-def inline(text):
-    """The same for a formula within a sentence."""
-    return formula(text).replace(' display="block"', '')
-
-
-def _row(tokens, closing, text):
-    """The elements up to a closing bracket, each with its scripts."""
-    elements = []
-    while tokens and tokens[0] != closing and tokens[0] not in ('&', ';'):
-        if tokens[0] in CLOSING.values():
-            raise ValueError(f'formula: expected {closing or "an end"}, got {tokens[0]} in {text!r}')
+def _row(tokens, ends, text):
+    """The elements up to one of the tokens that may end them, each with its scripts."""
+    elements, before = [], ''
+    while tokens and tokens[0] not in ENDS:
         name = tokens[0]
         if elements and _apart(before, name):
             elements.append('<mspace width="0.17em"></mspace>')
         elements.append(_scripts(name, _atom(tokens, text), tokens, text))
         before = name
-    if closing and tokens[:1] != [closing] and tokens[:1] not in (['&'], [';']):
-        raise ValueError(f'formula: expected {closing}, got the end of {text!r}')
-    return elements
+    if (tokens[0] if tokens else '') not in (ends or ('',)):
+        got = tokens[0] if tokens else 'the end'
+        raise ValueError(f'formula: expected {" or ".join(ends) or "the end"}, got {got} of {text!r}')
+    return ''.join(elements)
 
 
 def _apart(before, name):
@@ -63,7 +56,7 @@ def _group(tokens, text):
     if tokens[:1] != ['{']:
         return _atom(tokens, text)
     tokens.pop(0)
-    inside = ''.join(_row(tokens, '}', text))
+    inside = _row(tokens, ('}',), text)
     tokens.pop(0)
     return f'<mrow>{inside}</mrow>'
 
@@ -91,7 +84,7 @@ def _atom(tokens, text):
     if token in TABLES:
         return _table(token, tokens, text)
     if token in ('(', '['):
-        inside = ''.join(_row(tokens, CLOSING[token], text))
+        inside = _row(tokens, (CLOSING[token],), text)
         flat = '' if re.search('<(mfrac|mtable|munder)', inside) else ' stretchy="false"'
         return f'<mrow><mo{flat}>{token}</mo>{inside}<mo{flat}>{tokens.pop(0)}</mo></mrow>'
     return _leaf(token)
@@ -133,7 +126,7 @@ def _table(token, tokens, text):
     """Rows of cells between the fences of the form."""
     rows, sign = [[]], tokens.pop(0) if tokens else ''
     while sign != '}':
-        rows[-1].append(''.join(_row(tokens, '}', text)))
+        rows[-1].append(_row(tokens, ('}', '&', ';'), text))
         sign = tokens.pop(0)
         if sign == ';':
             rows.append([])

@@ -12,7 +12,8 @@ sections.operations = (root, data) => {
     const [forward, ...derivatives] = functions;
     const made = element('article', {class: 'operation', id: `op-${name}`}, element('h4', {}, element('code', {}, name)));
     if (layer) made.firstChild.append(element('span', {class: 'note'}, ` computed by the layer ${layer}`));
-    made.append(element('div', {class: 'pair'}, part([forward], 'forward'), part(derivatives, 'derivatives'),
+    made.append(element('div', {class: derivatives.length ? 'pair' : 'pair alone'}, part([forward], 'forward'),
+                        part(derivatives, 'derivatives'),
                         check(how, rows, derivatives.length > 0)), ...bugs(functions));
     return made;
   }
@@ -21,18 +22,18 @@ sections.operations = (root, data) => {
     return element('div', {class: name}, ...functions.map(({place, code, words, formulas, shapes}) => element('div', {},
       ...formulas.map((formula) => fromHTML('div', formula, {class: 'formula'})),
       fromHTML('pre', `<code>${code}</code>`, {class: 'code', tabindex: 0, 'aria-label': `code, ${place}`}),
-      element('p', {class: 'note'}, words ? `${words} ` : '', shapes ? `In this check: ${shapes}. ` : '', place))));
+      element('p', {class: 'note'}, words && words.replace(/\.?$/, '. '), shapes ? `In this check: ${shapes}. ` : '', place))));
   }
 
   function check(how, rows, derivative) {
-    const heads = ['', derivative ? 'expected: differences' : 'expected: equation',
-                   derivative ? 'got: the derivative' : 'got: this function', 'error', ''];
+    const heads = ['', derivative ? 'by differences' : 'by the equation', derivative ? 'by the derivative' : 'by the function',
+                   'error', ''];
     return element('div', {class: 'scroll checked'}, element('table', {class: 'check'},
-      element('caption', {}, derivative ? 'Gradient check' : 'It has no derivative. Comparison', `: ${how}`),
+      element('caption', {}, derivative ? 'Gradient check: ' : 'It has no derivative, and is compared with ', how),
       element('thead', {}, element('tr', {}, ...heads.map((head) => element('th', {scope: 'col'}, head)))),
       element('tbody', {}, ...rows.map(([array, expected, got, error, verdict]) => element('tr', {},
         element('th', {scope: 'row'}, element('code', {}, derivative ? `d${array}` : array)),
-        ...[expected, got].map((x) => element('td', {}, digits(x, 9))), element('td', {}, error.toExponential(0)),
+        ...[expected, got].map((x) => element('td', {}, digits(x, 8))), element('td', {}, error ? error.toExponential(0) : '0'),
         element('td', {class: verdict}, verdict === 'ok' ? '✓ agree' : verdict))))));
   }
 
@@ -57,7 +58,7 @@ function supported(title, support) {
       fromHTML('pre', `<code>${code}</code>`, {class: 'code correct'}),
       element('ul', {}, ...bugs.map(({wrong, words, test}) => element('li', {},
         fromHTML('pre', `<code>${wrong}</code>`, {class: 'code wrong'}),
-        element('p', {class: 'note'}, `${words}. Caught by `, element('code', {}, testName(test)))))))),
+        element('p', {class: 'note'}, `${words[0].toUpperCase()}${words.slice(1)}. Caught by `, element('code', {}, testName(test)))))))),
     element('p', {class: 'note'}, 'Run them: ', element('code', {}, `pytest ${[...new Set(tests.map(file))].join(' ')}`)));
 }
 

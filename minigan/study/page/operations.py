@@ -2,6 +2,8 @@
 
 import inspect
 from contextlib import contextmanager
+from html import escape
+from os.path import commonprefix
 
 import numpy as np
 
@@ -68,8 +70,17 @@ def of_function(function):
 def support(evidences):
     """For each line: its code, the tests, and the planted bugs that they catch, as dicts for JSON."""
     return [{'code': source.highlighted(found.code)[0], 'tests': found.tests,
-             'bugs': [{'wrong': source.highlighted(bug.wrong)[0], 'words': bug.words, 'test': bug.caught_by}
+             'bugs': [{'wrong': marked(found.code, bug.wrong), 'words': bug.words, 'test': bug.caught_by}
                       for bug in found.bugs]} for found in evidences]
+
+
+def marked(code, wrong):
+    """The wrong line as HTML; what differs from the code is marked."""
+    start = len(commonprefix([code, wrong]))
+    end = len(commonprefix([code[start:][::-1], wrong[start:][::-1]]))
+    parts = wrong[:start], wrong[start:len(wrong) - end], wrong[len(wrong) - end:]
+    before, differs, after = (escape(part, quote=False) for part in parts)
+    return f'{before}<mark>{differs}</mark>{after}'
 
 
 def paired(functions):
@@ -84,12 +95,12 @@ def paired(functions):
 
 
 def checked(name, seed):
-    """How a function is checked, and a row (array, expected, got, error, verdict) for each array, computed now."""
+    """What a function is checked with, and a row (array, expected, got, error, verdict) for each array, computed now."""
     if name in CASES:
-        how, report = f'minigan gradcheck, {CASES[name]}', dict(cases.cases())[CASES[name]](seed)
+        how, report = CASES[name], dict(cases.cases())[CASES[name]](seed)
     elif name == 'softplus':
         x = np.random.default_rng(seed).standard_normal(SHAPE)
-        how, report = 'minigan.check', check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)},
+        how, report = 'x of shape (6, 4)', check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)},
                                              {'x': x}, seed=seed)
     elif name in PLAIN:
         return 'its equation, written out in NumPy', [_plain(PLAIN[name], seed)]
