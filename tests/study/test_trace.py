@@ -192,7 +192,8 @@ def test_the_text_has_shapes_norms_losses_and_moves():
 
 def test_a_part_of_a_record_is_shown_like_the_whole():
     record = trace(small_game(), 0)
-    assert repr(record.lines[0]) == f'# for k steps do\n{record.lines[0].number:4}  for i in range(self.k):\n      i = 0'
+    line = record.lines[0]
+    assert repr(line) == f'# for k steps do\n{line.number:4}  for i in range(self.k):\n      i = 0'
     assert repr(record.calls('backward')[0]).splitlines()[1].startswith('D 3 Dense(8 -> 1)')
 
 
