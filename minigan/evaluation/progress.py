@@ -26,15 +26,24 @@ class Forgiving:
         return getattr(self._stream, name)
 
 
+def kernel_runs():
+    """Whether this process executes the cells of a notebook. It imports nothing: a kernel has imported IPython."""
+    IPython = sys.modules.get('IPython')
+    return IPython is not None and hasattr(IPython.get_ipython(), 'kernel')
+
+
 class Progress:
-    """A bar and lines on stderr, or in a notebook; nothing when quiet, or when stderr is closed."""
+    """A bar and lines on stderr, or in a notebook; nothing when quiet, or when stderr is closed.
+
+    in_notebook: whether what is shown appears in a notebook.
+    """
 
     def __init__(self, quiet):
         from tqdm.auto import tqdm  # late: it imports asyncio
         self._tqdm, self._silent = tqdm, quiet or sys.stderr is None
-        notebook = 'ipykernel' in sys.modules  # where tqdm draws its own bar only if it is given stderr itself
-        self._stream = sys.stderr if notebook or self._silent else Forgiving(sys.stderr)
-        self._seconds = SECONDS if notebook or not self._silent and sys.stderr.isatty() else SECONDS_IN_A_FILE
+        self.in_notebook = not self._silent and kernel_runs()  # where tqdm draws its own bar only on stderr itself
+        self._stream = sys.stderr if self.in_notebook or self._silent else Forgiving(sys.stderr)
+        self._seconds = SECONDS if self.in_notebook or not self._silent and sys.stderr.isatty() else SECONDS_IN_A_FILE
 
     def bar(self, total, initial=0, name=None):
         """tqdm's bar over the steps of training."""

@@ -34,12 +34,12 @@ def saved(path, width, height):
 
 
 def drawn(width, height, draw):
-    """The PIL image of a Figure of width x height inches that draw(figure) has drawn on."""
+    """The PIL image, in RGB, of a Figure of width x height inches that draw(figure) has drawn on."""
     content = BytesIO()
     with _default_figure(width, height) as figure:
         draw(figure)
         figure.savefig(content, dpi=80, format='png')
-    return Image.open(content).convert('RGB').quantize(64)
+    return Image.open(content).convert('RGB')
 
 
 @contextmanager

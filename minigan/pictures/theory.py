@@ -73,7 +73,7 @@ def figure_1(path, x, p_data, moments, *, seconds=0.1):
         axes.set_xlim(-4, 4)
         arrows.set_xlim(-4, 4)
 
-    frames = [drawn(5, 3.6, lambda figure: draw(figure, *moment)) for moment in moments]
+    frames = [drawn(5, 3.6, lambda figure: draw(figure, *moment)).quantize(64) for moment in moments]
     save_frames(path, frames, seconds=seconds)
 
 

@@ -22,8 +22,16 @@ from minigan.optim import Optimizer
 from minigan.streams import Rng
 
 
-@dataclass
-class Line:
+class Node:
+    """A Line or a Call: shown as `minigan trace` prints it."""
+
+    def __repr__(self):
+        from minigan.study.told import text
+        return text([self])
+
+
+@dataclass(repr=False)
+class Line(Node):
     """A statement of a Game's method, once for each time that it ran.
 
     method, file, number: where it stands; code: the statement; paper: its line of Algorithm 1, or ''. produced: name ->
@@ -40,8 +48,8 @@ class Line:
     inside: list = field(default_factory=list)
 
 
-@dataclass
-class Call:
+@dataclass(repr=False)
+class Call(Node):
     """A call of a layer, a loss or an optimiser.
 
     kind: 'forward', 'backward', 'loss' or 'optimizer'. of: the layer or the optimiser in words, or the loss's name.
@@ -62,13 +70,13 @@ class Call:
     inside: list = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
     """What iteration t was made of.
 
     logits: what game.step(t) returned. lines: those of Game.alternating, or of the method that stands in for it; all
     others are inside them. probability: whether the sigmoid of a logit is one. record['samples']: the last value of
-    that variable, a KeyError if there is none. str(record): what `minigan trace` prints.
+    that variable, a KeyError if there is none.
     """
 
     t: int
@@ -94,9 +102,9 @@ class Record:
             raise KeyError(name)
         return values[-1]
 
-    def __str__(self):
+    def __repr__(self):
         from minigan.study.told import text
-        return text(self)
+        return text(self.lines, probability=self.probability)
 
 
 def trace(game, t):
@@ -124,7 +132,6 @@ class _Recorder:
     def __init__(self):
         self.lines, self.losses, self.updates = [], [], []
         self.here = [self.lines]  # what runs now: the last one is being filled
-        self.update = None        # the frame of the update that runs
 
     def run(self, function):
         """function(), watched."""
@@ -153,10 +160,8 @@ class _Recorder:
         """Watch a method of a game line by line."""
         name, file = frame.f_code.co_name, frame.f_code.co_filename
         known, seen, current = statements(file, name), dict(frame.f_locals), []
-        outermost = self.update is None and (name.startswith('update_') or name == 'simultaneous')
+        update = name.startswith('update_') or name == 'simultaneous'
         given, first = {key: copy(seen[key]) for key in _parameters(frame) if key != 'self'}, len(self.losses)
-        if outermost:
-            self.update = frame
 
         def leave(returned=None):
             line = current.pop()
@@ -181,8 +186,7 @@ class _Recorder:
             elif event == 'return':
                 if current:
                     leave(value)
-                if outermost:
-                    self.update = None
+                if update:
                     self.updates.append((self.losses[first:], _again(game, name, given, frame.f_locals.get('x'))))
             return watch
         return watch

@@ -2,6 +2,7 @@
 
 from minigan.training.build import build_game
 from minigan.training.config import Config, require_known
+from minigan.training.inspection import compare
 from minigan.training.run import resume, train
 
-__all__ = ['Config', 'build_game', 'require_known', 'resume', 'train']
+__all__ = ['Config', 'build_game', 'compare', 'require_known', 'resume', 'train']

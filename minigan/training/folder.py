@@ -52,7 +52,8 @@ class RunFolder:
             file.write(json.dumps(self._about(run), indent=2) + '\n')
         write_csv(self.path / LOG, run.monitor.rows)  # a killed run may have logged epochs that it did not save
         real = run.dataset.train[:IMAGES]
-        self._picture('real', ops.gather_images(real, run.game.streams.xp.arange(len(real)), np.float32), run)
+        images = ops.gather_images(real, run.game.streams.xp.arange(len(real)), np.float32)
+        self._save('real', _grid(images, run.dataset.shape))
 
     def add_epoch(self, run, board):
         """Add the last row of the run's log to log.csv and TensorBoard, draw samples if due, keep the best epoch."""
@@ -64,8 +65,8 @@ class RunFolder:
         if board:
             board.scalars(row)
         if row['epoch'] in (1, config.epochs) or row['epoch'] % config.samples_every == 0:
-            images, columns = translations(run.game) if run.dataset.X else samples(run)
-            grid = self._picture(f'epoch-{row["epoch"]:04}', images, run, columns)
+            grid = picture(run)
+            self._save(f'epoch-{row["epoch"]:04}', grid)
             if board:
                 board.picture(grid, run.t)
 
@@ -105,13 +106,9 @@ class RunFolder:
         if pictures := sorted(pictures, key=lambda path: (len(path.name), path.name)):  # epoch-10000 after epoch-9999
             grids.animate(self.path / ANIMATION, pictures)
 
-    def _picture(self, name, x, run, columns=None):
-        """Write a grid of images x (N, n) in [-1, 1] and return it."""
+    def _save(self, name, grid):
         from minigan.pictures import grids
-        images = to_host(x)[:, :np.prod(run.dataset.shape)].reshape(-1, *run.dataset.shape)
-        grid = grids.grid(ops.to_unit(images), columns=columns)
         grids.save(self.path / SAMPLES / f'{name}.png', grid)
-        return grid
 
     def _about(self, run):
         """The facts about a run in config.json and in checkpoints, as a dict for JSON."""
@@ -127,6 +124,19 @@ class RunFolder:
                 'versions': {'minigan': __version__, 'numpy': np.__version__,
                              'python': platform.python_version(), 'platform': platform.platform()},
                 'device': run.device}
+
+
+def picture(run):
+    """The PIL image of what the run draws now: samples, or translations. It has the same z each time."""
+    images, columns = translations(run.game) if run.dataset.X else samples(run)
+    return _grid(images, run.dataset.shape, columns)
+
+
+def _grid(x, shape, columns=None):
+    """The PIL image of images x (N, n) in [-1, 1], each of a shape (height, width[, 3])."""
+    from minigan.pictures import grids
+    images = to_host(x)[:, :np.prod(shape)].reshape(-1, *shape)
+    return grids.grid(ops.to_unit(images), columns=columns)
 
 
 def samples(run):

@@ -1,4 +1,4 @@
-"""A readable summary of a checkpoint: its config, the end of its log, every parameter's size and norm."""
+"""A readable summary of a checkpoint: its config, the end of its log, every parameter's size. Runs in one picture."""
 
 import math
 
@@ -21,18 +21,39 @@ def describe(path):
     found = archive.find(path)
     try:
         nets = checkpoint.nets(arrays, about)
-        epochs = np.atleast_1d(arrays.get(LOG, ())).shape[0]
-        log = archive.require(arrays, LOG, (epochs, len(COLUMNS)), np.float64)
-        t, config = archive.require(arrays, T, (), np.int64), config_of(about)
+        rows, t, config = _log(arrays), archive.require(arrays, T, (), np.int64), config_of(about)
     except ValueError as error:
         raise ValueError(f'{found}: {error}') from error
-    rows = as_rows(log)
     steps = (config.epochs or 1) * rows[0]['step'] if rows else 0
-    objective = OBJECTIVES.get(config.objective)  # None in a config that no run has resolved
-    probability = objective is None or objective.probability
+    probability = _has_probability(config)
     warned = [f'warning: {text}' for text in warnings(rows, steps, probability=probability)]
     return '\n\n'.join([f'{found}: step {t}', _facts(about), *_end_of_log(rows), *warned,
                         *(_parameters(net) for net in nets)])
+
+
+def compare(runs):
+    """The PIL image of the curves of several runs; a notebook shows it, and .save('compared.png') writes it.
+
+    runs: name -> folder or checkpoint. Raises ValueError for a damaged one, OSError when there is none.
+    """
+    from minigan.pictures import curves  # matplotlib is slow to import
+    logs, probability = {}, True
+    for name, path in runs.items():
+        arrays, about = archive.load(path)
+        with archive.errors_name(path):
+            logs[name], probability = _log(arrays), probability and _has_probability(config_of(about))
+    return curves.compare(logs, probability=probability)
+
+
+def _log(arrays):
+    """The rows of the log in a checkpoint. Raises ValueError."""
+    epochs = np.atleast_1d(arrays.get(LOG, ())).shape[0]
+    return as_rows(archive.require(arrays, LOG, (epochs, len(COLUMNS)), np.float64))
+
+
+def _has_probability(config):
+    objective = OBJECTIVES.get(config.objective)  # None in a config that no run has resolved
+    return objective is None or objective.probability
 
 
 def _facts(about):

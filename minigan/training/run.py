@@ -16,6 +16,7 @@ from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag, require_known
 from minigan.training.folder import RunFolder, create
+from minigan.training.in_place import InPlace
 from minigan.training.on_gpu import choose_device
 from minigan.training.overflow import NotFinite, explained
 from minigan.training.signals import Stopped, signals_received
@@ -76,6 +77,7 @@ def play(run, folder, progress, after_epoch=None):
     """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
     probability = OBJECTIVES[run.config.objective].probability
     watch, board = Watch(run.last, run.monitor.rows, probability=probability), folder.board(run)
+    in_place = InPlace(progress)
     with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
           progress.bar(run.last, run.t) as bar):
         while run.t < run.last and not received:
@@ -91,6 +93,7 @@ def play(run, folder, progress, after_epoch=None):
                 for warning in watch.read(row):
                     progress.say(f'warning: {warning}')
                 folder.add_epoch(run, board)
+                in_place.show(run)
                 if after_epoch:
                     after_epoch(run, row)
             if folder.save_is_due(run):

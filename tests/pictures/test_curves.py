@@ -29,6 +29,23 @@ def test_the_curves_carry_the_logs_numbers_and_mark_the_equilibrium(tmp_path, mo
         assert picture.size == (1100, 420)
 
 
+def test_runs_are_compared_step_by_step_each_under_its_name(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, 'Figure', lambda **size: drawn.append(Figure(**size)) or drawn[-1])
+    rows = [{**row, 'step': 10 * row['epoch'], 'distance': -row['epoch']} for row in ROWS]
+    for probability in (True, False):
+        picture = curves.compare({'long': rows, 'short': rows[:2]}, probability=probability)
+        assert picture.size == (1040, 320) and picture.mode == 'RGB'
+        value, loss, distance = drawn[-1].axes
+        for axes, numbers in ((value, [1.1, 1.2, 1.3]), (loss, [2.1, 2.2, 2.3]), (distance, [-1, -2, -3])):
+            long, short, *marked = axes.lines
+            assert (long.get_label(), list(long.get_xdata())) == ('long', [10, 20, 30])
+            assert (short.get_label(), list(short.get_xdata())) == ('short', [10, 20])
+            assert list(long.get_ydata()) == numbers and list(short.get_ydata()) == numbers[:2]
+            assert [line.get_label() for line in marked] == ['V = -log 4'] * (axes is value and probability)
+        assert value.get_title() == ('V(D, G)' if probability else '-L_D')
+
+
 def test_a_users_style_latex_and_backend_change_nothing(tmp_path):
     curves.loss_curves(tmp_path / 'default.png', ROWS, 'minimax')
     user = {'text.usetex': True, 'backend': 'svg', 'figure.facecolor': 'red', 'savefig.dpi': 30, 'font.size': 20}

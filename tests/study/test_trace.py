@@ -7,14 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from minigan import Adam, Dense, Game, LeakyReLU, Net, Streams, gan, losses, ops
+from minigan import Adam, Dense, Dropout, Game, LeakyReLU, Net, Streams, gan, losses, ops
 from minigan.study import told
 from minigan.study.played import played
 from minigan.study.trace import Line, trace
 
 GAMES = {
     'default': {}, 'simultaneous': {'update': 'simultaneous'}, 'k=2': {'k': 2}, 'article': {'network': 'article'},
-    'conditional': {'conditional': True}, 'packed': {'pack': 2}, 'wgan': {'network': 'wgan'},
+    'conditional': {'conditional': True}, 'packed': {'pack': 2}, 'wgan': {'network': 'wgan', 'input_noise': 0.1},
     'feature-matching': {'network': 'feature-matching'}, 'semisupervised': {'network': 'semisupervised'},
     'dcgan': {'network': 'dcgan'}, 'progressive': {'network': 'progressive'}, 'spectral': {'network': 'spectral'},
     'cycle': {'network': 'cycle', 'data': 'digits/plain', 'cycle': 'digits/inverted'}}
@@ -29,11 +29,11 @@ def arrays(game):
     return {name: array.copy() for name, array in found.items()}
 
 
-def small_game(minibatch=None, **settings):
-    """Two small nets without dropout on numbers from N(2, 0.5)."""
+def small_game(minibatch=None, dropout=(), **settings):
+    """Two small nets on numbers from N(2, 0.5)."""
     streams = Streams(3)
-    G = Net([Dense(2, 8), LeakyReLU(0.2), Dense(8, 1)], rng=streams.at('init', 0, 0), name='G', dtype=np.float64)
-    D = Net([Dense(1, 8), LeakyReLU(0.2), Dense(8, 1)], rng=streams.at('init', 0, 1), name='D', dtype=np.float64)
+    G, D = (Net([Dense(n, 8), LeakyReLU(0.2), *extra, Dense(8, 1)], rng=streams.at('init', 0, substep), name=name,
+                dtype=np.float64) for substep, (name, n, extra) in enumerate((('G', 2, ()), ('D', 1, dropout))))
 
     def numbers(j):
         return 2 + 0.5 * streams.at('data', j).normal((16, 1), np.float64)
@@ -53,6 +53,10 @@ def test_a_step_changes_the_same_numbers_whether_it_is_watched_or_not(choices):
     assert max(map(len, shown)) <= told.WIDTH
     assert len(record.calls('optimizer')) == len(list(watched.players())) + watched.k - 1
     assert all({'before', 'after'} <= call.arrays.keys() for call in record.calls('loss'))
+    assert not any(inner.place == call.place for kind in ('forward', 'backward') for call in record.calls(kind)
+                   for inner in call.inside)
+    if 'conditional' in choices:  # nine of ten numbers of a label are 0, and 110 of z
+        assert '8% are 0' in str(record)
     json.dumps(told.as_dict(record), allow_nan=False)
 
 
@@ -109,9 +113,11 @@ def test_arrays_are_those_of_the_step():
 def test_arrays_stay_as_they_were():
     game = small_game()
     record = trace(game, 0)
-    kept = {name: record[name].copy() for name in ('x', 'z', 'samples', 'dsamples')}
+    last = record.calls('backward')[-1].arrays
+    kept = {name: record[name].copy() for name in ('x', 'z', 'samples', 'dsamples')}, last['dW'].copy()
     game.step(1)
-    assert all(np.array_equal(record[name], array) for name, array in kept.items())
+    assert all(np.array_equal(record[name], array) for name, array in kept[0].items())
+    assert np.array_equal(last['dW'], kept[1]) and not np.array_equal(last['dW'], game.G.layers[0].dW)
     with pytest.raises(KeyError):
         record['nothing']
 
@@ -135,6 +141,13 @@ def test_losses_are_those_before_and_after_the_update(update):
     assert found['L_D']['after'] == pytest.approx(losses.L_D(logits[:16], logits[16:]), rel=1e-12)
     assert found['L_G_nonsaturating']['after'] == pytest.approx(losses.L_G_nonsaturating(D_of_G), rel=1e-12)
     assert found['L_D']['after'] < found['L_D']['before']
+
+
+def test_the_loss_after_an_update_has_the_same_dropout():
+    game = small_game(dropout=[Dropout(0.5)])
+    record = trace(game, 0)
+    fake = game.D.forward(game.G.forward(record['z'], keep_cache=False), rng=game.layer_rng(0, 1), keep_cache=False)
+    assert record.calls('loss')[1].arrays['after'] == pytest.approx(losses.L_G_nonsaturating(fake), rel=1e-12)
 
 
 def test_a_minibatch_is_drawn_once():
@@ -175,6 +188,13 @@ def test_the_text_has_shapes_norms_losses_and_moves():
         assert words in text
     dW = [call for call in record.calls('backward') if call.net == 'G'][-1].arrays['dW']
     assert f'W {np.linalg.norm(dW):.2g}' in text
+
+
+def test_a_part_of_a_record_is_shown_like_the_whole():
+    record = trace(small_game(), 0)
+    line = record.lines[0]
+    assert repr(line) == f'# for k steps do\n{line.number:4}  for i in range(self.k):\n      i = 0'
+    assert repr(record.calls('backward')[0]).splitlines()[1].startswith('D 3 Dense(8 -> 1)')
 
 
 def test_statistics_are_those_of_the_array():

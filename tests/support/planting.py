@@ -14,13 +14,12 @@ import gc
 import json
 import os
 import sys
-from contextlib import redirect_stdout
 from importlib.machinery import SourceFileLoader
-from io import StringIO
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = '-qx', '--tb=no', '-pno:xdist', '-pno:cacheprovider', '-pno:unraisableexception', '--hypothesis-profile=first'
+OPTIONS = ('-x', '-oaddopts=', '-pno:terminal', '-pno:xdist', '-pno:cacheprovider', '-pno:unraisableexception',
+           '--hypothesis-profile=first')
 
 
 def code_of(line):
@@ -31,7 +30,8 @@ def code_of(line):
 def lines_of(source, function, code):
     """The numbers, from 0, of the lines in a function of a source that have this code."""
     lines = source.splitlines()
-    return [number for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef) and node.name == function
+    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+    return [number for node in functions if node.name == function
             for number in range(node.lineno, node.end_lineno) if code_of(lines[number]) == code]
 
 
@@ -67,13 +67,12 @@ def outcome(file, function, code, wrong, tests):
     import pytest
     plant(file, function, code, wrong)
     raised = Raised()
-    with redirect_stdout(StringIO()):
-        exit_code = pytest.main([*OPTIONS, *(f'{ROOT / test}' for test in tests)], plugins=[raised])
+    exit_code = pytest.main([*OPTIONS, *(f'{ROOT / test}' for test in tests)], plugins=[raised])
     return [int(exit_code), raised]
 
 
 def main():
-    import hypothesis.strategies as _  # noqa: F401
+    import hypothesis.strategies  # noqa: F401
     import scipy.stats  # noqa: F401
     from hypothesis import Phase, settings
     settings.register_profile('first', max_examples=40, deadline=None, derandomize=True, database=None,

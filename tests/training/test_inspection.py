@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigan.storage import archive
-from minigan.training import Config, inspection, train
+from minigan.training import Config, compare, inspection, train
 
 
 @pytest.fixture(scope='module')
@@ -54,3 +54,23 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, run):
     archive.save(tmp_path / 'odd.npz', {**arrays, 'run.log': np.zeros((3, 2))}, about)
     with pytest.raises(ValueError, match='odd.npz: run.log: expected an array of shape'):
         inspection.describe(tmp_path / 'odd.npz')
+
+
+def test_runs_are_compared_by_the_logs_of_their_checkpoints(tmp_path, run, monkeypatch):
+    given = []
+    monkeypatch.setattr('minigan.pictures.curves.compare', lambda logs, *, probability: given.append(
+        ({name: [(row['step'], row['distance']) for row in rows] for name, rows in logs.items()}, probability)))
+    arrays, about = archive.load(run)
+    critic = {**about, 'config': {**about['config'], 'objective': 'wasserstein'}}
+    archive.save(tmp_path / 'critic.npz', {**arrays, 'run.log': arrays['run.log'][:2]}, critic)
+    rows = [(row[1], row[-3]) for row in arrays['run.log']]
+    compare({'whole': run, 'same': str(run)})
+    compare({'critic': tmp_path / 'critic.npz', 'whole': run})
+    assert given == [({'whole': rows, 'same': rows}, True), ({'critic': rows[:2], 'whole': rows}, False)]
+
+
+def test_a_checkpoint_that_cannot_be_compared_is_refused_by_name(tmp_path, run):
+    arrays, about = archive.load(run)
+    archive.save(tmp_path / 'odd.npz', {**arrays, 'run.log': np.zeros((3, 2))}, about)
+    with pytest.raises(ValueError, match='odd.npz: run.log: expected an array of shape'):
+        compare({'whole': run, 'odd': tmp_path / 'odd.npz'})
