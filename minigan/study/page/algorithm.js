@@ -193,7 +193,7 @@ sections.algorithm = (root, data) => {
   // Values and losses: the equation of each, and its value before and after the update.
   function values(shown, rows) {
     shown.append(element('dl', {class: 'values'}, ...rows.flatMap(([name, map, loss]) => [
-      element('dt', {}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula'})),
+      element('dt', {}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula', 'aria-label': name})),
       live(element('dd'), () => `${fixed(map(loss.values[now].before), 3)} before the update, ` +
         `${fixed(map(loss.values[now].after), 3)} after it`)])),
       element('p', {class: 'note'}, 'Before and after: for the same minibatch, noise and dropout.' +

@@ -2,6 +2,7 @@
 'use strict';
 
 sections.games = (root, data) => {
+  const ARROWS = 'how G would move samples';
   const BLIND = -Math.log(4);  // V where D says 1/2 for everything
   const LOSSES = {'−log D(G(z)), as section 3 recommends': 0, 'log(1 − D(G(z))), as in Algorithm 1': 1};
 
@@ -15,11 +16,11 @@ sections.games = (root, data) => {
     const again = () => redraw();
     const canvas = element('div'), below = element('div');
     shown = legend(figure, {
-      p_data: ['data, p_data', '--data', 'dotted'], p_g: ['samples, p_g', '--samples', 'solid'], D: ['D', '--D', 'dashed'],
-      D_star: ['D*, the best D', '--best', 'solid'], arrows: ["G's gradient", '--ink', 'solid']}, again);
+      p_data: ['data, p<sub>data</sub>', '--data', 'dotted'], p_g: ['samples, p<sub>g</sub>', '--samples', 'solid'],
+      D: ['D', '--D', 'dashed'], D_star: ['D*, the best D', '--best', 'solid'], arrows: [ARROWS, '--ink', 'arrow']}, again);
     figure.append(canvas);
     const tell = numbers(below, {V: 'V (−log 4 = −1.386)', D_x: 'mean D(x), data', D_G_z: 'mean D(G(z)), samples',
-                                 covered: 'overlap of p_g and p_data'});
+                                 covered: 'overlap of p<sub>g</sub> and p<sub>data</sub>'});
     const watch = element('p', {class: 'watch'});
     const steer = player(figure, {label: 'The game on a line', names: game.t.map((t) => `step ${t}`), show(i) {
       now = i;
@@ -33,7 +34,7 @@ sections.games = (root, data) => {
     const curve = valueCurve(below, game, () => now, steer);
     const drawing = picture(canvas, {
       label: 'Curves of p_data, p_g, D and D* over x; arrows of the gradient; lines from z to x = G(z)',
-      ratio: (width) => Math.max(0.5, 0.95 - width / 1600),
+      ratio: (width) => Math.max(0.5, 1.3 - width / 900),
       draw: (context, width, height) => drawLineGame(context, width, height, game, now, shown, loss.value)});
     redraw = () => { drawing(); curve(); };
     redraw();
@@ -120,18 +121,18 @@ sections.games = (root, data) => {
     let now = 0, redraw = () => {}, play = plays[names[0]], steer;
     const again = () => redraw();
     const name = (play) => `learning rate ${play.rate}, beta1 ${play.beta1}`;
-    const side = element('div', {class: 'side'}), left = element('div'), right = element('div'), settings = element('div');
+    const side = element('div', {class: 'side'}), left = element('div'), right = element('div'), settings = element('div', {class: 'settings'});
     side.append(left, right);
     figure.append(settings, side);
     const recording = chooser(settings, 'Adam', Object.fromEntries(names.map((key) => [name(plays[key]), key])), () => {
       play = plays[recording.value];
       steer.go(now);
     });
-    const surface = chooser(left, 'Colours', {'D, as it is': 'D', 'D*, the best D': 'D_star'}, again);
+    const surface = chooser(settings, 'Colours show', {'D': 'D', 'D*, the best D': 'D_star'}, again);
     const canvas = left.appendChild(element('div'));
-    left.append(element('div', {class: 'scale'}, '0: a sample', element('span', {}), '1: data'));
+    left.append(element('div', {class: 'scale'}, '0: a sample', element('span'), '1: data'));
     const shown = legend(left, {data: ['data', '--data', 'dots'], samples: ['samples', '--samples', 'dots'],
-                                arrows: ["G's gradient", '--ink', 'solid']}, again);
+                                arrows: [ARROWS, '--ink', 'arrow']}, again);
     const watch = element('p', {class: 'watch'});
     let tell = () => {};
     steer = player(left, {label: 'The game in the plane', names: play.t.map((t) => `step ${t}`), show(i) {
@@ -190,7 +191,8 @@ sections.games = (root, data) => {
     const box = root.appendChild(element('fieldset', {class: 'legend', 'aria-label': 'Shown in the figure'}));
     return Object.fromEntries(Object.entries(entries).map(([key, [words, name, kind]]) => {
       const check = element('input', {type: 'checkbox', checked: true, onchange});
-      box.append(element('label', {}, check, element('span', {class: `swatch ${kind}`, style: `--of: var(${name})`}), words));
+      box.append(element('label', {}, check, element('span', {class: `swatch ${kind}`, style: `--of: var(${name})`}),
+                         fromHTML('span', words)));
       return [key, check];
     }));
   }
@@ -199,7 +201,7 @@ sections.games = (root, data) => {
   function chooser(root, label, choices, onchange) {
     const values = Object.values(choices);
     const select = element('select', {onchange}, ...Object.keys(choices).map((words) => element('option', {}, words)));
-    root.append(element('p', {class: 'settings'}, element('label', {}, label, select)));
+    root.append(element('label', {class: 'choice'}, label, select));
     return {get value() { return values[select.selectedIndex]; }};
   }
 
@@ -208,7 +210,7 @@ sections.games = (root, data) => {
     const list = root.appendChild(element('dl', {class: 'numbers'})), places = {};
     for (const [key, words] of Object.entries(names)) {
       places[key] = element('dd');
-      list.append(element('div', {}, element('dt', {}, words), places[key]));
+      list.append(element('div', {}, fromHTML('dt', words), places[key]));
     }
     return (values) => Object.entries(values).forEach(([key, value]) => { places[key].textContent = value; });
   }
@@ -222,7 +224,7 @@ sections.games = (root, data) => {
     }}));
     return picture(place, {label: 'V at each moment, with a line at −log 4', ratio: (width) => 90 / width, draw(context, width, height) {
       const V = of().V, x = scale(0, V.length - 1, 6, width - 6);
-      const y = scale(Math.min(-2, ...V), Math.max(-0.7, ...V), height - 16, 6);
+      const y = scale(Math.min(-2, ...V), Math.max(-0.7, ...V), height - 6, 6);
       drawLine(context, [6, width - 6], [y(BLIND), y(BLIND)], {stroke: colour('--best'), width: 1, dash: [4, 4]});
       drawLine(context, V.map((_, i) => x(i)), V.map(y), {stroke: colour('--ink'), width: 1.5});
       context.fillStyle = colour('--D');
@@ -231,7 +233,7 @@ sections.games = (root, data) => {
       context.fill();
       context.fillStyle = colour('--muted');
       context.textAlign = 'left';
-      context.fillText('V', 6, height - 3);
+      context.fillText('V', 6, 12);
       context.textAlign = 'right';
       context.fillText('−log 4', width - 6, y(BLIND) - 4);
     }});

@@ -112,10 +112,10 @@ def line_words(moment):
         return ('D is worse than a guess: V is below −log 4. It has learned from samples that G no longer draws, and '
                 'has to learn again where they are.')
     if moment['covered'] > 0.8:
-        return ('p_g lies almost on p_data. D can only guess: it says about 1/2 where the data are, V is about −log 4, '
-                'and the arrows nearly vanish. This is the equilibrium of Theorem 1.')
-    return ('V is close to −log 4, so D hardly beats a guess, but p_g does not have the shape of p_data yet. Compare D '
-            'with D*: while D is flatter than D*, G learns little from it.')
+        return ('The density of samples lies almost on that of the data. D can only guess: it says about 1/2 where '
+                'the data are, V is about −log 4, and the arrows nearly vanish. This is the equilibrium of Theorem 1.')
+    return ('V is close to −log 4, so D hardly beats a guess, but samples do not have the shape of the data yet. '
+            'Compare D with D*: while D is flatter than D*, G learns little from it.')
 
 
 def plane_words(moment):
@@ -123,8 +123,8 @@ def plane_words(moment):
     if moment['t'] == 0:
         return 'Before the first step, G draws all samples near one place, and D says about 1/2 everywhere.'
     if moment['modes'] == 8 and moment['near'] > 0.8:
-        return ('G has found all eight modes and draws most samples near one of them. D can hardly tell them from data: '
-                'V is close to −log 4. A continuous G cannot jump, so a few samples stay between the modes.')
+        return ('G has found all eight modes and draws most samples near one of them. D can hardly tell them from '
+                'data: V is close to −log 4. G is continuous, so some samples stay between the modes.')
     if moment['modes'] == 8:
         return ('G reaches all eight modes, but draws many samples between them. D learns to reject those, and the '
                 'arrows point from the gaps to the modes.')
