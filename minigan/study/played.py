@@ -5,7 +5,7 @@ from minigan.evaluation.progress import Progress
 from minigan.storage import archive
 from minigan.training.config import Config, flag, require_known
 from minigan.training.on_gpu import choose_device
-from minigan.training.state import T, Run, config_of
+from minigan.training.state import Run, T, config_of
 
 MOVABLE = ('data', 'cycle', 'device')  # what may be said about a run that is there: where its images are now
 

@@ -15,9 +15,12 @@ HEADS = {'forward': f'{"":{NAME}} {"x -> y":{SHAPES - NAME - 1}}     mean  sprea
 SATURATED = {'Tanh': lambda y: abs(y) > 0.99, 'Sigmoid': lambda y: abs(y - 0.5) > 0.495}
 
 
-def text(record):
-    """The lines of a Record, at most 100 columns wide, each followed by what it produced and what ran inside it."""
-    return '\n'.join(_told(record.lines, 0, record.probability))
+def text(nodes, *, probability=False):
+    """Lines and Calls, at most 100 columns wide, each followed by what it produced and what ran inside it.
+
+    probability: whether the sigmoid of a logit is one.
+    """
+    return '\n'.join(_told(nodes, 0, probability))
 
 
 def as_dict(record):

@@ -22,8 +22,16 @@ from minigan.optim import Optimizer
 from minigan.streams import Rng
 
 
-@dataclass
-class Line:
+class Node:
+    """A Line or a Call: shown as `minigan trace` prints it."""
+
+    def __repr__(self):
+        from minigan.study.told import text
+        return text([self])
+
+
+@dataclass(repr=False)
+class Line(Node):
     """A statement of a Game's method, once for each time that it ran.
 
     method, file, number: where it stands; code: the statement; paper: its line of Algorithm 1, or ''. produced: name ->
@@ -40,8 +48,8 @@ class Line:
     inside: list = field(default_factory=list)
 
 
-@dataclass
-class Call:
+@dataclass(repr=False)
+class Call(Node):
     """A call of a layer, a loss or an optimiser.
 
     kind: 'forward', 'backward', 'loss' or 'optimizer'. of: the layer or the optimiser in words, or the loss's name.
@@ -62,13 +70,13 @@ class Call:
     inside: list = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
     """What iteration t was made of.
 
     logits: what game.step(t) returned. lines: those of Game.alternating, or of the method that stands in for it; all
     others are inside them. probability: whether the sigmoid of a logit is one. record['samples']: the last value of
-    that variable, a KeyError if there is none. str(record): what `minigan trace` prints.
+    that variable, a KeyError if there is none.
     """
 
     t: int
@@ -94,9 +102,9 @@ class Record:
             raise KeyError(name)
         return values[-1]
 
-    def __repr__(self):  # what a notebook shows
+    def __repr__(self):
         from minigan.study.told import text
-        return text(self)
+        return text(self.lines, probability=self.probability)
 
 
 def trace(game, t):

@@ -168,6 +168,7 @@ def test_code_is_coloured_and_nothing_in_it_is_html():
     line, = source.highlighted('return a < 1  # "<b>"')
     assert line == ('<span class="keyword">return</span> a &lt; <span class="number">1</span>  '
                     '<span class="comment"># "&lt;b&gt;"</span>')
+    assert source.highlighted('a < b') == ['a &lt; b']
     assert source.highlighted('for i in range(k):') == [
         '<span class="keyword">for</span> i <span class="keyword">in</span> range(k):']
 

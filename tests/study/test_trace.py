@@ -190,6 +190,13 @@ def test_the_text_has_shapes_norms_losses_and_moves():
     assert f'W {np.linalg.norm(dW):.2g}' in text
 
 
+def test_a_part_of_a_record_is_shown_like_the_whole():
+    record = trace(small_game(), 0)
+    line = record.lines[0]
+    assert repr(line) == f'# for k steps do\n{line.number:4}  for i in range(self.k):\n      i = 0'
+    assert repr(record.calls('backward')[0]).splitlines()[1].startswith('D 3 Dense(8 -> 1)')
+
+
 def test_statistics_are_those_of_the_array():
     a = np.array([[0.0, 3.0], [-1.0, 2.0]], np.float32)
     found = told.statistics(a)
