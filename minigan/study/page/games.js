@@ -21,10 +21,10 @@ sections.games = (root, data) => {
     figure.append(canvas);
     const tell = numbers(below, {V: 'V (−log 4 = −1.386)', D_x: 'mean D(x), data', D_G_z: 'mean D(G(z)), samples',
                                  covered: 'overlap of p<sub>g</sub> and p<sub>data</sub>'});
-    const watch = element('p', {class: 'watch'});
+    const watch = element('p', {class: 'watch', role: 'status'});
     const steer = player(figure, {label: 'The game on a line', names: game.t.map((t) => `step ${t}`), show(i) {
       now = i;
-      watch.textContent = game.words[i];
+      say(watch, game.words[i]);
       tell({V: fixed(game.V[i], 3), D_x: fixed(game.D_x[i], 2), D_G_z: fixed(game.D_G_z[i], 2),
             covered: `${Math.round(100 * game.covered[i])} %`});
       redraw();
@@ -133,11 +133,11 @@ sections.games = (root, data) => {
     left.append(element('div', {class: 'scale'}, '0: a sample', element('span'), '1: data'));
     const shown = legend(left, {data: ['data', '--data', 'dots'], samples: ['samples', '--samples', 'dots'],
                                 arrows: [ARROWS, '--ink', 'arrow']}, again);
-    const watch = element('p', {class: 'watch'});
+    const watch = element('p', {class: 'watch', role: 'status'});
     let tell = () => {};
     steer = player(left, {label: 'The game in the plane', names: play.t.map((t) => `step ${t}`), show(i) {
       now = i;
-      watch.textContent = play.words[i];
+      say(watch, play.words[i]);
       tell({modes: `${play.modes[i]} of 8`, near: `${Math.round(100 * play.near[i])} %`, V: fixed(play.V[i], 3),
             D_x: fixed(play.D_x[i], 2), D_G_z: fixed(play.D_G_z[i], 2)});
       redraw();
@@ -203,6 +203,11 @@ sections.games = (root, data) => {
     const select = element('select', {onchange}, ...Object.keys(choices).map((words) => element('option', {}, words)));
     root.append(element('label', {class: 'choice'}, label, select));
     return {get value() { return values[select.selectedIndex]; }};
+  }
+
+  // Words that a screen reader reads out when they change.
+  function say(place, words) {
+    if (place.textContent !== words) place.textContent = words;
   }
 
   // Named numbers. Returns a function that takes new ones.

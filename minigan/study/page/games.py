@@ -43,7 +43,7 @@ def line(seed, steps):
             'histogram': np.histogram(samples, 80, (-4, 4), density=True)[0],
             'samples': samples[::25, 0], 'moves': moves(game, samples[::50])[..., 0]})
     return {'x': [X[0], X[-1]], 'p_data': packed(p_data(X), bits=16), 'z': packed(z[::25, 0], bits=16),
-            'width': WIDTH[0], 'words': [line_words(moment) for moment in moments], **columns(moments)}
+            'words': [line_words(moment) for moment in moments], **columns(moments)}
 
 
 def plane(seed, steps):
@@ -61,8 +61,7 @@ def plane(seed, steps):
                             'D': probability(game, PLANE), 'D_star': best(PLANE),
                             'samples': samples[:300], 'moves': moves(game, samples[:60])})
         plays[name] = {**settings, 'words': [plane_words(moment) for moment in moments], **columns(moments)}
-    return {'x': [SIDE[0], SIDE[-1]], 'side': len(SIDE), 'sigma': RING.sigma, 'width': WIDTH[1],
-            'data': packed(real[:300], bits=16), 'plays': plays}
+    return {'x': [SIDE[0], SIDE[-1]], 'side': len(SIDE), 'plays': plays, 'data': packed(real[:300], bits=16)}
 
 
 def shown(steps, n):

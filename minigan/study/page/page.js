@@ -197,15 +197,15 @@ function player(root, {label, names, show, rate = 8}) {
   return made;
 }
 
-// The player that keys move: the one with the focus in its figure or section, or else the one nearest to the middle.
+// The player that keys move: the one whose controls or figure have the focus, or else the one nearest to the middle.
 function current() {
-  const visible = players.filter(({box}) => box.getClientRects().length);
-  const holder = document.activeElement.closest('figure, article');
+  const visible = players.filter(({box}) => box.getClientRects().length), focus = document.activeElement;
   const middle = ({box}) => {
     const {top, bottom} = (box.closest('figure') ?? box).getBoundingClientRect();
     return Math.abs((top + bottom) / 2 - innerHeight / 2);
   };
-  return visible.find(({box}) => holder?.contains(box)) ?? visible.sort((a, b) => middle(a) - middle(b))[0];
+  return visible.find(({box}) => box.contains(focus) || box.closest('figure')?.contains(focus)) ??
+    visible.sort((a, b) => middle(a) - middle(b))[0];
 }
 
 /* ---- Keys ---- */
