@@ -229,8 +229,9 @@ def test_words_follow_the_numbers_on_the_line(moment, word):
     ({'t': 0}, 'Before'), ({'t': 9, 'V': -1.38, 'modes': 8, 'near': 0.9}, 'has found all eight'),
     ({'t': 9, 'V': -1.38, 'modes': 8, 'near': 0.3}, 'between them'),
     ({'t': 9, 'V': -1.6, 'modes': 3, 'near': 0.3}, 'worse than a guess'),
-    ({'t': 9, 'V': -1.3, 'modes': 2, 'near': 0.3}, 'few places'),
-    ({'t': 9, 'V': -1.3, 'modes': 5, 'near': 0.3}, 'some of the modes')])
+    ({'t': 9, 'V': -1.3, 'modes': 2, 'D': np.array([0.4, 0.6])}, 'learned little'),
+    ({'t': 9, 'V': -1.3, 'modes': 2, 'D': np.array([0.1, 0.6])}, 'few places'),
+    ({'t': 9, 'V': -1.3, 'modes': 5, 'D': np.array([0.1, 0.6])}, 'some of the modes')])
 def test_words_follow_the_numbers_in_the_plane(moment, word):
     assert word in games.plane_words(moment)
 

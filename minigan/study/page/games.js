@@ -4,7 +4,7 @@
 sections.games = (root, data) => {
   const ARROWS = 'how G would move samples';
   const BLIND = -Math.log(4);  // V where D says 1/2 for everything
-  const LOSSES = {'−log D(G(z)), as section 3 recommends': 0, 'log(1 − D(G(z))), as in Algorithm 1': 1};
+  const LOSSES = {'−log D(G(z)): section 3': 0, 'log(1 − D(G(z))): Algorithm 1': 1};
 
   line(root.querySelector('#line-figure'), unpacked(data.line));
   plane(root.querySelector('#plane-figure'), data.plane);
@@ -246,7 +246,7 @@ sections.games = (root, data) => {
 
   // An arrow by (dx, dy) from a point, in pixels; at most 40 long, and a dot if there is nothing to show.
   function drawArrow(context, x, y, dx, dy) {
-    const length = Math.hypot(dx, dy), factor = Math.min(1, 40 / length), head = Math.min(5, length * factor);
+    const length = Math.hypot(dx, dy), factor = Math.min(1, 40 / length), head = Math.min(5, 0.6 * length);
     const angle = Math.atan2(dy, dx), toX = x + dx * factor, toY = y + dy * factor;
     context.strokeStyle = context.fillStyle = colour('--ink');
     context.lineWidth = 1.25;

@@ -130,6 +130,9 @@ def plane_words(moment):
     if moment['V'] < BLIND - 0.05:
         return ('D is worse than a guess: V is below −log 4. G has left the places that D has learned to reject, and '
                 'many of its samples lie where D still expects data.')
+    if np.ptp(moment['D']) < 0.35:
+        return ('D has learned little yet: it says about the same everywhere, so its colours are pale and the arrows '
+                'short. The samples drift.')
     if moment['modes'] < 4:
         return ('G draws from few places at once. D learns to reject them, and the arrows lead all samples to the next '
                 'place together. If G moves faster than D learns, this chase never ends: the modes collapse.')

@@ -133,7 +133,7 @@ function drawHistogram(context, counts, {x, y, width, height, top = Math.max(...
   const step = width / counts.length;
   counts.forEach((count, i) => {
     const bar = Math.min(count / top, 1) * height;
-    context.fillRect(x + i * step, y + height - bar, Math.max(step - 1, 1), bar);
+    context.fillRect(x + i * step, y + height - bar, step > 6 ? step - 1 : step, bar);
   });
 }
 
