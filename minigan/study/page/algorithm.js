@@ -30,8 +30,8 @@ sections.algorithm = (root, data) => {
     figure.append(element('ul', {class: 'note'}, ...nets.map((net) => element('li', {}, net))));
     updates.push(picture(figure, {label: "D's mean answers for data and for samples over the run", ratio: (w) => 150 / w,
                                   draw: drawRun}));
-    figure.append(element('figcaption', {class: 'note'}, "D's mean answer for each minibatch of data (dark) and of " +
-      'samples (green), from step 0 to the last. The steps on the axis grow by powers of ten.'));
+    figure.append(element('figcaption', {class: 'note'}, "D's mean answer for each minibatch of data and of samples, over " +
+      'all steps. The axis grows by powers of ten, and the bar is the step that the slider shows.'));
     return figure;
   }
 
@@ -49,6 +49,9 @@ sections.algorithm = (root, data) => {
     ['--data', '--samples'].forEach((name, i) => {
       const shown = [...answers.at(i)];
       drawLine(context, shown.map((_, t) => x(place(t))), shown.map(y), {stroke: colour(name), width: 1.25});
+      context.fillStyle = colour(name);
+      context.textAlign = 'right';
+      context.fillText(['D(x)', 'D(G(z))'][i], width - 8 - 60 * (1 - i), 16);
     });
   }
 
@@ -124,7 +127,7 @@ sections.algorithm = (root, data) => {
     const [way, moved] = [element('div', {class: 'scroll'}), element('div')];
     const calls = within(node).filter(({kind}) => kind === 'backward');
     const through = calls.some(({net}) => net === 'G') ? 'through D, which stays, into G' : 'through D';
-    way.append(backwards(calls, `The gradient flows back ${through}: norms of dy, and of the derivatives of parameters`));
+    way.append(backwards(calls, `The gradient flows back ${through}, layer by layer`));
     adam(moved, node);
     return element('div', {class: 'wide'}, way, moved);
   }
@@ -196,8 +199,8 @@ sections.algorithm = (root, data) => {
       element('dt', {}, fromHTML('a', data.losses[name] ?? name, {href: `#op-${name}`, class: 'formula', 'aria-label': name})),
       live(element('dd'), () => `${fixed(map(loss.values[now].before), 3)} before the update, ` +
         `${fixed(map(loss.values[now].after), 3)} after it`)])),
-      element('p', {class: 'note'}, 'Before and after: for the same minibatch, noise and dropout.' +
-        (rows.some(([name]) => name === 'L_D') ? ` s, the label smoothing, is ${data.about.smoothing}.` : '')));
+      element('p', {class: 'note'}, (rows[0][0] === 'V' ? `Where D says 1/2 for everything, V is −log 4 = −1.386. The label ` +
+        `smoothing s is ${data.about.smoothing}. ` : '') + 'Before and after: for the same minibatch, noise and dropout.'));
   }
 
   // What Adam moved: words, and a histogram of |change| in units of the rate.
@@ -207,9 +210,9 @@ sections.algorithm = (root, data) => {
     shown.append(words);
     live(words, () => `${call.of} moves ${value().moved.toLocaleString('en')} of ${call.size.toLocaleString('en')} ` +
       `parameters of ${call.net}. |dtheta| ${digits(value().gradient, 3)}; |change| ${digits(value().norm, 3)}; rate ` +
-      `${digits(value().settings.learning_rate, 3)}; largest change ${digits(value().largest, 3)} = ` +
-      `${fixed(value().largest / value().settings.learning_rate, 2)} rates. `);
-    figureOf(shown, '|change| of each parameter, in rates; the last bar is 3 or more. In its first step, Adam moves each by 1',
+      `${digits(value().settings.learning_rate, 3)}; largest change ` +
+      `${digits(value().largest, 3)} = ${fixed(value().largest / value().settings.learning_rate, 2)} × rate.`);
+    figureOf(shown, '|change| of each parameter in units of the rate; the last bar is 3 or more. The first step of Adam moves each by about 1',
              'histogram of changes', (width) => 60 / width, (context, width, height) => {
       drawHistogram(context, value().counts, {x: 0, y: 0, width, height: height - 16, fill: colour('--accent')});
       context.fillStyle = colour('--muted');
@@ -271,8 +274,8 @@ sections.algorithm = (root, data) => {
   function backwards(calls, caption) {
     const top = () => Math.max(...calls.map((call) => call.values[now].dy));
     const left = ({values}) => Object.entries(values[now]).filter(([name]) => !['dy', 'dx'].includes(name))
-      .map(([name, norm]) => `|${name}| ${digits(norm, 2)}`).join('  ');
-    return table(caption, ['layer', 'dy', 'dx', '|dy|', '', 'leaves'], calls.map((call) => element('tr', {},
+      .map(([name, norm]) => `${name} ${digits(norm, 2)}`).join(', ');
+    return table(caption, ['layer', 'dy', 'dx', '|dy|', '', 'norms of dW, db, ...'], calls.map((call) => element('tr', {},
       layer(call), element('td', {}, call.shapes.dy), element('td', {}, call.shapes.dx ?? 'none'),
       live(element('td', {class: 'bar'}), () => element('span', {style: `width: ${100 * call.values[now].dy / top()}%`})),
       live(element('td'), () => digits(call.values[now].dy, 2)), live(element('td'), () => left(call)))));

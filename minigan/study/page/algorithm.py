@@ -4,14 +4,12 @@ import linecache
 
 import numpy as np
 
-from minigan import data as datasets
 from minigan import gan, ops
 from minigan.study import evidence
 from minigan.study.page import formulas, mathml, operations, source
 from minigan.study.page.arrays import packed
+from minigan.study.played import played
 from minigan.study.trace import Line, trace
-from minigan.training.build import build_game, recipe_of
-from minigan.training.config import Config
 
 EPOCHS, STEPS = 72, (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 QUICK_EPOCHS = 1
@@ -35,7 +33,7 @@ WORDS = {  # what a statement of gan.py does, for those that do not say it thems
     'return both[:len(both) // 2], both[len(both) // 2:]': 'The logits are split again: data, samples.',
     'self.D.backward(self.L_D_backward(real, fake), input_grad=False)':
         'The derivative of L_D with respect to the logits flows back through D, and each layer assigns the derivatives '
-        'of its parameters. No one asks for dx.',
+        'of its parameters. Nobody needs dx.',
     'return stack(*losses.OBJECTIVES[self.objective].L_D_backward(real, fake, **smoothing))':
         'Descending L_D is ascending V. The derivative for a row of data is (D(x) - 1) / m, for a sample D(G(z)) / m.',
     'self.optimizer_D.step()': 'Adam moves all parameters of D at once.',
@@ -58,7 +56,7 @@ def data(*, seed=0, quick=False):
     """
     game, shape, last = new_game(seed, QUICK_EPOCHS if quick else EPOCHS)
     records, answers = play(game, last)
-    alike = list(zip(*(record.walk() for record in records)))  # the same statement or call at each recorded step
+    alike = list(zip(*(record.walk() for record in records), strict=True))  # what is the same at each recorded step
     numbers = {id(nodes[0]): i for i, nodes in enumerate(alike)}
     return {'about': about(game, last), 'steps': [record.t for record in records],
             'answers': packed(answers.T, low=0, high=1), 'lines': [numbers[id(line)] for line in records[0].lines],
@@ -69,11 +67,8 @@ def data(*, seed=0, quick=False):
 
 def new_game(seed, epochs):
     """The default game on the digits, the shape of an image, and the number of its steps."""
-    dataset = datasets.load('digits')
-    config = Config(epochs=epochs, seed=seed)
-    recipe = recipe_of(config, dataset)
-    game = build_game(config.resolve(recipe, dataset), recipe, dataset)
-    return game, dataset.shape, epochs * game.minibatch.per_epoch
+    run = played(step=0, seed=seed, epochs=epochs, quiet=True)
+    return run.game, run.dataset.shape, run.last
 
 
 def play(game, last):
@@ -99,7 +94,7 @@ def losses():
 
 
 def node(nodes, numbers, game):
-    """A statement or a call for the page; nodes: as it was at each recorded step. numbers: id of a node -> its place."""
+    """A statement or a call for the page. nodes: it at each recorded step. numbers: id of a node -> its place."""
     first = nodes[0]
     made = line(first) if isinstance(first, Line) else call(first, game)
     values = [value_of(same) for same in nodes]

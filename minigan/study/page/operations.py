@@ -2,7 +2,6 @@
 
 import inspect
 from contextlib import contextmanager
-from html import escape
 from os.path import commonprefix
 
 import numpy as np
@@ -27,14 +26,14 @@ PLAIN = {  # what has no derivative: its equation written out, and what it compu
     'moving_average_': lambda x, a: (0.9 * x + 0.1 * a, _in_place(ops.moving_average_, x, a, momentum=0.9)),
     'softmax': lambda x, a: (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), ops.softmax(x)),
     'stack': lambda x, a: ([*x, *a], ops.stack(x, a)),
-    'gather_images': lambda x, a: ((BYTES[[5, 0]] - 127.5) / 127.5, ops.gather_images(BYTES, np.array([5, 0]), x.dtype)),
+    'gather_images': lambda x, a: ((BYTES[ROWS] - 127.5) / 127.5, ops.gather_images(BYTES, ROWS, x.dtype)),
     'to_unit': lambda x, a: (0.5 * x + 0.5, ops.to_unit(x)),
     'from_unit': lambda x, a: (x + x - 1, ops.from_unit(x)),
     'euclidean_norm': lambda x, a: (sum(x.ravel()**2)**0.5, np.divide(*ops.euclidean_norm(x.ravel()))),
     'clip_norm_': lambda x, a: (x.ravel() / sum(x.ravel()**2)**0.5, _in_place(ops.clip_norm_, x.ravel(), limit=1.0)),
     'V': lambda x, a: (np.log(1 / (1 + np.exp(-x))).mean() + np.log(1 - 1 / (1 + np.exp(-a))).mean(), losses.V(x, a)),
 }
-BYTES = np.arange(24, dtype=np.uint8).reshape(6, 4) * 11
+BYTES, ROWS = np.arange(24, dtype=np.uint8).reshape(6, 4) * 11, np.array([5, 0])
 SHAPE, ROUNDING = (6, 4), 1e-14  # ROUNDING: the allowed relative error of PLAIN
 
 
@@ -79,7 +78,7 @@ def marked(code, wrong):
     start = len(commonprefix([code, wrong]))
     end = len(commonprefix([code[start:][::-1], wrong[start:][::-1]]))
     parts = wrong[:start], wrong[start:len(wrong) - end], wrong[len(wrong) - end:]
-    before, differs, after = (escape(part, quote=False) for part in parts)
+    before, differs, after = map(source.plain, parts)
     return f'{before}<mark>{differs}</mark>{after}'
 
 
@@ -95,18 +94,22 @@ def paired(functions):
 
 
 def checked(name, seed):
-    """What a function is checked with, and a row (array, expected, got, error, verdict) for each array, computed now."""
+    """What a function is checked with, and for each array a row: its name, expected, got, error, verdict."""
     if name in CASES:
         how, report = CASES[name], dict(cases.cases())[CASES[name]](seed)
     elif name == 'softplus':
-        x = np.random.default_rng(seed).standard_normal(SHAPE)
-        how, report = 'x of shape (6, 4)', check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)},
-                                             {'x': x}, seed=seed)
+        how, report = 'softplus', softplus_case(seed)
     elif name in PLAIN:
         return 'its equation, written out in NumPy', [_plain(PLAIN[name], seed)]
     else:
         raise ValueError(f'{name}: expected a check in CASES or PLAIN of operations.py')
     return how, [(row.name.rpartition('.')[2], row.expected, row.got, row.error, row.verdict) for row in report]
+
+
+def softplus_case(seed):
+    """The one operation with a derivative that no layer of the package computes."""
+    x = np.random.default_rng(seed).standard_normal(SHAPE)
+    return check(lambda: ops.softplus(x), lambda dy: {'x': ops.softplus_backward(dy, x)}, {'x': x}, seed=seed)
 
 
 def _plain(pair, seed):

@@ -26,8 +26,8 @@ class Function:
 
     def as_dict(self):
         """For a page: the code as HTML, and the docstring's words."""
-        return {'name': self.name, 'place': f'{self.file}:{self.number}', 'code': '\n'.join(highlighted(self.code)),
-                'words': words(self.doc)}
+        return {'name': self.name, 'place': f'{self.file}:{self.number}', 'words': words(self.doc),
+                'code': '\n'.join(highlighted(self.code))}
 
 
 def functions(module, of=None):
@@ -45,7 +45,8 @@ def _function(node, file, lines):
     if doc:
         numbers = [n for n in numbers if not node.body[0].lineno <= n <= node.body[0].end_lineno]
     code = '\n'.join(lines[n - 1][node.col_offset:] for n in numbers)
-    return Function(node.name, file, node.lineno, code, '\n'.join(line.removeprefix('    ') for line in doc.splitlines()))
+    doc = '\n'.join(line.removeprefix('    ') for line in doc.splitlines())
+    return Function(node.name, file, node.lineno, code, doc)
 
 
 def words(doc):
@@ -71,6 +72,11 @@ def _marked(line, marks):
     """A line in which each (start, end, class) is a span."""
     html, at = '', 0
     for start, end, kind in marks:
-        html += f'{escape(line[at:start], quote=False)}<span class="{kind}">{escape(line[start:end], quote=False)}</span>'
+        html += f'{plain(line[at:start])}<span class="{kind}">{plain(line[start:end])}</span>'
         at = end
-    return html + escape(line[at:], quote=False)
+    return html + plain(line[at:])
+
+
+def plain(text):
+    """Text as HTML."""
+    return escape(text, quote=False)
