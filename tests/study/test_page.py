@@ -9,6 +9,7 @@ from base64 import b64decode
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ import pytest
 from minigan import losses, ops
 from minigan.cli import main
 from minigan.gan import Game
+from minigan.layers import Dense
+from minigan.net import Net
 from minigan.streams import Streams
 from minigan.study import runs
-from minigan.study.densities import P_DATA, Density, optimal_D
 from minigan.study.mixtures import Mixture
 from minigan.study.page import games, make
 from minigan.study.page.arrays import packed
@@ -188,15 +190,44 @@ def test_arrows_point_along_the_difference_quotient_of_L_G():
     game.step(0)  # no cache is left behind
 
 
-def test_D_star_is_one_half_where_samples_are_distributed_like_the_data():
-    x = P_DATA.quantiles(4001)
-    blurred = Density(P_DATA.means, tuple(np.hypot(P_DATA.sigmas, 0.1)))
-    best = optimal_D(blurred, Density(tuple(x), (0.1,)))(games.X[20:-20])
-    assert abs(best - 0.5).max() < 0.02
-    ring = games.RING.sample(Streams(0).at('sample', 0), 4000)
-    p = Mixture(games.RING.centres, float(np.hypot(games.RING.sigma, 0.05)))
-    near = p(games.PLANE) > 0.3
-    assert abs(optimal_D(p, Mixture(ring, 0.05))(games.PLANE)[near] - 0.5).max() < 0.1
+def still(game, samples, monkeypatch, name):
+    """Record a game, as runs makes it by name, whose G draws these samples whatever z is, and never moves."""
+    monkeypatch.setattr(runs, name, lambda *_, **__: SimpleNamespace(
+        G=lambda z: samples.astype(np.float32), D=game.D, streams=game.streams, draw_z=game.draw_z,
+        step=lambda t: None))
+
+
+def test_a_perfect_G_on_the_line_has_a_D_star_of_one_half(monkeypatch):
+    game = runs.line_game(0, steps=1)
+    still(game, runs.FIGURE_1.quantiles(1001)[:, None], monkeypatch, 'line_game')
+    recorded = games.line(0, 1)
+    near = runs.FIGURE_1(games.X) > 0.05
+    assert abs(unpacked(recorded['D_star'])[0][near] - 0.5).max() < 0.02 and recorded['covered'][0] > 0.98
+    assert recorded['D_x'] == pytest.approx(recorded['D_G_z'])
+
+
+def test_a_perfect_G_in_the_plane_has_a_D_star_of_one_half(monkeypatch):
+    game = runs.plane_game(games.RING, 0, steps=1, hidden=(8,))
+    angles = np.arange(1000) % 8
+    spread = (np.random.default_rng(0).normal(size=(1000, 2)) * 0.1)
+    still(game, games.RING.centres[angles] + spread, monkeypatch, 'plane_game')
+    for recorded in games.plane(0, 1)['plays'].values():
+        near = games.RING(games.PLANE) > 0.3
+        assert abs(unpacked(recorded['D_star'])[0][near] - 0.5).max() < 0.15
+        assert abs(unpacked(recorded['D_star'])[0][near] - 0.5).mean() < 0.04
+        assert recorded['modes'][0] == 8 and recorded['near'][0] > 0.97
+
+
+def test_answers_for_data_and_for_samples_are_not_mixed_up(monkeypatch):
+    game = runs.line_game(0, steps=1)
+    game.D = Net([Dense(1, 1)], rng=Streams(0).at('init', 0), name='D')
+    game.D.theta[...] = 5, 0  # D(x) = sigmoid(5 x); the data are around 1
+    still(game, np.full((1001, 1), -2.0) + np.linspace(-0.1, 0.1, 1001)[:, None], monkeypatch, 'line_game')
+    recorded = games.line(0, 1)
+    assert recorded['D_x'][0] > 0.9 and recorded['D_G_z'][0] < 0.01 and -0.5 < recorded['V'][0] < 0
+    assert (unpacked(recorded['moves'])[0][0] > 4).all()                  # D is sure, and G would move at full speed,
+    assert (unpacked(recorded['moves'])[0][1] < 0.01).all()               # unless it descended log(1 - D(G(z)))
+    assert unpacked(recorded['D'])[0][0] < 0.01 < 0.99 < unpacked(recorded['D'])[0][-1]
 
 
 def test_the_density_of_a_mixture_is_that_of_its_samples():
