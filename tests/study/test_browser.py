@@ -1,9 +1,13 @@
 """The page in a real browser: each check returns what is wrong, and a planted fault shows that it can fail."""
 
+import json
+
+import numpy as np
 import pytest
 from support.browser import chromium, missing, requested, show
 
 from minigan.study.page import games, make
+from minigan.study.page.arrays import packed
 
 LEFT, RIGHT, ESCAPE = '\ue012', '\ue014', '\ue00c'  # as WebDriver names the keys
 PICTURES = 'return [...players[arguments[0]].box.closest("section").querySelectorAll("canvas")].map(c => c.toDataURL())'
@@ -232,3 +236,37 @@ def test_without_a_planted_fault_none_is_found(driver, games_alone, tmp_path):
     (tmp_path / 'games.html').write_text(games_alone, encoding='utf-8')
     others = [check for check in CHECKS if check is not plays]
     assert [check(driver, tmp_path / 'games.html') for check in others] == [[]] * len(others)
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+def test_packed_arrays_are_decoded(bits, driver, games_alone, tmp_path):
+    (tmp_path / 'games.html').write_text(games_alone, encoding='utf-8')
+    show(driver, tmp_path / 'games.html')
+    x = np.random.default_rng(0).normal(size=(3, 2, 4))
+    script = 'const d = decode(arguments[0]); return [[...d.values], [...d.at(1)], d.shape]'
+    values, second, shape = driver.execute_script(script, json.loads(json.dumps(packed(x, bits=bits))))
+    np.testing.assert_allclose(values, x.ravel(), atol=np.ptp(x) / 2**bits)
+    np.testing.assert_allclose(second, x[1].ravel(), atol=np.ptp(x) / 2**bits)
+    assert shape == [3, 2, 4]
+
+
+def test_the_plane_shows_D_and_samples_at_their_places(driver, tmp_path):
+    """D grows to the right and to the top, and all samples lie at (1, 0.5)."""
+    recorded = games.data(seed=0, quick=True)
+    play, n = recorded['plane']['plays']['calm'], len(recorded['plane']['plays']['calm']['t'])
+    play['D'] = packed(np.tile((games.PLANE @ (0.2, 0.1) + 0.5)[None, :, None], (n, 1, 1)))
+    play['samples'] = packed(np.tile([1, 0.5], (n, 300, 1)), bits=16, low=-4, high=4)
+    (tmp_path / 'games.html').write_text(make.page({'games': recorded}), encoding='utf-8')
+    show(driver, tmp_path / 'games.html')
+    found = driver.execute_script("""
+        const figure = document.getElementById('plane-figure'), canvas = figure.querySelector('canvas');
+        const boxes = figure.querySelectorAll('[type=checkbox]');
+        boxes[0].click();
+        boxes[2].click();
+        const at = (x, y) => [...canvas.getContext('2d').getImageData(x * canvas.width, y * canvas.height, 1, 1).data];
+        const shade = shades('--low', '--middle', '--high');
+        return [[at(0.005, 0.005), at(0.995, 0.005), at(0.005, 0.995), at(0.995, 0.995)],
+                [0.34, 0.98, 0.02, 0.66].map(shade), at(2.6 / 3.2, 1.1 / 3.2), channels('--samples')];""")
+    corners, expected, dot, green = found
+    np.testing.assert_allclose(np.array(corners)[:, :3], expected, atol=3)
+    np.testing.assert_allclose(dot[:3], green, atol=3)

@@ -162,7 +162,8 @@ def test_packed_numbers_come_back_within_half_a_step(bits, error):
     x = np.random.default_rng(0).normal(size=(3, 4, 5))
     back = unpacked(packed(x, bits=bits))
     assert back.shape == x.shape and abs(back - x).max() <= 1.001 * error * np.ptp(x)
-    np.testing.assert_allclose(unpacked(packed([2.0, 2.0])), 2)
+    with np.errstate(all='raise'):
+        np.testing.assert_allclose(unpacked(packed([2.0, 2.0])), 2)
     np.testing.assert_allclose(unpacked(packed([-1, 0.5, 9], bits=bits, low=0, high=1)), [0, 0.5, 1], atol=error)
     with pytest.raises(ValueError, match='expected finite numbers, got nan'):
         packed([1, np.nan])
@@ -216,6 +217,8 @@ def test_a_perfect_G_in_the_plane_has_a_D_star_of_one_half(monkeypatch):
         assert abs(unpacked(recorded['D_star'])[0][near] - 0.5).max() < 0.15
         assert abs(unpacked(recorded['D_star'])[0][near] - 0.5).mean() < 0.04
         assert recorded['modes'][0] == 8 and recorded['near'][0] > 0.97
+    still(game, games.RING.centres[0] + spread, monkeypatch, 'plane_game')
+    assert games.plane(0, 1)['plays']['calm']['modes'][0] == 1
 
 
 def test_answers_for_data_and_for_samples_are_not_mixed_up(monkeypatch):
@@ -225,6 +228,8 @@ def test_answers_for_data_and_for_samples_are_not_mixed_up(monkeypatch):
     still(game, np.full((1001, 1), -2.0) + np.linspace(-0.1, 0.1, 1001)[:, None], monkeypatch, 'line_game')
     recorded = games.line(0, 1)
     assert recorded['D_x'][0] > 0.9 and recorded['D_G_z'][0] < 0.01 and -0.5 < recorded['V'][0] < 0
+    at_data, at_samples = np.interp([1, -2], games.X, unpacked(recorded['D_star'])[0])
+    assert at_data > 0.99 and at_samples < 0.01 and recorded['covered'][0] < 0.01
     assert (unpacked(recorded['moves'])[0][0] > 4).all()                  # D is sure, and G would move at full speed,
     assert (unpacked(recorded['moves'])[0][1] < 0.01).all()               # unless it descended log(1 - D(G(z)))
     assert unpacked(recorded['D'])[0][0] < 0.01 < 0.99 < unpacked(recorded['D'])[0][-1]
