@@ -266,7 +266,9 @@ def test_the_plane_shows_D_and_samples_at_their_places(driver, tmp_path):
         const at = (x, y) => [...canvas.getContext('2d').getImageData(x * canvas.width, y * canvas.height, 1, 1).data];
         const shade = shades('--low', '--middle', '--high');
         return [[at(0.005, 0.005), at(0.995, 0.005), at(0.005, 0.995), at(0.995, 0.995)],
-                [0.34, 0.98, 0.02, 0.66].map(shade), at(2.6 / 3.2, 1.1 / 3.2), channels('--samples')];""")
-    corners, expected, dot, green = found
-    np.testing.assert_allclose(np.array(corners)[:, :3], expected, atol=3)
+                [0.34, 0.98, 0.02, 0.66].map(shade), at(2.6 / 3.2, 1.1 / 3.2), channels('--samples'),
+                [0, 0.125, 0.5, 1].map(shade), ['--low', '--middle', '--high'].map(channels)];""")
+    corners, expected, dot, green, shades, (low, middle, high) = map(np.array, found)
+    np.testing.assert_allclose(shades, [low, 0.75 * low + 0.25 * middle, middle, high], atol=1)
+    np.testing.assert_allclose(corners[:, :3], expected, atol=3)
     np.testing.assert_allclose(dot[:3], green, atol=3)
