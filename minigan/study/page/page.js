@@ -115,18 +115,6 @@ function shades(...names) {
   };
 }
 
-// Grey images in a grid, from the left and from the top. images: decode's, of shape (n, height, width), from 0 to 1.
-function drawImages(context, images, {x = 0, y = 0, width, columns, gap = 2}) {
-  const [n, rows, pixels] = images.shape, size = (width - gap * (columns - 1)) / columns;
-  context.imageSmoothingEnabled = false;
-  for (let i = 0; i < n; i++) {
-    const image = bitmap(images.at(i), rows, pixels, (value) => Array(3).fill(Math.round(255 * value)));
-    context.drawImage(image, x + (i % columns) * (size + gap),
-                      y + Math.floor(i / columns) * (size * rows / pixels + gap), size, size * rows / pixels);
-  }
-  context.imageSmoothingEnabled = true;
-}
-
 // Bars from the bottom of a box upwards. top: the count that fills the height.
 function drawHistogram(context, counts, {x, y, width, height, top = Math.max(...counts), fill}) {
   context.fillStyle = fill;
@@ -137,7 +125,7 @@ function drawHistogram(context, counts, {x, y, width, height, top = Math.max(...
   });
 }
 
-// A line through points (x, y), functions or numbers mapped before.
+// A line through points in CSS pixels.
 function drawLine(context, xs, ys, {stroke, width = 1.5, dash = []}) {
   context.beginPath();
   xs.forEach((x, i) => context.lineTo(x, ys[i]));
@@ -152,16 +140,18 @@ function drawLine(context, xs, ys, {stroke, width = 1.5, dash = []}) {
 const players = [];
 
 // Controls in root that go through moments 0 .. names.length - 1. names: of the moments, such as 'step 100'.
-// show(i): show a moment. rate: moments a second, as played at first. Returns {go(i), at(), toggle()}.
+// show(i): show a moment. rate: moments a second, as played at first. Returns {box, go(i), step(by), toggle()}.
 function player(root, {label, names, show, rate = 8}) {
   let now = 0, timer = null;
   const play = element('button', {type: 'button', class: 'play', onclick: () => toggle()});
-  const slider = element('input', {type: 'range', min: 0, max: names.length - 1, value: 0, 'aria-label': `${label}: step`,
-                                   oninput: () => { pause(); go(Number(slider.value)); }});
+  const slider = element('input', {
+    type: 'range', min: 0, max: names.length - 1, value: 0, 'aria-label': `${label}: step`,
+    oninput: () => { pause(); go(Number(slider.value)); }});
   const output = element('output', {'aria-live': 'off'});
-  const speed = element('select', {'aria-label': `${label}: speed`, onchange: () => { if (timer) { pause(); toggle(); } }},
-                        ...[['slow', 0.4], ['normal', 1], ['fast', 3]].map(([name, factor]) =>
-                          element('option', {value: factor, selected: factor === 1}, name)));
+  const speeds = [['slow', 0.4], ['normal', 1], ['fast', 3]].map(([name, factor]) =>
+    element('option', {value: factor, selected: factor === 1}, name));
+  const speed = element('select', {
+    'aria-label': `${label}: speed`, onchange: () => { if (timer) { pause(); toggle(); } }}, ...speeds);
   const box = root.appendChild(element('div', {class: 'player', role: 'group', 'aria-label': label},
                                        play, slider, output, speed));
 
@@ -190,7 +180,7 @@ function player(root, {label, names, show, rate = 8}) {
       if (now === names.length - 1) pause();
     }, 1000 / (rate * Number(speed.value)));
   }
-  const made = {box, go, toggle, at: () => now, step: (by) => { pause(); go(now + by); }};
+  const made = {box, go, toggle, step: (by) => { pause(); go(now + by); }};
   players.push(made);
   said('Play');
   go(0);
@@ -210,6 +200,8 @@ function current() {
 
 /* ---- Keys ---- */
 
+const PRESSED = 'button, summary, a, [type=checkbox], [type=radio]';  // what Space already does something to
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
   const {key, target} = event, typed = target.closest('select, textarea, input:not([type=range], [type=checkbox])');
@@ -217,7 +209,7 @@ function onKey(event) {
   if (key === '?' && !typed) openKeys();
   else if (key === 't' && !typed) toggleTheme();
   else if (arrow && !typed && target.type !== 'range' && target.type !== 'radio') current()?.step(arrow);
-  else if (key === ' ' && !typed && !target.closest('button, summary, a, [type=checkbox], [type=radio]')) current()?.toggle();
+  else if (key === ' ' && !typed && !target.closest(PRESSED)) current()?.toggle();
   else return;
   event.preventDefault();
 }
