@@ -184,6 +184,14 @@ def theory(out, seed):
     return _verdict(wrong, f'All {count} checks hold.')
 
 
+def study(out, seed):
+    """Record small runs, and write a page that shows them next to the code."""
+    from minigan.study.page.make import make
+    size = make(out, seed=seed)
+    print(f'{out}: a page of {size / 1e6:.1f} MB that needs no network; open it in a browser')
+    return 0
+
+
 def _print_rows(rows):
     """Print each row of a check. Returns the names of those that are wrong, and how many there are."""
     wrong, count = [], 0

@@ -55,6 +55,7 @@ def parser():
             (_gradcheck, commands.gradcheck, 'check the derivative of every layer, loss and network'),
             (_trace, commands.trace, 'run one step of Algorithm 1, and print each line with what it produced'),
             (_theory, commands.theory, "check the paper's theorems and claims in numbers, and draw them"),
+            (_study, commands.study, 'write a page to learn from: Algorithm 1 with its code and numbers'),
             (_selftest, commands.selftest, 'check the kernels, and training, on this GPU or CPU'),
             (_kernelcheck, commands.kernelcheck, 'check without a GPU that CUDA kernels are complete and correct')):
         command = added.add_parser(function.__name__, help=description, description=description,
@@ -157,6 +158,11 @@ def _trace(add):
 def _theory(add):
     _seed(add)
     add('-o', '--out', default='theory', metavar='FOLDER', help='folder for the pictures')
+
+
+def _study(add):
+    _seed(add)
+    add('-o', '--out', default='study.html', metavar='FILE', help='the page to write, which is replaced if it exists')
 
 
 def _selftest(add):

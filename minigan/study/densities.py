@@ -18,11 +18,11 @@ class Density:
 
     def __call__(self, x):
         """p(x), for x of any shape."""
-        return np.mean([norm.pdf(x, mean, sigma) for mean, sigma in zip(self.means, self.sigmas)], axis=0)
+        return norm.pdf(np.asarray(x)[..., None], self.means, self.sigmas).mean(axis=-1)
 
     def cdf(self, x):
         """F(x), the probability of at most x, for x of any shape."""
-        return np.mean([norm.cdf(x, mean, sigma) for mean, sigma in zip(self.means, self.sigmas)], axis=0)
+        return norm.cdf(np.asarray(x)[..., None], self.means, self.sigmas).mean(axis=-1)
 
     def quantiles(self, m):
         """x (m,) where F is 1/2m, 3/2m, ...: their mean of a function is its expectation, by the midpoint rule."""

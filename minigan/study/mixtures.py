@@ -6,6 +6,7 @@ Lin et al. 2018, PacGAN, section 4.1; the measures are those of Srivastava et al
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances_argmin_min
 
 MEASURED = 2500  # samples, as published
@@ -17,6 +18,11 @@ class Mixture:
 
     centres: np.ndarray
     sigma: float
+
+    def __call__(self, x):
+        """p(x), for x (N, 2)."""
+        squares = cdist(x, self.centres, 'sqeuclidean')
+        return np.exp(-squares / (2 * self.sigma**2)).mean(axis=1) / (2 * np.pi * self.sigma**2)
 
     def sample(self, rng, m):
         """x (m, 2) float32; rng: Rng."""

@@ -29,11 +29,8 @@ class Moment:
     z: np.ndarray
 
 
-def figure_1(*, seed=0, steps=3000, frames=60):
-    """A run of Algorithm 1 on the line, as in the paper's Figure 1: a list of Moments.
-
-    p_data is FIGURE_1, z is uniform, and G starts far from the data.
-    """
+def line_game(seed, *, steps):
+    """The Game of Figure 1: p_data is FIGURE_1, z is uniform, G starts far from the data, and rates fall to 0."""
     streams = Streams(seed)
     G = Net(_small_layers(1, (32, 32), 1), rng=streams.at('init', 0, 0), name='G')
     D = Net(_small_layers(1, (32, 32), 1), rng=streams.at('init', 0, 1), name='D')
@@ -41,17 +38,30 @@ def figure_1(*, seed=0, steps=3000, frames=60):
 
     def rate(t):
         return 0.005 * (1 - t / steps) ** 2
-    game = Game(G, D, Adam(G, learning_rate=rate, beta1=0), Adam(D, learning_rate=rate, beta1=0),
+    return Game(G, D, Adam(G, learning_rate=rate, beta1=0), Adam(D, learning_rate=rate, beta1=0),
                 lambda j: FIGURE_1.sample(streams.at('data', j), 512), streams, m=512, n_z=1, prior='uniform')
-    z = np.linspace(-3**0.5, 3**0.5, 1001, dtype=np.float32)[:, None]
-    moments, shown = [], set(np.linspace(0, steps, frames).astype(int).tolist())
+
+
+def even_z(n):
+    """n even steps through the prior of line_game: (n, 1)."""
+    return np.linspace(-3**0.5, 3**0.5, n, dtype=np.float32)[:, None]
+
+
+def watched(game, steps, shown):
+    """Play iterations 0 .. steps - 1 of a game. Yields each t in shown, when t of them have been played."""
     for t in range(steps + 1):
         if t in shown:
-            answers = ops.sigmoid(D(GRID[:, None].astype(np.float32))[:, 0])
-            moments.append(Moment(t, answers, G(z)[:, 0], z[:, 0]))
+            yield t
         if t < steps:
             game.step(t)
-    return moments
+
+
+def figure_1(*, seed=0, steps=3000, frames=60):
+    """A run of Algorithm 1 on the line, as in the paper's Figure 1: a list of Moments of line_game."""
+    game, z = line_game(seed, steps=steps), even_z(1001)
+    shown = set(np.linspace(0, steps, frames).astype(int).tolist())
+    return [Moment(t, ops.sigmoid(game.D(GRID[:, None].astype(np.float32))[:, 0]), game.G(z)[:, 0], z[:, 0])
+            for t in watched(game, steps, shown)]
 
 
 def figure_1_rows(moments):
@@ -107,12 +117,9 @@ WASSERSTEIN = {'game': WassersteinGame, 'objective': 'wasserstein', 'gradient_pe
 
 def ring(*, seed=0, steps=3000, shown=(100, 300, 1000, 2000, 3000)):
     """A run of Algorithm 1 on the ring of 8: step -> samples (2500, 2)."""
-    game, seen = plane_game(RING_OF_8, seed, steps=steps), {}
-    for t in range(steps):
-        game.step(t)
-        if t + 1 in shown:
-            seen[t + 1] = game.G(game.draw_z(game.streams.at('sample', PICTURES), MEASURED))
-    return seen
+    game = plane_game(RING_OF_8, seed, steps=steps)
+    return {t: game.G(game.draw_z(game.streams.at('sample', PICTURES), MEASURED))
+            for t in watched(game, steps, shown)}
 
 
 def ring_rows(seen):

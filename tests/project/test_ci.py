@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 STUBS = {  # in place of what takes minutes
     'python3': 'mkdir -p "$3/bin"; touch "$3/bin/activate"',  # -m venv FOLDER
     'minigan': 'mkdir -p runs/digits-default; echo picture > runs/digits-default/losses.png',
-    'pip': '', 'pytest': '', 'flake8': '',
+    'pip': '', 'pytest': '', 'flake8': '', 'chromium': '', 'chromedriver': '',
 }
 
 
@@ -32,15 +32,20 @@ def checkout(tmp_path):
     return tree
 
 
-def ci(tree, **stubs):
-    """Run it with stubs that note where they were called. Returns the process and [(command, arguments, folder)]."""
+def ci(tree, path=os.environ['PATH'], **stubs):
+    """Run it with stubs that note where they were called. Returns the process and [(command, arguments, folder)].
+
+    A stub that is None is missing.
+    """
     bin, calls = tree.parent / 'bin', tree.parent / 'calls'
     bin.mkdir()
     for name, script in {**STUBS, **stubs}.items():
+        if script is None:
+            continue
         (bin / name).write_text(f'#!/bin/bash\necho "{name}|$*|$PWD|$PYTHONPATH" >> "{calls}"\n{script}\n')
         (bin / name).chmod(0o755)
     (tree.parent / 'tmp').mkdir()
-    environment = {**os.environ, 'PATH': f'{bin}:{os.environ["PATH"]}', 'TMPDIR': str(tree.parent / 'tmp'),
+    environment = {**os.environ, 'PATH': f'{bin}:{path}', 'TMPDIR': str(tree.parent / 'tmp'),
                    'PYTHONPATH': str(tree)}
     done = subprocess.run(['bash', tree / '.ci' / 'run'], capture_output=True, text=True, env=environment, cwd=tree)
     return done, [line.split('|') for line in calls.read_text().splitlines()] if calls.exists() else []
@@ -61,7 +66,7 @@ def test_it_runs_the_readmes_commands_in_a_clone_and_leaves_nothing(checkout):
     assert folder.startswith(str(checkout.parent / 'tmp')) and path == ''
     assert contents(checkout) == before and list((checkout.parent / 'tmp').iterdir()) == []
     assert 'only what is committed is checked' in done.stderr
-    assert done.stdout.count('took') == 8 and '+ pip install -e . && minigan train\n' in done.stdout
+    assert done.stdout.count('took') == 9 and '+ pip install -e . && minigan train\n' in done.stdout
 
 
 @pytest.mark.parametrize('stub, script, step', [
@@ -92,7 +97,8 @@ def test_it_expects_two_commands(checkout, more):
 
 def test_git_ignores_what_the_readmes_commands_leave(checkout):
     written = ['runs/digits-default/last.npz', 'samples.png', 'interpolation.png', 'interpolation.gif',
-               'theory/theory.png', 'minigan.egg-info/PKG-INFO', '.hypothesis/x', 'minigan/gpu/__pycache__/x.so']
+               'theory/theory.png', 'study.html', 'minigan.egg-info/PKG-INFO', '.hypothesis/x',
+               'minigan/gpu/__pycache__/x.so']
     command = ['git', 'check-ignore', *written, 'minigan/study/theory/figures.py', 'samples.py']
     assert subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.splitlines() == written
 
@@ -104,3 +110,17 @@ def test_it_checks_an_archive_without_its_history_too(checkout):
     assert done.returncode == 0, done.stderr
     assert [name for name, *_ in calls] == ['python3', 'pip', 'pip', 'minigan', 'pip', 'pytest', 'flake8']
     assert contents(checkout) == before and list((checkout.parent / 'tmp').iterdir()) == []
+
+
+@pytest.mark.parametrize('user, apt, installs', [('0', 'exit 100', True), ('1000', '', False), ('0', None, False)])
+def test_without_a_browser_it_tries_to_install_one_and_goes_on(user, apt, installs, checkout):
+    tools = checkout.parent / 'tools'  # all that is installed here, but for what is asked for
+    tools.mkdir()
+    for path in (path for folder in ('/usr/bin', '/bin') for path in Path(folder).iterdir()):
+        if path.name not in {*STUBS, 'apt-get', 'id'} and not (tools / path.name).exists():
+            (tools / path.name).symlink_to(path)
+    done, calls = ci(checkout, str(tools), chromium=None, chromedriver=None, id=f'echo {user}', **{'apt-get': apt})
+    assert done.returncode == 0, done.stderr
+    assert ('apt-get', '-qq update') in [(name, arguments) for name, arguments, *_ in calls] or not installs
+    assert 'note: no chromium or chromedriver' in done.stderr
+    assert [name for name, *_ in calls].count('apt-get') == 2 * installs

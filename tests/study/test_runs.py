@@ -1,5 +1,7 @@
 """Figure 1 and the ring are runs of Algorithm 1, and a run that does not learn is noticed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -60,3 +62,10 @@ def test_a_few_steps_of_the_wasserstein_game_bring_samples_towards_the_data():
     for t in range(100):
         game.step(t)
     assert pairwise_distances_argmin_min(game.G(z), RING_OF_8.centres)[1].mean() < 0.8 * before
+
+
+def test_a_watched_game_is_seen_when_t_iterations_have_been_played():
+    played = []
+    game = SimpleNamespace(step=played.append)
+    assert [(t, len(played)) for t in runs.watched(game, 4, {0, 2, 4})] == [(0, 0), (2, 2), (4, 4)]
+    assert played == [0, 1, 2, 3]
