@@ -77,7 +77,8 @@ def test_the_programs_about_layers_and_functions_do_what_the_text_says():
 def test_every_minigan_command_is_one_that_the_program_knows():
     commands = re.findall(r'`minigan ([^`]*)`', ' '.join(READMES.values()))
     assert {command.split()[0] for command in commands} == {
-        'train', 'sample', 'interpolate', 'evaluate', 'inspect', 'gradcheck', 'trace', 'theory', 'selftest',
+        'train', 'sample', 'interpolate', 'evaluate', 'inspect', 'gradcheck', 'trace', 'study', 'exercise', 'theory',
+        'selftest',
         'kernelcheck', 'translate'}
     for command in commands:
         if '--help' not in command:
