@@ -234,6 +234,16 @@ def test_a_correct_body_written_in_another_way_passes(name, body, tmp_path):
     assert outcome.passed, outcome.words
 
 
+@pytest.mark.skipif(not emulator.COMPILER, reason='no C++ compiler')
+def test_a_correct_kernel_written_in_another_way_passes(tmp_path):
+    exercise, path = EXERCISES['tanh_backward_kernel'], tmp_path / 'k.cu'
+    path.write_text(exercise.template(path).replace('// Write the body here.', """
+        int first = blockIdx.x * blockDim.x, i = first + threadIdx.x;
+        if (i >= size) return;
+        dx[i] = dy[i] - dy[i] * y[i] * y[i];"""))
+    assert check(exercise, path).passed
+
+
 def test_compiled_kernels_do_not_hide_a_students_function(tmp_path, monkeypatch):
     monkeypatch.setitem(backend.TWINS, 'numpy', lambda xp: SimpleNamespace(
         tanh_backward=lambda dy, y: inspect.unwrap(ops.tanh_backward)(dy, y)))

@@ -16,7 +16,7 @@ from minigan.optim import Adam
 from minigan.streams import Streams
 
 STEPS, ASCENTS = 8, 30  # in float64, which no compiled kernel takes
-ALLOWED = {'float64': 1e-7, 'float32': 1e-3}  # after STEPS; Adam's first steps magnify rounding
+ALLOWED = {'float64': 1e-7, 'float32': 1e-4}  # relative; rounding in float32 changes 2e-7
 
 
 def small_game(*, optimizer=lambda net: Adam(net, learning_rate=0.02, beta1=0.5), dtype='float64'):
