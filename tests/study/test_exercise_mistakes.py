@@ -9,6 +9,7 @@ import pytest
 from minigan.gpu.emulator import COMPILER
 from minigan.study.exercises.catalogue import EXERCISES
 from minigan.study.exercises.check import check
+from minigan.study.exercises.template import source
 
 GAP = r' +(#|//) Write the body here\.'
 MISTAKES = {  # exercise -> bodies as a student writes them, each followed by words that must be in the answer
@@ -457,13 +458,13 @@ def own(exercise):
     """name of a function -> the package's body."""
     if exercise.suffix == '.cu':
         return {function.name: EDITS[exercise.name].strip('\n').split('\n\n')[0] for function in exercise.functions}
-    return {function.name: body_of(function.source) for function in exercise.functions}
+    return {function.name: body_of(source(function.own)) for function in exercise.functions}
 
 
-def body_of(source):
+def body_of(text):
     """The lines below the docstring."""
-    first = ast.parse(source).body[0].body[1]
-    return '\n'.join(source.splitlines()[first.lineno - 1:])
+    first = ast.parse(text).body[0].body[1]
+    return '\n'.join(text.splitlines()[first.lineno - 1:])
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from minigan import backend, losses, ops
 from minigan.cli import main
 from minigan.gan import Game
 from minigan.gpu import emulator
-from minigan.study.exercises import catalogue, student, trials
+from minigan.study.exercises import catalogue, student, template, trials
 from minigan.study.exercises.catalogue import EXERCISES
 from minigan.study.exercises.check import _line, check, check_all
 from minigan.study.exercises.exercise import Exercise
@@ -68,11 +68,22 @@ def test_a_template_has_the_signature_and_the_docstring_of_the_package_and_no_bo
     assert path.read_text().startswith('# ') and f'minigan exercise check {exercise.name}' in path.read_text()
 
 
+def test_a_template_of_a_method_says_what_self_offers():
+    text = EXERCISES['Game.alternating'].template(Path('mine.py'))
+    assert '#   self.minibatch(j)\n#       the j-th minibatch of data, x (m, n).\n' in text
+    assert '#   self.k\n#       D steps per G step.\n' in text and '#   self.update_G(z, rng)\n' in text
+    text = EXERCISES['Game.update_D'].template(Path('mine.py'))
+    assert '#   self.G.forward(x, *, training=True, rng=None, keep_cache=True)\n' in text
+    assert '#   self.optimizer_D.step()\n#       Move theta against dtheta.\n' in text and 'self.G\n' not in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
 @pytest.mark.parametrize('exercise', PYTHON.values(), ids=PYTHON)
 def test_a_solution_is_the_source_of_the_package(exercise):
     for function in exercise.functions:
-        assert function.source in exercise.solution() and function.source.startswith(f'def {function.name}(')
-        assert dedent(inspect.getsource(inspect.unwrap(function.own))).endswith(f'{function.source}\n')
+        source = template.source(function.own)
+        assert source in exercise.solution() and source.startswith(f'def {function.name}(')
+        assert dedent(inspect.getsource(inspect.unwrap(function.own))).endswith(f'{source}\n')
 
 
 class Boom(Exception):
@@ -256,8 +267,8 @@ def test_the_readme_shows_what_a_check_says(tmp_path):
     exercise = EXERCISES['batch_norm_backward']
     body = ('xhat, rstd = cache\n    d = gamma * dy\n'
             '    return rstd * (d - d.mean(axis=0)), (dy * xhat).sum(axis=0), dy.sum(axis=0)')
-    template = exercise.template(tmp_path / 'mine.py').replace('# Write the body here.', body)
-    outcome = check(exercise, written(tmp_path, template, 'mine.py'))
+    file = exercise.template(tmp_path / 'mine.py').replace('# Write the body here.', body)
+    outcome = check(exercise, written(tmp_path, file, 'mine.py'))
     assert all(f'  wrong   {line.title}' in text for line in outcome.lines) and len(outcome.words) == 2
     assert all(sentence in text for sentence in outcome.words)
     assert len(EXERCISES) == 17 and text.splitlines()[2].startswith('Seventeen functions')

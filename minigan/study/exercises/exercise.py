@@ -1,13 +1,10 @@
 """What an exercise is: a function of the package that a student writes, and what its author knows about it."""
 
-import ast
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from textwrap import dedent
 from typing import Any
 
-from minigan.study.exercises import student, words
+from minigan.study.exercises import student, template, words
 
 M = 7  # rows of a case's minibatch, and no other size: a coefficient of 7 is a missing 1 / m; trials have 6 rows
 
@@ -41,25 +38,6 @@ class Function:
         """The package's."""
         return getattr(self.owner, self.name)
 
-    @property
-    def source(self):
-        """The package's source text, without decorators."""
-        text = dedent(inspect.getsource(inspect.unwrap(self.own)))
-        return '\n'.join(text.splitlines()[ast.parse(text).body[0].lineno - 1:])
-
-    def template(self):
-        """The signature and the docstring, without the body."""
-        docstring = ast.parse(self.source).body[0].body[0]
-        return '\n'.join([*self.source.splitlines()[:docstring.end_lineno], '    # Write the body here.\n'])
-
-    def imports(self):
-        """The imports that the package's body needs, apart from NumPy."""
-        own = inspect.unwrap(self.own)
-        used = {node.id for part in ast.parse(self.source).body[0].body for node in ast.walk(part)
-                if isinstance(node, ast.Name)}
-        return [f'from {own.__globals__[name].__module__} import {name}'
-                for name in sorted(used & own.__globals__.keys() - {'np'})]
-
     def explain(self, function):
         """Sentences on what is wrong with a student's function, none if nothing is."""
         return words.explain(self, function)
@@ -85,14 +63,17 @@ class Exercise:
 
     def template(self, path):
         """The student's file, before any work. path: where it will lie."""
-        command = student.command(self, path)
-        imports = sorted({line for function in self.functions for line in function.imports()})
-        head = [f'# Write the body below each docstring. Then run: {command}', '', 'import numpy as np', '', *imports]
-        return '\n'.join(head).rstrip('\n') + ''.join(f'\n\n\n{function.template()}' for function in self.functions)
+        names = [function.own for function in self.functions]
+        imports = sorted({line for own in names for line in template.imports(own)})
+        given = [line for function in self.functions if isinstance(function.owner, type)
+                 for line in template.given(function.owner, function.own)]
+        head = [f'# Write the body below each docstring. Then run: {student.command(self, path)}',
+                *(['#', '# You may need:', *given] if given else []), '', 'import numpy as np', '', *imports]
+        return '\n\n\n'.join(['\n'.join(head).strip(), *map(template.without_body, names)]) + '\n'
 
     def solution(self):
         """The package's own source."""
-        return '\n\n\n'.join(function.source for function in self.functions)
+        return '\n\n\n'.join(template.source(function.own) for function in self.functions)
 
     def functions_of(self, path):
         """name -> the student's function. Raises Unusable."""
