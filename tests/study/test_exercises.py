@@ -333,7 +333,7 @@ def test_start_check_and_hints_as_a_student_types_them(tmp_path, monkeypatch, ca
 def test_what_a_student_prints_is_shown_for_the_first_check_alone(tmp_path, capsys):
     path = written(tmp_path, TANH.replace('return', 'print("here", dy.shape)\n    return'))
     assert main(['exercise', 'check', 'tanh_backward', str(path)]) == 0
-    assert 1 <= capsys.readouterr().out.count('here (7, 5)') <= 4
+    assert 1 <= capsys.readouterr().out.count('here (') <= 4
 
 
 def test_start_never_overwrites(tmp_path, monkeypatch, capsys):
