@@ -192,6 +192,66 @@ def study(out, seed):
     return 0
 
 
+def exercise_list():
+    """Print the exercises, and which of them have a file here."""
+    from minigan.study.exercises import catalogue, student
+    for exercise in catalogue.EXERCISES.values():
+        begun = '*' if student.default(exercise).exists() else ' '
+        print(f'{exercise.difficulty} {begun} {exercise.name:28} {exercise.about}')
+    print('\nThe number is the difficulty, and * marks a file in exercises/. `minigan exercise start NAME` begins one.')
+    return 0
+
+
+def exercise_start(name, out):
+    """Write what a student completes into a new file."""
+    from minigan.study.exercises import catalogue, student
+    exercise = catalogue.find(name)
+    path = Path(out) if out else student.default(exercise)
+    if path.exists():
+        raise ValueError(f'{path}: is there already, and may hold your work; name a different file with -o')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(exercise.template(path), encoding='utf-8')
+    print(f'{path}: write the body. Then run: {student.command(exercise, path)}')
+    return 0
+
+
+def exercise_solution(name):
+    """Print the package's own source."""
+    from minigan.study.exercises import catalogue
+    print(catalogue.find(name).solution())
+    return 0
+
+
+def exercise_check(name, file, hint, folder, json):
+    """Check one file, or all those of a folder."""
+    from minigan.study.exercises import catalogue, check, student
+    if (name is None) == (folder is None) or folder and (file or hint) or json and not folder:
+        raise ValueError('exercise check: expected NAME [FILE] [--hint], or --all [FOLDER] [--json]')
+    if folder:
+        return _check_all(check.check_all(Path(folder), catalogue.EXERCISES.values()), json)
+    exercise = catalogue.find(name)
+    path = Path(file) if file else student.default(exercise)
+    outcome, hint = check.check(exercise, path), hint or 0
+    print(printable('\n'.join([f'{exercise.name}: {path}', *map(str, outcome.lines), '', *outcome.words])))
+    for given in exercise.hints[:hint]:
+        print(f'\nHint: {given}')
+    if outcome.passed:
+        print(f'Correct. `minigan exercise solution {exercise.name}` shows how the package does it.')
+    elif hint < len(exercise.hints):
+        print(f'\nFor {"the next" if hint else "a"} hint, add{" --hint" * (hint + 1)}.')
+    return 0 if outcome.passed else 1
+
+
+def _check_all(entries, json):
+    """Print the entries of exercises. Returns the exit code."""
+    if json:
+        print(dumps(entries, indent=2))
+    for entry in [] if json else entries:
+        verdict = 'missing' if entry['missing'] else 'ok' if entry['passed'] else 'wrong'
+        print(printable(f'{verdict:8}{entry["name"]:28} {" ".join(entry["words"][:1])}'.rstrip()))
+    return 0 if all(entry['passed'] for entry in entries) else 1
+
+
 def _print_rows(rows):
     """Print each row of a check. Returns the names of those that are wrong, and how many there are."""
     wrong, count = [], 0

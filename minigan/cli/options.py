@@ -61,10 +61,43 @@ def parser():
         command = added.add_parser(function.__name__, help=description, description=description,
                                    formatter_class=Help)
         command.set_defaults(command=function)
-        command.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
-                             help='show where in the program an error came from')
+        _debug(command.add_argument)
         add_options(command.add_argument)
+    _exercise(added)
     return whole
+
+
+def _debug(add):
+    add('--debug', action='store_true', default=argparse.SUPPRESS, help='show where in the program an error came from')
+
+
+def _exercise(added):
+    about = 'write parts of the package yourself, and let the checks say what is wrong'
+    actions = added.add_parser('exercise', help=about, description=about, formatter_class=Help).add_subparsers(
+        required=True, metavar='ACTION')
+    for name, function, description in (
+            ('list', commands.exercise_list, 'show the exercises, ordered by difficulty'),
+            ('start', commands.exercise_start, 'write a file with the signature and the docstring'),
+            ('check', commands.exercise_check, 'check a file, and say in words what is wrong'),
+            ('solution', commands.exercise_solution, "show the package's own source")):
+        command = actions.add_parser(name, help=description, description=description, formatter_class=Help)
+        command.set_defaults(command=function)
+        _debug(command.add_argument)
+        if name != 'list':
+            command.add_argument('name', nargs='?' if name == 'check' else None, metavar='NAME',
+                                 help='an exercise, as `minigan exercise list` shows it')
+        if name == 'start':
+            command.add_argument('-o', '--out', metavar='FILE', help='the new file (default: exercises/NAME.py)')
+        if name == 'check':
+            _exercise_check(command.add_argument)
+
+
+def _exercise_check(add):
+    add('file', nargs='?', metavar='FILE', help='your file (default: exercises/NAME.py)')
+    add('--hint', action='count', help='add a hint; twice, also the next one')
+    add('--all', dest='folder', nargs='?', const='exercises', metavar='FOLDER',
+        help='check every exercise, in the files NAME.py of this folder (default: exercises)')
+    add('--json', action='store_true', help='with --all: print JSON instead of a table')
 
 
 def _train(add):

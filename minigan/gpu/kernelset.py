@@ -130,9 +130,7 @@ def of_module(path):
     if path.suffix != '.py' or not path.is_file():
         raise ValueError(f'{path}: {"" if path.exists() else "no such file; "}expected a .py file that describes '
                          'kernels')
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_of(path)
     source = path.parent / getattr(module, 'SOURCE', f'{path.stem}.cu')
     if not source.is_file():
         raise ValueError(f'{source}: no such file; expected the kernels of {path.name}, or SOURCE there')
@@ -151,6 +149,14 @@ def of_module(path):
         resources=getattr(module, 'RESOURCES', {}), traffic=getattr(module, 'TRAFFIC', {}), gradients=gradients,
         tolerance=lambda name: tolerance.get(name, TOLERANCE['float32']['any']), places=_places(path, source),
         exempt=getattr(module, 'EXEMPT', {}))
+
+
+def module_of(path):
+    """A Python file as a module. The file is run: it is the user's own."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _places(path, source):

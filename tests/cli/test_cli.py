@@ -34,7 +34,7 @@ def test_version_and_help():
                  '--save-every', '--tensorboard', '--resume'):
         description = text[text.rindex(f' {name} '):]
         assert 'default:' in description[:500], f'{name} does not say its default'
-    for command in ('', 'train', 'sample', 'evaluate', 'kernelcheck'):
+    for command in ('', 'train', 'sample', 'evaluate', 'kernelcheck', 'exercise check'):
         text = run(*command.split(), '--help').stdout
         assert not any(word in text for word in ('None', 'SUPPRESS', 'False')), command
 

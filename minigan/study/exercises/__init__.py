@@ -1,0 +1,1 @@
+"""Exercises: write a function of the package yourself, and let the checks say in words what is wrong."""
