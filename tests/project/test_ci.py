@@ -97,7 +97,7 @@ def test_it_expects_two_commands(checkout, more):
 
 def test_git_ignores_what_the_readmes_commands_leave(checkout):
     written = ['runs/digits-default/last.npz', 'samples.png', 'interpolation.png', 'interpolation.gif',
-               'theory/theory.png', 'study.html', 'minigan.egg-info/PKG-INFO', '.hypothesis/x',
+               'theory/theory.png', 'study.html', 'exercises/dense.py', 'minigan.egg-info/PKG-INFO', '.hypothesis/x',
                'minigan/gpu/__pycache__/x.so']
     command = ['git', 'check-ignore', *written, 'minigan/study/theory/figures.py', 'samples.py']
     assert subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.splitlines() == written

@@ -12,7 +12,7 @@ import numpy as np
 from minigan.study.exercises import student, trials
 from minigan.study.exercises.calls import Wrong
 
-NUMBERS = "numbers: the same as the package's"
+NUMBERS = "numbers, next to the package's"
 
 
 class Line(NamedTuple):
