@@ -169,10 +169,20 @@ def trace(run, step, json, **choices):
     if json:
         print(dumps(told.as_dict(record)))
     else:
-        config = shown.config
-        print(f'{shown.dataset.name}, network {config.network}, iteration {record.t} of 0 to {shown.last - 1}\n'
-              f'm = {config.batch}, n_z = {config.n_z}, k = {config.k}, objective {config.objective}\n\n{record}')
+        print(f'{_where(shown)}\n\n{told.LEGEND}\n\n{record}')
     return 0
+
+
+def _where(run):
+    """Which step of which run is shown."""
+    config = run.config
+    lines = [f'{run.dataset.name}, network {config.network}, step {run.t} of 0 to {run.last - 1}',
+             f'm = {config.batch}, n_z = {config.n_z}, k = {config.k}, objective {config.objective}']
+    if config.schedule == 'linear':
+        lines.append('The learning rates rise at the beginning of the run, and fall to 0 at its end.')
+    if run.t >= run.last:
+        lines.append('This run has ended, so its next step is shown. --step shows an earlier one.')
+    return '\n'.join(lines)
 
 
 def theory(out, seed):

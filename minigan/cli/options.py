@@ -10,7 +10,7 @@ from minigan.gpu.roofline import GPUS
 from minigan.training.config import Config, flag
 
 OWN = "the network's own"  # default
-OUTPUTS = ('out', 'samples_every', 'save_every', 'tensorboard')  # choices about files
+NOT_TRACED = ('out', 'samples_every', 'save_every', 'tensorboard', 'device')  # a trace writes nothing and uses NumPy
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -185,7 +185,9 @@ def _trace(add):
     add('--step', type=int, metavar='T', help='the iteration to show, 0, 1, ...; the run is played until there '
         '(default: the first of a new run, the one after the checkpoint of RUN)')
     add('--json', action='store_true', help='print JSON instead of text')
-    _choices(add, [option for option in fields(Config) if option.name not in OUTPUTS])
+    add.__self__.usage = 'minigan trace [RUN] [--step T] [--json] [choices of minigan train]'
+    group = add.__self__.add_argument_group('a new run', 'The choices of minigan train:')
+    _choices(group.add_argument, [option for option in fields(Config) if option.name not in NOT_TRACED])
 
 
 def _theory(add):

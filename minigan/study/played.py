@@ -16,7 +16,7 @@ def played(path=None, step=None, *, quiet=False, **choices):
     path: of a run's folder or a checkpoint. None: a new run, and choices are those of minigan.train. step: None: 0 of a
     new run, and all that a checkpoint has. A step before the checkpoint's is reached from the start.
     It computes with NumPy, layer by layer, unless a device is chosen; the numbers are those of the CPU.
-    Raises ValueError for a step beyond the run's end, and what training raises.
+    Raises ValueError for a step that the run does not have, and what training raises.
     """
     require_known(choices)
     progress = Progress(quiet)
@@ -32,12 +32,12 @@ def played(path=None, step=None, *, quiet=False, **choices):
             config = config_of(about)
         dataset = data.of_run(about, choices.get('data'), choices.get('cycle'))
     run = Run(config, dataset, device)
-    if path is not None and (step is None or int(arrays.get(T, 0)) <= step):
+    if path is not None and (step is None or int(arrays.get(T, 0)) <= step < run.last):
         with archive.errors_name(path):
             run.restore(arrays)
     step = run.t if step is None else step
-    if not 0 <= step <= run.last:
-        raise ValueError(f'step: expected 0 to {run.last}, where this run ends, got {step}')
+    if not 0 <= step < max(run.last, run.t + 1):
+        raise ValueError(f'step: expected 0 to {run.last - 1}, the last one of this run, got {step}')
     if run.t < step:
         with progress.bar(step, run.t) as bar:
             while run.t < step:

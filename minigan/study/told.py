@@ -8,6 +8,11 @@ from minigan import ops
 from minigan.study.trace import Line
 
 WIDTH = 100
+LEGEND = '''\
+Below # stands a line of Algorithm 1; then the code that ran, and what it produced. real and fake
+are D's logits, and D is the mean of their sigmoid. A layer forwards: the shapes of x and y; mean,
+spread, least and largest entry of y; the fraction of y that is 0, or where tanh is flat. A layer
+backwards: the norms of dy, of dx, and of the derivatives of its parameters.'''
 NAME, SHAPES = 34, 59  # columns at which a layer's name and its shapes end
 HEADS = {'forward': f'{"":{NAME}} {"x -> y":{SHAPES - NAME - 1}}     mean  spread    least largest 0/flat',
          'backward': f'{"":{NAME}} {"dy -> dx":{SHAPES - NAME - 1}}    |dy|    |dx| |d parameter|'}
@@ -111,8 +116,10 @@ def _columns(layer, y):
 
 
 def _loss(call):
-    return ([call.arrays['formula']],
-            [f'{call.of} {call.arrays["before"]:.4f}', f'after the update {call.arrays["after"]:.4f}'])
+    values = dict(call.arrays)
+    formula, before, after = (values.pop(name) for name in ('formula', 'before', 'after'))
+    return ([formula], [f'{call.of} {before:.4f}', f'after the update {after:.4f}',
+                        *(f'({name} {value:g})' for name, value in values.items())])
 
 
 def _optimizer(call):

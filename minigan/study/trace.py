@@ -58,7 +58,7 @@ class Call(Node):
 
         forward     x, y
         backward    dy, dx, and the parameters' derivatives dW, db, ...; without those that nobody asked for
-        loss        before and after the update: numbers; formula: text
+        loss        before and after the update: numbers; formula: text; and its settings: numbers
         optimizer   dtheta, change = theta after - theta before, (n,); and its settings: numbers
     """
 
@@ -233,7 +233,10 @@ class _Recorder:
         """Record the value of the loss whose derivative is taken, from copies of the arguments."""
         if callable(function):
             value = function(**{name: deepcopy(frame.f_locals[name]) for name in _parameters(frame)})
-            call = Call('loss', function.__name__, arrays={'formula': _formula(function), 'before': float(value)})
+            settings = {name: frame.f_locals[name] for name in _parameters(frame)
+                        if isinstance(frame.f_locals[name], (int, float))}
+            call = Call('loss', function.__name__, arrays={'formula': _formula(function), 'before': float(value),
+                                                           **settings})
             self.here[-1].append(call)
             self.losses.append(call)
 

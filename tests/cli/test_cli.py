@@ -155,7 +155,10 @@ def test_an_interpolation_is_a_strip_and_an_animation(trained, tmp_path, capsys)
 def test_a_step_is_traced_as_text_and_as_json(trained, capsys):
     assert main(['trace', str(trained), '--step', '1']) == 0
     text = capsys.readouterr().out
-    assert text.startswith('digits, network default, iteration 1 of 0 to ') and '# for k steps do\n' in text
+    assert text.startswith('digits, network default, step 1 of 0 to ') and '# for k steps do\n' in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert main(['trace', str(trained)]) == 0
+    assert 'This run has ended' in capsys.readouterr().out
     assert main(['trace', '--json', '--network', 'article', '--batch', '7']) == 0
     found = json.loads(capsys.readouterr().out)
     assert found['t'] == 0 and found['lines'][0]['method'] == 'simultaneous'
@@ -163,7 +166,8 @@ def test_a_step_is_traced_as_text_and_as_json(trained, capsys):
 
 
 def test_a_step_that_cannot_be_traced_gives_one_line(trained, capsys):
-    for arguments, said in ((['--step', '-1'], 'step: expected 0 to '), (['nowhere'], 'nowhere: no such file'),
+    for arguments, said in ((['--step', '-1'], 'step: expected 0 to 3023, the last one of this run, got -1'),
+                            (['nowhere'], 'nowhere: no such file'),
                             ([str(trained), '--seed', '3'], '--seed: expected none with a run')):
         assert main(['trace', *arguments]) == 2
         assert said in capsys.readouterr().err.splitlines()[-1]

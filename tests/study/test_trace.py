@@ -183,7 +183,8 @@ def test_the_text_has_shapes_norms_losses_and_moves():
     text = str(record)
     loss = record.calls('loss')[0].arrays
     for words in ('# for k steps do', 'G 1 Dense(2 -> 8)', '(16, 2) -> (16, 8)', 'Adam of D:', 'learning_rate 0.02',
-                  f'L_D {loss["before"]:.4f}  after the update {loss["after"]:.4f}', 'moves 25 of 25 parameters',
+                  f'L_D {loss["before"]:.4f}  after the update {loss["after"]:.4f}  (smoothing 0)',
+                  'moves 25 of 25 parameters',
                   '-> none'):
         assert words in text
     dW = [call for call in record.calls('backward') if call.net == 'G'][-1].arrays['dW']
@@ -217,7 +218,7 @@ def test_a_run_is_played_to_a_step_from_its_checkpoint_or_from_its_start(tmp_pat
     while new.t < new.last:
         new.step()
     assert np.array_equal(resumed.game.G.theta, new.game.G.theta)
-    with pytest.raises(ValueError, match='step: expected 0 to 6, where this run ends, got 7'):
-        played(folder, 7, quiet=True)
+    with pytest.raises(ValueError, match='step: expected 0 to 5, the last one of this run, got 6'):
+        played(folder, 6, quiet=True)
     with pytest.raises(ValueError, match='--seed: expected none with a run'):
         played(folder, quiet=True, seed=3)
