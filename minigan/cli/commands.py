@@ -167,7 +167,7 @@ def trace(run, step, json, **choices):
     shown = played(run, step, quiet=json, **choices)
     record = trace(shown.game, shown.t)
     if json:
-        print(dumps(told.as_dict(record)))
+        print(dumps(told.as_dict(record), allow_nan=False))
     else:
         print(f'{_where(shown)}\n\n{told.LEGEND}\n\n{record}')
     return 0

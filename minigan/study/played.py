@@ -1,4 +1,4 @@
-"""A run to look into: it begins anew, or where a checkpoint is, and is played to the step that is wanted."""
+"""Play a new run, or one from its checkpoint, up to a given step."""
 
 from minigan import data
 from minigan.evaluation.progress import Progress

@@ -43,6 +43,11 @@ def statistics(a):
     return {name: value if name == 'shape' else float(value) for name, value in found.items()}
 
 
+def _finite(value):
+    """The number, or None, which JSON has, for nan and inf, which it lacks."""
+    return value if not isinstance(value, float) or np.isfinite(value) else None
+
+
 def _as_dict(node):
     values = node.produced if isinstance(node, Line) else node.arrays
     shown = {name: value for name, value in vars(node).items() if name not in ('produced', 'arrays', 'inside')}
@@ -53,7 +58,9 @@ def _as_dict(node):
 def _plain(value):
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
-    return statistics(value) if hasattr(value, 'shape') else value
+    if hasattr(value, 'shape'):
+        return {name: _finite(number) for name, number in statistics(value).items()}
+    return _finite(value)
 
 
 def _told(nodes, depth, probability, head=True):

@@ -5,12 +5,14 @@ that runs, and no number changes.
 """
 
 import ast
+import inspect
 import linecache
 import sys
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 
@@ -110,9 +112,11 @@ class Record:
 def trace(game, t):
     """Play game.step(t) and return its Record.
 
-    A loss after an update is that with which the same update would begin once more, on a copy of the game: the same
-    minibatch, noise and dropout, but the new parameters. Raises what game.step raises.
+    A loss after an update is that of the same minibatch, noise and dropout under the new parameters; it comes from
+    playing the update once more on a copy of the game. Raises what game.step raises.
     """
+    linecache.checkcache()  # a notebook may have changed and reloaded a module
+    statements.cache_clear()
     recorder = _Recorder()
     logits = recorder.run(lambda: game.step(t))
     for losses, again in recorder.updates:
@@ -282,8 +286,15 @@ def _kept(name, value):
 
 
 def _formula(function):
-    """The equation in a docstring: its indented lines, or what follows three spaces in the first line."""
-    first, *lines = (function.__doc__ or '').splitlines() or ['']
+    """The equation in a docstring: its indented lines, or what follows three spaces in the first line; '' if unknown.
+
+    It is read from the source, as Python 3.13 removes indentation from docstrings.
+    """
+    try:
+        source = dedent(inspect.getsource(function))
+    except OSError:
+        return ''
+    first, *lines = (ast.get_docstring(ast.parse(source).body[0], clean=False) or '').splitlines() or ['']
     return ' '.join(line.strip() for line in lines if line.startswith(' ' * 8)) or first.rpartition('   ')[2]
 
 

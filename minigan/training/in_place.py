@@ -7,7 +7,7 @@ import time
 from minigan.losses import OBJECTIVES
 from minigan.training.folder import picture
 
-SECONDS = 0.5  # at least, between two pictures: one takes about 0.2 seconds to draw
+SECONDS = 0.5  # at least, between two pictures: to draw one takes about as long as an epoch of the digits
 
 
 class InPlace:

@@ -37,6 +37,8 @@ def compare(runs):
     runs: name -> folder or checkpoint. Raises ValueError for a damaged one, OSError when there is none.
     """
     from minigan.pictures import curves  # matplotlib is slow to import
+    if not runs:
+        raise ValueError('compare: expected at least one run, got none')
     logs, probability = {}, True
     for name, path in runs.items():
         arrays, about = archive.load(path)

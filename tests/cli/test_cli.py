@@ -165,6 +165,13 @@ def test_a_step_is_traced_as_text_and_as_json(trained, capsys):
     assert found['lines'][0]['values']['z']['shape'] == [7, 100]
 
 
+def test_json_of_a_step_is_json_even_when_numbers_overflow(capsys):
+    assert main(['trace', '--json', '--step', '2', '--learning-rate-G', '1e30', '--learning-rate-D', '1e30']) == 0
+    text = capsys.readouterr().out
+    json.loads(text, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
+    assert 'null' in text
+
+
 def test_a_step_that_cannot_be_traced_gives_one_line(trained, capsys):
     for arguments, said in ((['--step', '-1'], 'step: expected 0 to 3023, the last one of this run, got -1'),
                             (['nowhere'], 'nowhere: no such file'),

@@ -74,3 +74,5 @@ def test_a_checkpoint_that_cannot_be_compared_is_refused_by_name(tmp_path, run):
     archive.save(tmp_path / 'odd.npz', {**arrays, 'run.log': np.zeros((3, 2))}, about)
     with pytest.raises(ValueError, match='odd.npz: run.log: expected an array of shape'):
         compare({'whole': run, 'odd': tmp_path / 'odd.npz'})
+    with pytest.raises(ValueError, match='compare: expected at least one run, got none'):
+        compare({})
