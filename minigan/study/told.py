@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 
 from minigan import ops
-from minigan.study.trace import Line
+from minigan.study.record import Line
 
 WIDTH = 100
 LEGEND = '''\

@@ -4,15 +4,8 @@ Python's own hook, sys.settrace, tells when a line or a method begins and ends. 
 that runs, and no number changes.
 """
 
-import ast
-import inspect
-import linecache
 import sys
 from copy import copy, deepcopy
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
-from textwrap import dedent
 
 import numpy as np
 
@@ -22,91 +15,10 @@ from minigan.layers import Layer
 from minigan.losses import OBJECTIVES
 from minigan.optim import Optimizer
 from minigan.streams import Rng
+from minigan.study import statements
+from minigan.study.record import Call, Line, Record
 
-
-class Node:
-    """A Line or a Call: shown as `minigan trace` prints it."""
-
-    def __repr__(self):
-        from minigan.study.told import text
-        return text([self])
-
-
-@dataclass(repr=False)
-class Line(Node):
-    """A statement of a Game's method, once for each time that it ran.
-
-    method, file, number: where it stands; code: the statement; paper: its line of Algorithm 1, or ''. produced: name ->
-    value of each variable that it set, and 'returned' for what it returned; arrays are copies on the host.
-    inside: the Lines and Calls that ran within it.
-    """
-
-    method: str
-    file: str
-    number: int
-    code: str
-    paper: str
-    produced: dict = field(default_factory=dict)
-    inside: list = field(default_factory=list)
-
-
-@dataclass(repr=False)
-class Call(Node):
-    """A call of a layer, a loss or an optimiser.
-
-    kind: 'forward', 'backward', 'loss' or 'optimizer'. of: the layer or the optimiser in words, or the loss's name.
-    net, place: where a layer or an optimiser belongs, such as 'G', '1.Dense'. inside: the layers that a layer is made
-    of. arrays: by kind,
-
-        forward     x, y
-        backward    dy, dx, and the parameters' derivatives dW, db, ...; without those that nobody asked for
-        loss        before and after the update: numbers; formula: text; and its settings: numbers
-        optimizer   dtheta, change = theta after - theta before, (n,); and its settings: numbers
-    """
-
-    kind: str
-    of: str
-    net: str = ''
-    place: str = ''
-    arrays: dict = field(default_factory=dict)
-    inside: list = field(default_factory=list)
-
-
-@dataclass(repr=False)
-class Record:
-    """What iteration t was made of.
-
-    logits: what game.step(t) returned. lines: those of Game.alternating, or of the method that stands in for it; all
-    others are inside them. probability: whether the sigmoid of a logit is one. record['samples']: the last value of
-    that variable, a KeyError if there is none.
-    """
-
-    t: int
-    logits: tuple
-    lines: list
-    probability: bool
-
-    def walk(self):
-        """Every Line and Call, in the order in which they began."""
-        yield from _walk(self.lines)
-
-    def find(self, method):
-        """The Lines of a method."""
-        return [line for line in self.walk() if isinstance(line, Line) and line.method == method]
-
-    def calls(self, kind):
-        """The Calls of a kind."""
-        return [call for call in self.walk() if isinstance(call, Call) and call.kind == kind]
-
-    def __getitem__(self, name):
-        values = [line.produced[name] for line in self.walk() if isinstance(line, Line) and name in line.produced]
-        if not values:
-            raise KeyError(name)
-        return values[-1]
-
-    def __repr__(self):
-        from minigan.study.told import text
-        return text(self.lines, probability=self.probability)
+__all__ = ['Call', 'Line', 'Record', 'trace']
 
 
 def trace(game, t):
@@ -115,8 +27,7 @@ def trace(game, t):
     A loss after an update is that of the same minibatch, noise and dropout under the new parameters; it comes from
     playing the update once more on a copy of the game. Raises what game.step raises.
     """
-    linecache.checkcache()  # a notebook may have changed and reloaded a module
-    statements.cache_clear()
+    statements.reread()
     recorder = _Recorder()
     logits = recorder.run(lambda: game.step(t))
     for losses, again in recorder.updates:
@@ -154,7 +65,7 @@ class _Recorder:
             return self.layer(frame, owner)
         if isinstance(owner, Optimizer) and name == 'step' and not _ran_by(frame, Optimizer):
             return self.optimizer(frame, owner)
-        if isinstance(owner, Game) and name != 'step' and len(statements(frame.f_code.co_filename, name)) > 1:
+        if isinstance(owner, Game) and name != 'step' and len(statements.numbers(frame.f_code.co_filename, name)) > 1:
             return self.method(frame, owner)
         if owner is None and name.endswith('_backward') and _ran_by(frame, Game):
             self.loss(frame, frame.f_globals.get(name.removesuffix('_backward')))
@@ -163,7 +74,7 @@ class _Recorder:
     def method(self, frame, game):
         """Watch a method of a game line by line."""
         name, file = frame.f_code.co_name, frame.f_code.co_filename
-        known, seen, current = statements(file, name), dict(frame.f_locals), []
+        known, seen, current = statements.numbers(file, name), dict(frame.f_locals), []
         update = name.startswith('update_') or name == 'simultaneous'
         given, first = {key: copy(seen[key]) for key in _parameters(frame) if key != 'self'}, len(self.losses)
 
@@ -184,7 +95,7 @@ class _Recorder:
                     return watch  # a further line of the same statement
                 if current:
                     leave()
-                current.append(_line(file, name, number))
+                current.append(statements.statement(file, name, number))
                 self.here[-1].append(current[0])
                 self.here.append(current[0].inside)
             elif event == 'return':
@@ -239,16 +150,10 @@ class _Recorder:
             value = function(**{name: deepcopy(frame.f_locals[name]) for name in _parameters(frame)})
             settings = {name: frame.f_locals[name] for name in _parameters(frame)
                         if isinstance(frame.f_locals[name], (int, float))}
-            call = Call('loss', function.__name__, arrays={'formula': _formula(function), 'before': float(value),
-                                                           **settings})
+            call = Call('loss', function.__name__)
+            call.arrays = {'formula': statements.formula(function), 'before': float(value), **settings}
             self.here[-1].append(call)
             self.losses.append(call)
-
-
-def _walk(nodes):
-    for node in nodes:
-        yield node
-        yield from _walk(node.inside)
 
 
 def _owner(frame):
@@ -283,44 +188,3 @@ def _kept(name, value):
     if hasattr(value, 'dtype') and hasattr(value, 'shape'):
         return {name: np.array(to_host(value))}
     return {name: repr(value) if isinstance(value, Rng) else value} if isinstance(value, (int, float, str, Rng)) else {}
-
-
-def _formula(function):
-    """The equation in a docstring: its indented lines, or what follows three spaces in the first line; '' if unknown.
-
-    It is read from the source, as Python 3.13 removes indentation from docstrings.
-    """
-    try:
-        source = dedent(inspect.getsource(function))
-    except OSError:
-        return ''
-    first, *lines = (ast.get_docstring(ast.parse(source).body[0], clean=False) or '').splitlines() or ['']
-    return ' '.join(line.strip() for line in lines if line.startswith(' ' * 8)) or first.rpartition('   ')[2]
-
-
-def _line(file, method, number):
-    """The Line of the statement that begins there. In Algorithm 1, its comment is the paper's line."""
-    numbers = [at for at, begin in statements(file, method).items() if begin == number]
-    lines = [linecache.getline(file, at).strip() for at in numbers]
-    code, paper = ' '.join(lines), ''
-    if method == 'alternating':
-        code, _, paper = code.partition('  # ')
-    return Line(method, Path(file).name, number, code.rstrip(), paper)
-
-
-@lru_cache
-def statements(file, method):
-    """The lines of the methods of that name in a file: number -> number of the line at which its statement begins.
-
-    A docstring is none. A compound statement has only the lines of its head.
-    """
-    found = {}
-    for function in ast.walk(ast.parse(''.join(linecache.getlines(file)) or 'pass')):
-        if isinstance(function, ast.FunctionDef) and function.name == method:
-            for statement in ast.walk(function):
-                if isinstance(statement, ast.stmt) and statement is not function:
-                    body = getattr(statement, 'body', None)
-                    end = body[0].lineno - 1 if body else statement.end_lineno
-                    if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
-                        found |= dict.fromkeys(range(statement.lineno, end + 1), statement.lineno)
-    return found
