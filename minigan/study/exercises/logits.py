@@ -131,7 +131,10 @@ L_D_BACKWARD = Exercise(
                     _targets(lambda s: 1 - s, lambda s: s)),
             Mistake('The samples are divided by both halves, 2m rows: L_D has a mean over m for each half.',
                     lambda real, fake, *, smoothing=0.0: tuple(
-                        half / 2 for half in losses.L_D_backward(real, fake, smoothing=smoothing))))),),
+                        half / 2 for half in losses.L_D_backward(real, fake, smoothing=smoothing))),
+            *(Mistake('real and fake are logits, not probabilities: D = sigmoid(logit).',
+                      lambda real, fake, *, smoothing=0.0, m=m: ((real - 1 + smoothing) / m, fake / m))
+              for m in (M, 1)))),),
     hints=('L_D is a sum of two cross-entropies. Which target has each half?',
            'The data have the target 1 - smoothing, the samples 0; dlogit = (D - t) / m for each half.'),
     checks={'gradient check of L_D, smoothing 0.1': lambda: gradient(
@@ -146,8 +149,8 @@ L_G_NONSATURATING_BACKWARD = Exercise(
                     lambda fake: ops.cross_entropy_backward(fake, target=0)),
             Mistake('The derivative is taken with respect to D(G(z)), -1 / D / m; the argument is the logit, so the '
                     'slope of the sigmoid, D (1 - D), is missing.', lambda fake: -1 / ops.sigmoid(fake) / len(fake)),
-            Mistake('The logit is used as if it were D(G(z)): take its sigmoid.',
-                    lambda fake: (fake - 1) / len(fake)))),),
+            *(Mistake('fake is a logit, not a probability: D(G(z)) = sigmoid(fake).', derivative) for derivative in (
+                lambda fake: (fake - 1) / len(fake), lambda fake: fake - 1, lambda fake: -1 / fake / len(fake))))),),
     hints=('G wants D to say 1 for its samples. Of which cross-entropy is that the loss?',
            'L_G = mean softplus(-fake), so dfake = -sigmoid(-fake) / m = (D(G(z)) - 1) / m.'),
     checks={'gradient check of L_G': lambda: gradient(cases.generator_loss_case('nonsaturating', 0)),

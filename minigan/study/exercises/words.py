@@ -11,7 +11,7 @@ terms explain may still lack a factor, or have one too many, or be a different r
 import inspect
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,18 +79,31 @@ def explain(function, student):
 
 def of_rows(function, rows):
     """Sentences on results: the one of a known mistake that explains them all, or those on each that is wrong."""
-    names, found, vague = list(rows[0].correct) if rows else [], [], []
+    names, found, vague, first = list(rows[0].correct) if rows else [], [], [], []
     off = chosen([row for row in rows if any(map(row.off, row.correct))])
     if off and (says := known(function, names, off)):
-        first = next(name for name in off[0].correct if off[0].off(name))
-        return [where(off, rows) + says, worst(first, function.moves, off[0])]
-    for name in names:
+        name = next(name for name in off[0].correct if off[0].off(name))
+        return [where(off, rows) + says, worst(name, function.moves, off[0])]
+    if pair := exchanged_pair(off):
+        first = [where(off, rows) + f'The results {pair[0]} and {pair[1]} are exchanged.']
+    for name in [name for name in names if name not in pair]:
         there = [row for row in rows if name in row.correct]
         if off := chosen([row for row in there if row.off(name)]):
             why = sentences(function, name, off)
             (found if why else vague).extend([*(where(off, there) + one for one in why or [differs(name, off[0])]),
                                               worst(name, function.moves, off[0])])
+    if first:
+        return list(dict.fromkeys(first + found + vague))
     return list(dict.fromkeys(found or vague))  # what is vague may follow from what is not
+
+
+def exchanged_pair(rows):
+    """Two results each of which is what the other should be, or ()."""
+    for one, other in combinations(rows[0].correct if rows else (), 2):
+        if all(row.off(one) and all(other in row.correct and alike(row.got[a].value, row.correct[b].value, ALIKE)
+                                    for a, b in ((one, other), (other, one))) for row in rows):
+            return one, other
+    return ()
 
 
 def where(off, rows):
@@ -106,7 +119,8 @@ def chosen(off):
 def sentences(function, name, rows):
     """Sentences on why a result is wrong, none if nobody knows."""
     found = (unassigned(name, function.moves, rows) or known(function, [name], rows) or not_finite(name, rows)
-             or exchanged(name, rows) or coefficients(function, name, rows) or factors(function, name, rows))
+             or exchanged(name, rows) or coefficients(function, name, rows) or factors(function, name, rows)
+             or by_column(function, name, rows[0]))
     return [found] if isinstance(found, str) and found else found or []
 
 
@@ -183,12 +197,12 @@ def coefficients(function, name, rows):
     fits = rank == len(terms) and np.max(abs(columns @ found - y)) <= exact * max(1, np.max(abs(y)))
     if not fits or len(y) <= len(terms) > 1:  # as many equations as coefficients prove nothing
         return []
-    case = rows[0].case
-    m = len(next(leaf for value in case.arguments if is_array(value) for leaf in leaves(value)))
+    case, moved = rows[0].case, 'The move of ' * (function.moves and rows[0].got[name].before is not None)
+    shape = next(leaf for value in case.arguments if is_array(value) for leaf in leaves(value)).shape
     if np.ptp(found) < exact:  # all are off in the same way
-        return [f'{name} {meaning(found[0], m, case.keywords, exact, "is 0 everywhere")}.']
-    return [f'{name}: {term.meaning} {meaning(c, m, case.keywords, exact, "is missing")}: the term {term.formula} has '
-            f'the coefficient {c + 0.0:.4g}, expected 1.'
+        return [f'{moved}{name} {meaning(found[0], shape, case.keywords, exact, "is 0 everywhere")}.']
+    return [f'{moved}{name}: {term.meaning} {meaning(c, shape, case.keywords, exact, "is missing")}: the term '
+            f'{term.formula} has the coefficient {c + 0.0:.4g}, expected 1.'
             for c, term in zip(np.where(abs(found) < exact, 0, found), terms) if abs(c - 1) > exact]
 
 
@@ -207,14 +221,48 @@ def equations(terms, got, expected):
     return np.array(columns, np.float64).T, y.astype(np.float64)
 
 
-def meaning(c, m, settings, exact, missing):
-    """What a coefficient means. settings: name -> number, of the case; missing: what 0 means."""
+def by_column(function, name, row):
+    """Sentences on the terms whose coefficients differ from column to column, if each column of got is explained."""
+    terms, got = terms_of(function, name, row), row.got[name].value
+    if got.ndim != 2 or got.shape[1] == 1 or len(got) <= len(terms):
+        return []
+    exact = 10 * ALIKE * ALLOWED[got.dtype]
+    found = []
+    for columns, y in zip(np.stack([term.value for term in terms]).transpose(2, 1, 0), got.T):
+        c, _, rank, _ = np.linalg.lstsq(columns, y, rcond=None)
+        if rank < len(terms) or np.max(abs(columns @ c - y)) > exact * max(1, np.max(abs(y))):
+            return []
+        found.append(c)
+    arrays = {of: array for of, array in arrays_of(function, name, row).items() if array.shape == got.shape[1:]}
+    return [f'{name}: {term.meaning} is off: its coefficient differs from column to column: '
+            f'{power(c, arrays) or "a factor that belongs to a column is wrong"}. The term is {term.formula}.'
+            for c, term in zip(np.transpose(found), terms) if np.max(abs(c - 1)) > exact]
+
+
+def power(c, arrays):
+    """Which power of an array is wrong in a term, from its coefficient in each column, or ''."""
+    for of, array in arrays.items():
+        for p, often in ((1, 'once'), (2, 'twice')):
+            if np.max(abs(c * array**p - 1)) < 1e-6:
+                return f'a power of {of} is wrong, and it lacks the factor {of}{"^2" * (p == 2)}'
+            if np.max(abs(c / array**p - 1)) < 1e-6:
+                return f'a power of {of} is wrong, and it has the factor {of} {often} too often'
+    return ''
+
+
+def meaning(c, shape, settings, exact, missing):
+    """What a coefficient means. shape: of the first array of the case; settings: name -> number, of the case;
+    missing: what 0 means."""
+    m, n = (*shape, 1)[:2]
     numbers = {name: value for name, value in settings.items() if value}
     for value, text in ((0, missing), (-1, 'has the wrong sign'),
                         (m, 'is m times as large as it should be: a sum over the minibatch, where a mean is needed'),
                         (1 / m, 'is 1/m of what it should be: divided by m once too often'),
                         (-m, 'has the wrong sign, and is a sum over the minibatch, where a mean is needed'),
                         (m / (m - 1), 'is divided by m - 1 instead of m'),
+                        *(((m / n, f'is divided by n = {n}, the number of columns, not by m = {m}, the rows'),
+                           (n / m, f'is multiplied by n = {n}, the number of columns, not by m = {m}, the rows')
+                           ) if n > 1 else ()),
                         *((value, f'is {name} times what it should be') for name, value in numbers.items()),
                         *((1 / value, f'lacks the factor {name}') for name, value in numbers.items())):
         if abs(c - value) < exact * max(1, abs(value)):
@@ -239,7 +287,7 @@ def arrays_of(function, name, row):
     found = {other: result.value for other, result in row.correct.items() if other != name}
     for argument, value in zip(inspect.signature(function.own).parameters, row.case.arguments):
         if is_array(value):
-            found |= ({f'{argument}[{i}]': leaf for i, leaf in enumerate(leaves(value))} if isinstance(value, tuple)
+            found |= ({of: leaf for of, leaf in zip(function.parts, leaves(value))} if isinstance(value, tuple)
                       else {argument: value})
     return found
 
