@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigan.study.exercises import student, template, words
+from minigan.study.exercises.calls import listed
 
 M = 7  # rows of a case's minibatch, and no other size: a coefficient of 7 is a missing 1 / m; trials have 6 rows
 
@@ -72,7 +73,8 @@ class Exercise:
         imports = sorted({line for own in names for line in template.imports(own)})
         head = [f'# Write the body below each docstring. Then run: {student.command(self, path)}',
                 *template.context(self.functions[0].owner, names), '', 'import numpy as np', '', *imports]
-        return '\n\n\n'.join(['\n'.join(head).strip(), *map(template.without_body, names)]) + '\n'
+        bodies = [template.without_body(function.own, listed(function.returns)) for function in self.functions]
+        return '\n\n\n'.join(['\n'.join(head).strip(), *bodies]) + '\n'
 
     def solution(self):
         """The package's own source."""

@@ -130,6 +130,7 @@ class Step(Function):
 ADVICE = {  # what a message of a net or of a layer contains -> what it means here
     'expected rng=': 'Its layers draw random numbers in training: pass rng=rng.',
     'backward needs a forward': 'G(z) and D(x) are for evaluation: use forward where a backward follows.',
+    'an earlier forward waits': 'A net has one cache, for one backward: self.logits reads data and samples together.',
     'expected dy as y': 'Each backward belongs to one forward: dy has a row for each row that the net has read.'}
 CURES = {('update_D', 'G'): 'pass keep_cache=False to G.forward.',
          ('update_D', 'D'): 'its backward must use it up, without keep_cache=True.',

@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from textwrap import dedent, indent
+from textwrap import dedent, fill, indent
 
 
 def source(function):
@@ -12,21 +12,25 @@ def source(function):
     return '\n'.join(text.splitlines()[ast.parse(text).body[0].lineno - 1:])
 
 
-def without_body(function):
-    """The signature and the docstring, and a comment in place of the body. A derivative's equation is left out."""
+def without_body(function, returns):
+    """The signature and the docstring, and a comment in place of the body; of a derivative, without its equation.
+
+    returns: the names of what a derivative returns.
+    """
     text = source(function)
     docstring = ast.parse(text).body[0].body[0]
     lines = text.splitlines()[:docstring.end_lineno]
     if '_backward' in function.__name__:
-        said = without_equation(inspect.getdoc(function))
-        quoted = f'"""{said}\n"""' if '\n' in said else f'"""{said}"""'
-        lines[docstring.lineno - 1:] = indent(quoted, '    ').splitlines()
+        said = without_equation(docstring.value.value)
+        lines[docstring.lineno - 1:] = indent(f'"""{said}"""', '    ').splitlines()
+        lines += [f'    # Return {returns}.'] * bool(returns)
     return '\n'.join([*lines, '    # Write the body here.'])
 
 
 def without_equation(docstring):
-    """A docstring without what follows three spaces or more: indented lines, and the end of a single line."""
-    return re.sub(r'\n{3,}', '\n\n', re.sub(r'   .*', '', docstring)).strip()
+    """A docstring, indented by 4, without what follows 3 spaces more: equations, on their own lines or at the end."""
+    said = re.sub(r'   .*', '', re.sub(r'(?m)^    ', '', docstring)).strip()
+    return re.sub(r'\n{3,}', '\n\n', said) + '\n' * ('\n' in said)
 
 
 def forward_of(function):
@@ -40,7 +44,8 @@ def context(owner, functions):
     if isinstance(owner, type):
         return ['#', '# You may need:', *(line for function in functions for line in given(owner, function))]
     legend = '\n'.join(line for line in inspect.getdoc(owner).splitlines() if '@' not in line)  # no decorator is shown
-    texts = [f'The docstring of {owner.__name__}:\n\n{indent(legend, "    ")}']
+    paragraphs = [fill(paragraph, 110) for paragraph in legend.split('\n\n')]
+    texts = [f'The docstring of {owner.__name__}:\n\n' + indent('\n\n'.join(paragraphs), '    ')]
     for forward in dict.fromkeys(map(forward_of, functions)):
         if forward and forward not in functions:
             texts.append(f'{forward.__name__}{inspect.signature(forward)}, which you differentiate:\n\n'
