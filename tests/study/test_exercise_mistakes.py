@@ -295,13 +295,22 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         dmu = -(dxhat * rstd).sum(axis=0)
         dx = dxhat * rstd + dvar * 2 * centred / m + dmu / m
         return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
-        -> the path through the variance is off: its coefficient differs from column to column: a power of rstd is wrong
+        -> the path through the variance is off. Its coefficient differs from column to column: a power of rstd is wrong
         xhat, rstd = cache
         m, dxhat, centred = len(dy), gamma * dy, xhat / rstd
         dvar = (dxhat * centred).sum(axis=0) * -0.5 * rstd**3
         dx = dxhat * rstd + dvar * 2 * centred / m - (dxhat * rstd**2).sum(axis=0) / m
         return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
-        -> a power of rstd is wrong, and it has the factor rstd once too often. The term is -dbeta / m.
+        -> a power of rstd is wrong, and the term -dbeta / m has a factor too many, rstd
+        xhat, rstd = cache
+        dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        return gamma * rstd * (dy - rstd**2 * xhat * dgamma / len(dy)), dgamma, dbeta
+        -> dx: the path through the mean is missing. dx: the path through the variance is off.
+        xhat, rstd = cache
+        d = gamma * dy
+        dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0) / rstd)
+        return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        -> a power of rstd is wrong, and the term -xhat * dgamma / m lacks the factor rstd
         xhat, rstd = cache
         d = gamma * dy
         dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).sum(axis=0) / (len(d) - 1))
@@ -410,7 +419,7 @@ EDITS = {  # exercise -> a correct body, then a line for each mistake: what is r
         param_grads=False)) => param_grads=False), param_grads=False) -> No derivatives of parameters were computed
         return fake => return self.D(self.G(z)) -> These are the logits after the update
         return fake => return 1 / (1 + np.exp(-fake)) -> These are probabilities
-        self.G.forward(z, rng=rng) => self.G(z) -> G(z) and D(x) are for evaluation: use forward where a backward follows.
+        self.G.forward(z, rng=rng) => self.G(z) -> G(z) and D(x) are for evaluation: use forward
         self.D.backward(dlogits, param_grads=False) => dlogits -> G: expected dy as y, (6, 2) float64, got (6, 1)
         return fake => return -> It returns None, expected fake
     ''',
@@ -606,3 +615,4 @@ def test_every_bug_that_the_evidence_plants_is_found_or_remarked_on(exercise, fu
     body = 'from minigan.backend import array_module\n' + dedent(body).replace(code, bug.wrong)
     outcome = answer(exercise, own(exercise) | {function: body}, tmp_path)
     assert outcome.words or outcome.remarks
+    assert 'NameError' not in ' '.join(outcome.words)

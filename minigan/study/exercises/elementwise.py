@@ -6,8 +6,9 @@ from minigan import ops
 from minigan.layers import Dropout, LeakyReLU, Tanh
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import of_layer
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 SHAPE = M, 5
 

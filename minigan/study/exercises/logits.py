@@ -8,8 +8,9 @@ from minigan.checks.derivatives import check
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import gradient, training
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 FAR = np.linspace(30, 45, M)[:, None]  # D is so certain that 1 - D(x) rounds to 0
 HUGE = 'logits of -800 and 800, whose exponential overflows'

@@ -5,8 +5,9 @@ from minigan.layers import Dense
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import of_layer
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 SIZES = (4, 4), (4, 3)  # n_in, n_out: a square W comes first, which a transpose fits
 CHECKS = of_layer(lambda n: Dense(n, n + 1))

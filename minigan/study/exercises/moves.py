@@ -10,11 +10,13 @@ from minigan.checks.derivatives import check
 from minigan.gan import Game
 from minigan.ops import stack
 from minigan.optim import Adam, SGDMomentum
-from minigan.study.exercises.calls import Case, Wrong
+from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function
+from minigan.study.exercises.steps import Step
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import gradient, small_game, training
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 SETTINGS = {'learning_rate': 0.1, 'beta1': 0.6, 'beta2': 0.9, 'eps': 0.03}
 RATE = 0.1  # of plain descent, whose move is linear in the gradient
@@ -90,52 +92,6 @@ def _game():
 
 def _arrays(game, *_):
     return {'theta_D': game.D.theta, 'theta_G': game.G.theta, 'moving averages': game.G.state}
-
-
-class Step(Function):
-    """One player's step, which must leave no cache behind, nor a gradient of the player who does not move."""
-
-    def explain(self, function):
-        """Sentences on the results, and on what is left behind."""
-        try:
-            found = super().explain(function)
-        except Wrong as wrong:
-            advice = ''.join(f' {says}' for said, says in ADVICE.items() if said in str(wrong))
-            raise Wrong(f'{wrong}{advice}') from wrong
-        (game, *others), = [case.arguments for case in self.cases()]
-        dtheta_D = game.D.dtheta.copy()
-        function(game, *others)
-        waiting = [net for net in (game.G, game.D) if net._cached is not None]
-        found += [f'After {self.name} a cache waits in {net.name}: {CURES[self.name, net.name]}' for net in waiting]
-        if self.name == 'update_G' and not np.array_equal(game.D.dtheta, dtheta_D):
-            found.append('dtheta_D is written, though D does not move: pass param_grads=False to D.backward.')
-        return found
-
-    def remarks(self, function):
-        """Whether a derivative is computed that nobody reads."""
-        (game, *others), = [case.arguments for case in self.cases()]
-        net, asked = getattr(game, self.name[-1]), []
-        backward = net.backward
-
-        def spied(dy, **options):
-            asked.append(options.get('input_grad', True))
-            return backward(dy, **options)
-
-        net.backward = spied
-        function(game, *others)
-        q = 'dx' if net is game.D else 'dz'
-        return [f'it computes a {q} that nobody reads: pass input_grad=False to {net.name}.backward.'] * any(asked)
-
-
-ADVICE = {  # what a message of a net or of a layer contains -> what it means here
-    'expected rng=': 'Its layers draw random numbers in training: pass rng=rng.',
-    'backward needs a forward': 'G(z) and D(x) are for evaluation: use forward where a backward follows.',
-    'an earlier forward waits': 'A net has one cache, for one backward: self.logits reads data and samples together.',
-    'expected dy as y': 'Each backward belongs to one forward: dy has a row for each row that the net has read.'}
-CURES = {('update_D', 'G'): 'pass keep_cache=False to G.forward.',
-         ('update_D', 'D'): 'its backward must use it up, without keep_cache=True.',
-         ('update_G', 'G'): 'its backward must use it up, without keep_cache=True.',
-         ('update_G', 'D'): 'its backward must use it up, without keep_cache=True.'}
 
 
 def _D_case():

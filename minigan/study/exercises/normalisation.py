@@ -7,8 +7,9 @@ from minigan.layers import BatchNorm
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import SHAPE, normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import of_layer
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 EPS = 0.1  # large, so that its place is seen
 CHECKS = of_layer(BatchNorm)
