@@ -1,4 +1,4 @@
-"""Who moves: Adam, both players' steps, and Algorithm 1 itself."""
+"""Who moves: Adam, and both players' steps."""
 
 from copy import deepcopy
 
