@@ -391,6 +391,8 @@ EDITS = {  # exercise -> a correct body, then a line for each mistake: what is r
         return real, fake => return self.logits(x, samples, rng) -> These are the logits after the update
         z, rng=rng => z -> Its layers draw random numbers in training: pass rng=rng.
         D.backward(dlogits) => D.backward(dlogits[len(x):]) -> Each backward belongs to one forward
+        self.logits(x, samples, rng) => np.split(self.D(np.concatenate([x, samples])), 2) -> G(z) and D(x) are for
+        self.logits(x, samples, rng) => np.split(self.D.forward(np.r_[x, samples], training=False), 2) -> in evaluation
         self.logits(x, samples, rng) => [self.D.forward(q, rng=rng) for q in (x, samples)] -> A net has one cache
         optimizer_D.step() => optimizer_D.step(); self.optimizer_G.step() -> theta_G moves, and it must stay
         L_D_backward(real, fake) => L_D_backward(fake, real) -> real and fake are exchanged

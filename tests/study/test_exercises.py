@@ -380,7 +380,7 @@ def test_start_makes_the_default_folder_alone(tmp_path, monkeypatch, capsys):
 
 
 def test_exercise_alone_shows_the_list(capsys):
-    assert main(['exercise']) == 0
+    assert main(['exercise', '--debug']) == 0
     alone = capsys.readouterr().out
     assert main(['exercise', 'list']) == 0 and capsys.readouterr().out == alone and 'Game.alternating' in alone
 

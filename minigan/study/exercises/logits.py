@@ -78,7 +78,7 @@ def _derivatives(logit, *, target):
 
 
 CROSS_ENTROPY_BACKWARD = Exercise(
-    'cross_entropy_backward', 2, 'D - t without cancellation', (Function(
+    'cross_entropy_backward', 2, 'a derivative that never cancels', (Function(
         ops, 'cross_entropy_backward', lambda: _logits() + [
             Case((FAR,), {'target': 1}, 'D near its target'), Case((-FAR,), {'target': 0}, 'D near its target')],
         returns='dlogit', terms=_derivatives, mistakes=(

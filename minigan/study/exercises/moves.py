@@ -118,12 +118,13 @@ def _D_terms(game, x, z, rng):
                         Term('E_z[log(1 - D(G(z)))]', 'the gradient of the samples', moves[1])]}
 
 
-def _D_step(*, derivative=lambda game, real, fake: game.L_D_backward(real, fake), before=False,
+def _D_step(*, derivative=lambda game, real, fake: game.L_D_backward(real, fake),
+            logits=lambda game, x, samples, rng: game.logits(x, samples, rng),
             returned=lambda game, x, samples, rng, real, fake: (real, fake), **options):
-    """update_D with one part of it exchanged. before: whether samples come before data; options: of D.backward."""
+    """update_D with one part of it exchanged. options: of D.backward."""
     def update_D(self, x, z, rng):
         samples = self.G.forward(z, rng=rng, keep_cache=False)
-        halves = self.logits(*((samples, x) if before else (x, samples)), rng)
+        halves = logits(self, x, samples, rng)
         self.D.backward(derivative(self, *halves), **{'input_grad': False, **options})
         self.optimizer_D.step()
         return returned(self, x, samples, rng, *halves)
@@ -168,7 +169,11 @@ UPDATE_D = Exercise(
         Game, 'update_D', _D_case, returns=('real', 'fake'), written=_arrays, moves=True, terms=_D_terms,
         mistakes=(
             Mistake('The samples stand first, where D is told to find data: L_D_backward and the logits take the data '
-                    'first.', _D_step(before=True, returned=lambda game, x, samples, rng, fake, real: (fake, real))),
+                    'first.', _D_step(
+                        logits=lambda game, x, samples, rng: game.logits(samples, x, rng))),
+            Mistake('D reads data and samples in evaluation mode (training=False), without dropout.', _D_step(
+                logits=lambda game, x, samples, rng: np.split(
+                    game.D.forward(stack(x, samples), training=False), 2))),
             Mistake('D reads data and samples in two passes, and each backward assigns the gradient: theta_D follows '
                     'the samples alone. self.logits reads both as one minibatch.', _apart),
             Mistake('real and fake are exchanged: L_D_backward takes the logits of the data first.',

@@ -19,7 +19,7 @@ ALIKE = 100  # times as far apart may be two results that come from the same mis
 
 
 class Term(NamedTuple):
-    """A term of the correct result. formula: as the package's docstring has it; meaning: what it stands for, in words."""
+    """A term of the correct result. formula: as in the package's docstring; meaning: what it stands for, in words."""
 
     formula: str
     meaning: str
