@@ -219,7 +219,10 @@ def exercise_start(name, out):
     path = Path(out) if out else student.default(exercise)
     if path.exists():
         raise ValueError(f'{path}: is there already, and may hold your work; name a different file with -o')
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent == student.FOLDER:
+        student.FOLDER.mkdir(exist_ok=True)
+    if not path.parent.is_dir():
+        raise ValueError(f'{path.parent}: no such folder')
     path.write_text(exercise.template(path), encoding='utf-8')
     print(f'{path}: write the body. Then run: {student.command(exercise, path)}')
     return 0
@@ -239,17 +242,27 @@ def exercise_check(name, file, hint, folder, json):
         raise ValueError('exercise check: expected NAME [FILE] [--hint], or --all [FOLDER] [--json]')
     if folder:
         return _check_all(check.check_all(Path(folder), catalogue.EXERCISES.values()), json)
+    if file is None and Path(name).suffix in ('.py', '.cu'):
+        name, file = Path(name).stem, name
     exercise = catalogue.find(name)
     path = Path(file) if file else student.default(exercise)
-    outcome, hint = check.check(exercise, path), hint or 0
-    print(printable('\n'.join([f'{exercise.name}: {path}', *map(str, outcome.lines), '', *outcome.words])))
-    for given in exercise.hints[:hint]:
-        print(f'\nHint: {given}')
+    outcome = check.check(exercise, path)
+    words = [*outcome.words, ''] if outcome.words else []
+    print(printable('\n'.join([f'{exercise.name}: {path}', '', *words, *map(str, outcome.lines)])))
     if outcome.passed:
-        print(f'Correct. `minigan exercise solution {exercise.name}` shows how the package does it.')
-    elif hint < len(exercise.hints):
-        print(f'\nFor {"the next" if hint else "a"} hint, add{" --hint" * (hint + 1)}.')
+        verdict = f'Correct, but {" ".join(outcome.remarks)}' if outcome.remarks else 'Correct.'
+        print(f'\n{verdict} `minigan exercise solution {exercise.name}` shows how the package does it.')
+    else:
+        _hints(exercise.hints, hint or 0)
     return 0 if outcome.passed else 1
+
+
+def _hints(hints, count):
+    """Print some hints, and how to get the next."""
+    for hint in hints[:count]:
+        print(f'\nHint: {hint}')
+    if count < len(hints):
+        print(f'\nFor {"the next" if count else "a"} hint, add{" --hint" * (count + 1)}.')
 
 
 def _check_all(entries, json):
@@ -259,7 +272,14 @@ def _check_all(entries, json):
     for entry in [] if json else entries:
         verdict = 'missing' if entry['missing'] else 'ok' if entry['passed'] else 'wrong'
         print(printable(f'{verdict:8}{entry["name"]:28} {" ".join(entry["words"][:1])}'.rstrip()))
+    if not json:
+        passed, missing = (sum(entry[kind] for entry in entries) for kind in ('passed', 'missing'))
+        print(f'\n{passed} of {len(entries)} {_are(passed)} correct, {missing} {_are(missing)} missing.')
     return 0 if all(entry['passed'] for entry in entries) else 1
+
+
+def _are(count):
+    return 'is' if count == 1 else 'are'
 
 
 def _print_rows(rows):

@@ -73,8 +73,10 @@ def _debug(add):
 
 def _exercise(added):
     about = 'write parts of the package yourself, and let the checks say what is wrong'
-    actions = added.add_parser('exercise', help=about, description=about, formatter_class=Help).add_subparsers(
-        required=True, metavar='ACTION')
+    whole = added.add_parser('exercise', help=about, description=about, formatter_class=Help)
+    whole.set_defaults(command=commands.exercise_list)
+    _debug(whole.add_argument)
+    actions = whole.add_subparsers(metavar='ACTION')
     for name, function, description in (
             ('list', commands.exercise_list, 'show the exercises, ordered by difficulty'),
             ('start', commands.exercise_start, 'write a file with the signature and the docstring'),

@@ -1,12 +1,15 @@
 """For every exercise: the package's own body passes, the empty one and each typical mistake get words of their own."""
 
 import ast
+import inspect
 import re
 from textwrap import dedent, indent
 
 import pytest
 
+from minigan.cli import main
 from minigan.gpu.emulator import COMPILER
+from minigan.study.evidence import EVIDENCE
 from minigan.study.exercises.catalogue import EXERCISES
 from minigan.study.exercises.check import check
 from minigan.study.exercises.template import source
@@ -15,7 +18,7 @@ GAP = r' +(#|//) Write the body here\.'
 MISTAKES = {  # exercise -> bodies as a student writes them, each followed by words that must be in the answer
     'leaky_relu_backward': '''
         return np.where(x >= 0, dy, slope * dy)
-        -> At the kink, x = 0, dx has the right slope
+        -> At the kink, x = 0, dx has the slope of the right side
         return dy * (x > 0)
         -> the left side is missing: the term slope * dy where x < 0 has the coefficient 0
         dx = np.full_like(x, slope)
@@ -31,7 +34,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         return dy
         -> The argument dy is changed in place
         return dy * np.where(x > 0, 1.0, slope).astype(float)
-        -> expected the dtype float32
+        -> np.where with Python numbers, np.zeros and np.ones give float64: multiply, or use .astype(dy.dtype).
         return np.where(x > 0, dy, slope)
         -> dx lacks the factor dy on the left side
         return slope * dy
@@ -196,12 +199,17 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         p, q = 1 / (1 + np.exp(-real)), 1 / (1 + np.exp(-fake))
         return (p - 1 + smoothing) / m, q / m
         -> divided by both halves, 2m rows
+        m = len(real)
+        return (real - 1 + smoothing) / m, fake / m
+        -> real and fake are logits, not probabilities: D = sigmoid(logit).
         return np.concatenate([cross_entropy_backward(real, target=1), cross_entropy_backward(fake, target=0)])
         -> returns one value, expected 2: dreal, dfake
     ''',
     'L_G_nonsaturating_backward': '''
         return -1 / (1 + np.exp(-fake)) / len(fake)
         -> the derivative of the minimax loss
+        return (fake - 1) / fake.shape[0]
+        -> fake is a logit, not a probability: D(G(z)) = sigmoid(fake).
         return 1 / (1 + np.exp(-fake)) / len(fake)
         -> That is what D descends
         return (1 - 1 / (1 + np.exp(-fake))) / len(fake)
@@ -255,7 +263,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         xhat, rstd = cache
         dx = dy - dy.mean(axis=0) - xhat * (dy * xhat).mean(axis=0)
         return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
-        -> dx lacks the factor gamma * cache[1]
+        -> dx lacks the factor gamma * rstd
         xhat, rstd = cache
         d = gamma * dy
         dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0))
@@ -265,7 +273,44 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         d = gamma * dy
         dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0))
         return dx, dy.sum(axis=0), (dy * xhat).sum(axis=0)
-        -> dbeta is what dgamma should be
+        -> The results dgamma and dbeta are exchanged.
+        xhat, rstd = cache
+        d = gamma * dy
+        return rstd * (d - d.mean(axis=0)), dy.sum(axis=0), (dy * xhat).sum(axis=0)
+        -> The results dgamma and dbeta are exchanged. dx: the path through the variance is missing
+        xhat, rstd = cache
+        dgamma, dbeta, m = dy.sum(0), (dy * xhat).sum(0), len(dy)
+        return gamma * rstd * (dy - dbeta / m - xhat * dgamma / m), dgamma, dbeta
+        -> The results dgamma and dbeta are exchanged. In dx, dgamma and dbeta are exchanged
+        xhat, rstd = cache
+        return dy**3, dy.sum(axis=0), (dy * xhat).sum(axis=0)
+        -> The results dgamma and dbeta are exchanged. dx differs in 35 of 35 entries
+        xhat, rstd = cache
+        m, dgamma, dbeta = dy.shape[1], (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        return gamma * rstd * (dy - dbeta / m - xhat * dgamma / m), dgamma, dbeta
+        -> the path through the mean is divided by n = 5, the number of columns, not by m = 7, the rows
+        xhat, rstd = cache
+        m, dxhat, centred = len(dy), gamma * dy, xhat / rstd
+        dvar = (dxhat * centred).sum(axis=0) * -0.5 * rstd**2
+        dmu = -(dxhat * rstd).sum(axis=0)
+        dx = dxhat * rstd + dvar * 2 * centred / m + dmu / m
+        return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        -> the path through the variance is off. Its coefficient differs from column to column: a power of rstd is wrong
+        xhat, rstd = cache
+        m, dxhat, centred = len(dy), gamma * dy, xhat / rstd
+        dvar = (dxhat * centred).sum(axis=0) * -0.5 * rstd**3
+        dx = dxhat * rstd + dvar * 2 * centred / m - (dxhat * rstd**2).sum(axis=0) / m
+        return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        -> a power of rstd is wrong, and the term -dbeta / m has a factor too many, rstd
+        xhat, rstd = cache
+        dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        return gamma * rstd * (dy - rstd**2 * xhat * dgamma / len(dy)), dgamma, dbeta
+        -> dx: the path through the mean is missing. dx: the path through the variance is off.
+        xhat, rstd = cache
+        d = gamma * dy
+        dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0) / rstd)
+        return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        -> a power of rstd is wrong, and the term -xhat * dgamma / m lacks the factor rstd
         xhat, rstd = cache
         d = gamma * dy
         dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).sum(axis=0) / (len(d) - 1))
@@ -338,11 +383,20 @@ EDITS = {  # exercise -> a correct body, then a line for each mistake: what is r
         return real, fake
 
         self.optimizer_D.step() => pass -> theta_D does not move
-        dlogits = => dlogits = - -> theta_D has the wrong sign
-        , keep_cache=False => -> G: an earlier forward waits for its backward
+        dlogits = => dlogits = - -> The move of theta_D has the wrong sign: D descends L_D
+        , keep_cache=False => -> After update_D a cache waits in G: pass keep_cache=False to G.forward.
+        D.backward(dlogits) => D.backward(dlogits, keep_cache=True) -> After update_D a cache waits in D
+        D.backward(dlogits) => D.backward(dlogits, param_grads=False) -> No derivatives of parameters were computed
+        return real, fake => return self.D(x), self.D(samples) -> These are the logits after the update
+        return real, fake => return self.logits(x, samples, rng) -> These are the logits after the update
+        z, rng=rng => z -> Its layers draw random numbers in training: pass rng=rng.
+        D.backward(dlogits) => D.backward(dlogits[len(x):]) -> Each backward belongs to one forward
+        self.logits(x, samples, rng) => np.split(self.D(np.concatenate([x, samples])), 2) -> G(z) and D(x) are for
+        self.logits(x, samples, rng) => np.split(self.D.forward(np.r_[x, samples], training=False), 2) -> in evaluation
+        self.logits(x, samples, rng) => [self.D.forward(q, rng=rng) for q in (x, samples)] -> A net has one cache
         optimizer_D.step() => optimizer_D.step(); self.optimizer_G.step() -> theta_G moves, and it must stay
         L_D_backward(real, fake) => L_D_backward(fake, real) -> real and fake are exchanged
-        return real, fake => return fake, real -> real is what fake should be
+        return real, fake => return fake, real -> The results real and fake are exchanged.
         logits(x, samples, rng) => logits(samples, x, rng) -> The samples stand first
         self.G.forward(z, rng=rng, keep_cache=False) => self.G(z) -> G draws in evaluation mode
         D.backward(dlogits) => D.backward(dlogits * (dlogits > 0)) -> the gradient of the data is missing
@@ -356,12 +410,18 @@ EDITS = {  # exercise -> a correct body, then a line for each mistake: what is r
         self.optimizer_G.step()
         return fake
 
-        dlogits = => dlogits = - -> theta_G has the wrong sign
+        dlogits = => dlogits = - -> The move of theta_G has the wrong sign: G descends L_G.
         self.L_G_backward(fake) => self.L_D_backward(fake, fake)[len(z):] -> G descends D's loss
         self.L_G_backward(fake) => -self.L_D_backward(fake, fake)[len(z):] -> G descends the minimax loss
         optimizer_G.step() => optimizer_G.step(); self.optimizer_D.step() -> theta_D moves, and it must stay
         optimizer_G => optimizer_D -> theta_G does not move
-        self.G.forward(z, rng=rng) => self.G(z) -> RuntimeError: G: backward needs a forward before it
+        , param_grads=False => -> dtheta_D is written, though D does not move: pass param_grads=False
+        param_grads=False) => param_grads=False, keep_cache=True) -> After update_G a cache waits in D
+        (samples, rng=rng) => (samples, training=False) -> D reads the samples in evaluation mode
+        param_grads=False)) => param_grads=False), param_grads=False) -> No derivatives of parameters were computed
+        return fake => return self.D(self.G(z)) -> These are the logits after the update
+        return fake => return 1 / (1 + np.exp(-fake)) -> These are probabilities
+        self.G.forward(z, rng=rng) => self.G(z) -> G(z) and D(x) are for evaluation: use forward
         self.D.backward(dlogits, param_grads=False) => dlogits -> G: expected dy as y, (6, 2) float64, got (6, 1)
         return fake => return -> It returns None, expected fake
     ''',
@@ -523,3 +583,38 @@ def test_what_does_not_follow_is_not_said(name, body, says, not_said, tmp_path):
 def test_a_different_order_gets_words_of_its_own(name, body, says, tmp_path):
     exercise = EXERCISES[name]
     assert says in ' '.join(answer(exercise, {exercise.functions[0].name: body}, tmp_path).words)
+
+
+@pytest.mark.parametrize('name, old, q', [('Game.update_D', 'self.D.backward(dlogits)', 'a dx'),
+                                          ('Game.update_G', 'param_grads=False))', 'a dz')])
+def test_a_derivative_that_nobody_reads_is_remarked_on(name, old, q, tmp_path, capsys):
+    body = dedent(EDITS[name]).strip('\n').split('\n\n')[0]
+    assert old in body
+    outcome = answer(EXERCISES[name], {name.partition('.')[2]: body}, tmp_path)
+    assert outcome.passed and outcome.remarks == [
+        f'it computes {q} that nobody reads: pass input_grad=False to {name[-1]}.backward.']
+    assert main(['exercise', 'check', name, str(tmp_path / f'{name}.py')]) == 0
+    assert f'Correct, but it computes {q} that nobody reads' in capsys.readouterr().out
+    assert answer(EXERCISES[name], own(EXERCISES[name]), tmp_path).remarks == []
+
+
+def file_of(function):
+    """The file of a function, within minigan."""
+    return f"{inspect.unwrap(function).__module__.partition('.')[2]}.py"
+
+
+UNSEEN = {'return (W @ dy.T).T'}  # numbers are correct; only the order in memory differs
+BUGS = [(exercise, function.name, evidence.code, bug) for exercise in EXERCISES.values() if exercise.suffix == '.py'
+        for function in exercise.functions for evidence in EVIDENCE
+        if (evidence.file, evidence.function) == (file_of(function.own), function.name)
+        for bug in evidence.bugs if bug.wrong not in UNSEEN]
+
+
+@pytest.mark.parametrize('exercise, function, code, bug', BUGS, ids=[f'{case[1]}: {case[3].words}' for case in BUGS])
+def test_every_bug_that_the_evidence_plants_is_found_or_remarked_on(exercise, function, code, bug, tmp_path):
+    body = own(exercise)[function]
+    assert code in body
+    body = 'from minigan.backend import array_module\n' + dedent(body).replace(code, bug.wrong)
+    outcome = answer(exercise, own(exercise) | {function: body}, tmp_path)
+    assert outcome.words or outcome.remarks
+    assert 'NameError' not in ' '.join(outcome.words)

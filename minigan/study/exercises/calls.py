@@ -96,6 +96,7 @@ def outcome(function, call, case, expected=None):
             results[name] = Result(array - before[name] if function.moves else array, before[name])
     for name, wanted in (expected or {}).items():
         require_alike(name, results[name].value, wanted.value)
+        require_dtype(name, results[name].value, wanted.value, next(iter(inspect.signature(function.own).parameters)))
     return results
 
 
@@ -131,13 +132,19 @@ def listed(names):
 
 
 def require_alike(name, got, expected):
-    """Raises Wrong for a different shape or dtype."""
+    """Raises Wrong for a different shape."""
     if got.shape != expected.shape:
         reduced = {'the transpose of what is expected': expected.T, 'summed over the minibatch': expected.sum(axis=0),
                    'averaged over the minibatch': expected.mean(axis=0)} if expected.ndim == 2 else {}
         why = [text for text, value in reduced.items() if got.shape == value.shape and np.allclose(got, value)]
         raise Wrong(f'{name}: expected the shape {expected.shape}, got {got.shape}{": it is " * bool(why)}'
                     f'{"".join(why[:1])}.')
+
+
+def require_dtype(name, got, expected, argument):
+    """Raises Wrong for a different dtype. argument: the name of an array that has the expected one."""
     if got.ndim and got.dtype != expected.dtype:  # Python's numbers take any
+        cure = ('' if got.dtype != np.float64 else ' np.where with Python numbers, np.zeros and np.ones give float64: '
+                f'multiply, or use .astype({argument}.dtype).')
         raise Wrong(f'{name}: expected the dtype {expected.dtype}, as the arguments have, got {got.dtype}. Networks '
-                    'train in float32, and one array of a different dtype changes all that follow.')
+                    f'train in float32, and one array of a different dtype changes all that follow.{cure}')

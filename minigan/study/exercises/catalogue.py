@@ -1,5 +1,7 @@
 """The exercises, ordered by difficulty."""
 
+from difflib import get_close_matches
+
 from minigan.study.exercises import algorithm, elementwise, kernel, logits, maps, moves, normalisation
 
 EXERCISES = {exercise.name: exercise for exercise in (
@@ -12,7 +14,10 @@ EXERCISES = {exercise.name: exercise for exercise in (
 
 
 def find(name):
-    """The exercise of a name. Raises ValueError for an unknown one."""
-    if name not in EXERCISES:
-        raise ValueError(f'exercise: expected one of {", ".join(EXERCISES)}, got {name}')
-    return EXERCISES[name]
+    """The exercise of a name, which may lack its class. Raises ValueError for an unknown one."""
+    known = {**{full.rpartition('.')[2]: exercise for full, exercise in EXERCISES.items()}, **EXERCISES}
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise ValueError(f'exercise: expected a name that `minigan exercise list` shows, got {name}'
+                         f'{f"; did you mean {near[0]}?" if near else ""}')
+    return known[name]

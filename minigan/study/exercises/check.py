@@ -4,7 +4,7 @@ import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from minigan.study.exercises import student, trials
 from minigan.study.exercises.calls import Wrong
 
-NUMBERS = "numbers, next to the package's"
+NUMBERS = 'comparison with the package'
+WIDTH = 110  # of a line of text
 
 
 class Line(NamedTuple):
@@ -24,14 +25,16 @@ class Line(NamedTuple):
 
     def __str__(self):
         verdict = 'skipped' if self.ok is None else 'ok' if self.ok else 'wrong'
-        return f'  {verdict:8}{self.title}{f" ({shorten(self.said, 90)})" if self.said else ""}'
+        return fill(f'{self.title}{f" ({self.said})" if self.said else ""}', WIDTH, initial_indent=f'  {verdict:8}',
+                    subsequent_indent=' ' * 10, break_long_words=False, break_on_hyphens=False)
 
 
 class Outcome(NamedTuple):
-    """What a check of a file found. words: sentences on what is wrong."""
+    """What a check of a file found. words: sentences on what is wrong; remarks: what could be better if nothing is."""
 
     lines: list
     words: list
+    remarks: list = []
 
     @property
     def passed(self):
@@ -43,30 +46,41 @@ def check(exercise, path):
     """The Outcome for a student's file. Raises Unusable, in one line, for a file without the functions."""
     path = Path(path)
     if not path.is_file():
-        raise student.Unusable(f'{path}: no such file; `minigan exercise start {exercise.name}` begins one')
+        where = '' if path.is_absolute() else ' in this folder'
+        raise student.Unusable(f'{path}: no such file{where}; `minigan exercise start {exercise.name}` begins one')
+    lines = []
     try:
         with student.limited(exercise.seconds):
-            return _check(exercise, exercise.functions_of(path), path)
+            return _check(exercise, exercise.functions_of(path), path, lines)
     except student.Endless as endless:
-        return Outcome([Line(NUMBERS, False)], [f'It {endless}'])
+        return _stopped(exercise, lines, str(endless))
 
 
-def _check(exercise, functions, path):
-    lines, words = [], []
+def _stopped(exercise, lines, why):
+    """The Outcome of a check that went no further than some lines: the next is wrong, and the others are skipped."""
+    titles = [NUMBERS, *exercise.checks][len(lines):]
+    return Outcome([*lines, Line(titles[0], False), *(Line(title, None, 'not run') for title in titles[1:])], [why])
+
+
+def _check(exercise, functions, path, lines):
+    """The Outcome; its lines are added to a list one by one."""
+    words = []
     for function in exercise.functions:
         prefix = f'{function.name}: ' if len(exercise.functions) > 1 else ''
         try:
             words += [f'{prefix}{sentence}' for sentence in function.explain(functions[function.name])]
         except Wrong as wrong:
-            return Outcome([Line(NUMBERS, False), *(Line(title, None, 'not run') for title in exercise.checks)],
-                           [f'{prefix}{wrong}'])
+            return _stopped(exercise, lines, f'{prefix}{wrong}')
     lines.append(Line(NUMBERS, not words))
     trials.prepare()
     silent = redirect_stdout(StringIO())  # the other checks call a function hundreds of times, and it may print
     with exercise.installed(functions), silent, np.errstate(all='ignore'):
         for title, run in exercise.checks.items():
             lines.append(_line(title, run, path))
-    return Outcome(lines, words or [f'{line.title}: {line.said}' for line in lines if line.ok is False])
+        words = words or [f'{line.title}: {line.said}' for line in lines if line.ok is False]
+        remarks = [] if words else [remark for function in exercise.functions
+                                    for remark in function.remarks(functions[function.name])]
+    return Outcome(lines, words, remarks)
 
 
 def _line(title, run, path):
@@ -83,7 +97,12 @@ def _line(title, run, path):
 
 
 def check_all(folder, exercises):
-    """An entry for each exercise: whether its file in a folder is correct or missing, and what is wrong."""
+    """An entry for each exercise: whether its file in a folder is correct or missing, and what is wrong.
+
+    Raises ValueError without such a folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: no such folder')
     entries = []
     for exercise in exercises:
         path, words = folder / f'{exercise.name}{exercise.suffix}', []

@@ -6,8 +6,9 @@ from minigan import ops
 from minigan.layers import Dropout, LeakyReLU, Tanh
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import of_layer
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 SHAPE = M, 5
 
@@ -29,10 +30,11 @@ LEAKY_RELU_BACKWARD = Exercise(
         terms=lambda dy, x, *, slope: {'dx': [
             Term('dy where x > 0', 'the right side', dy * (x > 0)),
             Term('slope * dy where x < 0', 'the left side', slope * dy * (x < 0)),
-            Term('slope * dy where x = 0', 'the left slope at the kink', slope * dy * (x == 0))]},
+            Term('slope * dy where x = 0', 'the slope at the kink', slope * dy * (x == 0))]},
         mistakes=(
-            Mistake('At the kink, x = 0, dx has the right slope, 1; by the docstring it takes the left one: the '
-                    'condition is x > 0, not x >= 0.', lambda dy, x, *, slope: dy * np.where(x < 0, slope, 1)),
+            Mistake('At the kink, x = 0, dx has the slope of the right side, 1; by the docstring it takes that of the '
+                    'left side: the condition is x > 0, not x >= 0.',
+                    lambda dy, x, *, slope: dy * np.where(x < 0, slope, 1)),
             Mistake('dx lacks the factor dy: by the chain rule, the derivative of the loss is dy times the slope.',
                     lambda dy, x, *, slope: np.where(x > 0, 1, slope)),
             Mistake('The condition asks for the sign of dy; the slope depends on x, where the function was evaluated.',

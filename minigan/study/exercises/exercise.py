@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigan.study.exercises import student, template, words
+from minigan.study.exercises.calls import listed
 
 M = 7  # rows of a case's minibatch, and no other size: a coefficient of 7 is a missing 1 / m; trials have 6 rows
 
@@ -21,7 +22,7 @@ class Function:
     owner, name: where the package has it: a module or a class. cases(): a list of Case. returns: the names of the
     results, nested as they are. written(*arguments, **keywords): name -> array that the function writes into; moves:
     whether it moves what lies there, or assigns it. terms(*arguments, **keywords): name of a result -> its Terms, whose
-    sum is the result (or the move). mistakes: known ones.
+    sum is the result (or the move). parts: the names of the arrays in a tuple argument. mistakes: known ones.
     """
 
     owner: Any
@@ -31,6 +32,7 @@ class Function:
     written: Callable = nothing
     moves: bool = False
     terms: Callable = nothing
+    parts: tuple = ()
     mistakes: tuple = ()
 
     @property
@@ -41,6 +43,10 @@ class Function:
     def explain(self, function):
         """Sentences on what is wrong with a student's function, none if nothing is."""
         return words.explain(self, function)
+
+    def remarks(self, function):
+        """What could be better in a function with which nothing is wrong, each to follow 'Correct, but '."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,10 @@ class Exercise:
         """The student's file, before any work. path: where it will lie."""
         names = [function.own for function in self.functions]
         imports = sorted({line for own in names for line in template.imports(own)})
-        given = [line for function in self.functions if isinstance(function.owner, type)
-                 for line in template.given(function.owner, function.own)]
         head = [f'# Write the body below each docstring. Then run: {student.command(self, path)}',
-                *(['#', '# You may need:', *given] if given else []), '', 'import numpy as np', '', *imports]
-        return '\n\n\n'.join(['\n'.join(head).strip(), *map(template.without_body, names)]) + '\n'
+                *template.context(self.functions[0].owner, names), '', 'import numpy as np', '', *imports]
+        bodies = [template.without_body(function.own, listed(function.returns)) for function in self.functions]
+        return '\n\n\n'.join(['\n'.join(head).strip(), *bodies]) + '\n'
 
     def solution(self):
         """The package's own source."""

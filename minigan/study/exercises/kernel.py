@@ -13,8 +13,9 @@ from minigan.study.exercises import calls, student
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import training
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 NAME, ORDERS = 'tanh_backward', ((0, 96), (1, 256), (2, 1024))  # of threads; threads of a block
 

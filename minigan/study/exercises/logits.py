@@ -8,8 +8,9 @@ from minigan.checks.derivatives import check
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import gradient, training
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 FAR = np.linspace(30, 45, M)[:, None]  # D is so certain that 1 - D(x) rounds to 0
 HUGE = 'logits of -800 and 800, whose exponential overflows'
@@ -77,7 +78,7 @@ def _derivatives(logit, *, target):
 
 
 CROSS_ENTROPY_BACKWARD = Exercise(
-    'cross_entropy_backward', 2, 'D - t without cancellation', (Function(
+    'cross_entropy_backward', 2, 'a derivative that never cancels', (Function(
         ops, 'cross_entropy_backward', lambda: _logits() + [
             Case((FAR,), {'target': 1}, 'D near its target'), Case((-FAR,), {'target': 0}, 'D near its target')],
         returns='dlogit', terms=_derivatives, mistakes=(
@@ -131,7 +132,10 @@ L_D_BACKWARD = Exercise(
                     _targets(lambda s: 1 - s, lambda s: s)),
             Mistake('The samples are divided by both halves, 2m rows: L_D has a mean over m for each half.',
                     lambda real, fake, *, smoothing=0.0: tuple(
-                        half / 2 for half in losses.L_D_backward(real, fake, smoothing=smoothing))))),),
+                        half / 2 for half in losses.L_D_backward(real, fake, smoothing=smoothing))),
+            *(Mistake('real and fake are logits, not probabilities: D = sigmoid(logit).',
+                      lambda real, fake, *, smoothing=0.0, m=m: ((real - 1 + smoothing) / m, fake / m))
+              for m in (M, 1)))),),
     hints=('L_D is a sum of two cross-entropies. Which target has each half?',
            'The data have the target 1 - smoothing, the samples 0; dlogit = (D - t) / m for each half.'),
     checks={'gradient check of L_D, smoothing 0.1': lambda: gradient(
@@ -146,8 +150,8 @@ L_G_NONSATURATING_BACKWARD = Exercise(
                     lambda fake: ops.cross_entropy_backward(fake, target=0)),
             Mistake('The derivative is taken with respect to D(G(z)), -1 / D / m; the argument is the logit, so the '
                     'slope of the sigmoid, D (1 - D), is missing.', lambda fake: -1 / ops.sigmoid(fake) / len(fake)),
-            Mistake('The logit is used as if it were D(G(z)): take its sigmoid.',
-                    lambda fake: (fake - 1) / len(fake)))),),
+            *(Mistake('fake is a logit, not a probability: D(G(z)) = sigmoid(fake).', derivative) for derivative in (
+                lambda fake: (fake - 1) / len(fake), lambda fake: fake - 1, lambda fake: -1 / fake / len(fake))))),),
     hints=('G wants D to say 1 for its samples. Of which cross-entropy is that the loss?',
            'L_G = mean softplus(-fake), so dfake = -sigmoid(-fake) / m = (D(G(z)) - 1) / m.'),
     checks={'gradient check of L_G': lambda: gradient(cases.generator_loss_case('nonsaturating', 0)),

@@ -5,8 +5,9 @@ from minigan.layers import Dense
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import of_layer
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 SIZES = (4, 4), (4, 3)  # n_in, n_out: a square W comes first, which a transpose fits
 CHECKS = of_layer(lambda n: Dense(n, n + 1))
@@ -33,7 +34,8 @@ DENSE_BACKWARD_INPUT = Exercise(
     'dense_backward_input', 2, 'how a gradient flows back through W', (Function(
         ops, 'dense_backward_input',
         lambda: [*(Case((normal(0, M, n_out), normal(1, n_in, n_out))) for n_in, n_out in SIZES),
-                 Case((normal(0, M, 1), normal(1, 4, 1)), where='one output')], returns='dx',
+                 Case((normal(0, M, 1), normal(1, 4, 1)), where='one output'),
+                 Case((normal(0, 70, 3), normal(1, 4, 3)), where='70 rows')], returns='dx',
         mistakes=(
             Mistake('W is not transposed: y_j = sum_i x_i W_ij, so dx_i = sum_j dy_j W_ij, which sums over the second '
                     'index of W.', lambda dy, W: dy @ W),

@@ -1,4 +1,4 @@
-"""Who moves: Adam, both players' steps, and Algorithm 1 itself."""
+"""Who moves: Adam, and both players' steps."""
 
 from copy import deepcopy
 
@@ -13,8 +13,10 @@ from minigan.optim import Adam, SGDMomentum
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import normal
 from minigan.study.exercises.exercise import Exercise, Function
+from minigan.study.exercises.steps import Step
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import gradient, small_game, training
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 SETTINGS = {'learning_rate': 0.1, 'beta1': 0.6, 'beta2': 0.9, 'eps': 0.03}
 RATE = 0.1  # of plain descent, whose move is linear in the gradient
@@ -116,21 +118,16 @@ def _D_terms(game, x, z, rng):
                         Term('E_z[log(1 - D(G(z)))]', 'the gradient of the samples', moves[1])]}
 
 
-def _swapped(self, x, z, rng):
-    samples = self.G.forward(z, rng=rng, keep_cache=False)
-    fake, real = self.logits(samples, x, rng)
-    self.D.backward(self.L_D_backward(fake, real), input_grad=False)
-    self.optimizer_D.step()
-    return fake, real
-
-
-def _with_derivative(derivative):
-    """update_D that sends such a derivative back."""
+def _D_step(*, derivative=lambda game, real, fake: game.L_D_backward(real, fake),
+            logits=lambda game, x, samples, rng: game.logits(x, samples, rng),
+            returned=lambda game, x, samples, rng, real, fake: (real, fake), **options):
+    """update_D with one part of it exchanged. options: of D.backward."""
     def update_D(self, x, z, rng):
-        real, fake = self.logits(x, self.G.forward(z, rng=rng, keep_cache=False), rng)
-        self.D.backward(derivative(self, real, fake), input_grad=False)
+        samples = self.G.forward(z, rng=rng, keep_cache=False)
+        halves = logits(self, x, samples, rng)
+        self.D.backward(derivative(self, *halves), **{'input_grad': False, **options})
         self.optimizer_D.step()
-        return real, fake
+        return returned(self, x, samples, rng, *halves)
     return update_D
 
 
@@ -152,11 +149,11 @@ def _evaluated(self, x, z, rng):
 def _L_D_of_theta_D():
     """update_D's move next to central differences of L_D."""
     game, x, z, rng = _D_case()[0].arguments
-    samples = deepcopy(game).G.forward(z, rng=deepcopy(rng), keep_cache=False)
-    theta = game.D.theta
+    numbers = deepcopy(rng)
+    samples, theta = deepcopy(game).G.forward(z, rng=numbers, keep_cache=False), game.D.theta
 
     def L_D():
-        real, fake = deepcopy(game).logits(x, samples, deepcopy(rng))
+        real, fake = deepcopy(game).logits(x, samples, deepcopy(numbers))
         return np.array([losses.L_D(real, fake)])
 
     def moved(u):
@@ -168,19 +165,33 @@ def _L_D_of_theta_D():
 
 
 UPDATE_D = Exercise(
-    'Game.update_D', 4, "D's step of Algorithm 1", (Function(
+    'Game.update_D', 4, "D's step of Algorithm 1", (Step(
         Game, 'update_D', _D_case, returns=('real', 'fake'), written=_arrays, moves=True, terms=_D_terms,
         mistakes=(
             Mistake('The samples stand first, where D is told to find data: L_D_backward and the logits take the data '
-                    'first.', _swapped),
+                    'first.', _D_step(
+                        logits=lambda game, x, samples, rng: game.logits(samples, x, rng))),
+            Mistake('D reads data and samples in evaluation mode (training=False), without dropout.', _D_step(
+                logits=lambda game, x, samples, rng: np.split(
+                    game.D.forward(stack(x, samples), training=False), 2))),
             Mistake('D reads data and samples in two passes, and each backward assigns the gradient: theta_D follows '
                     'the samples alone. self.logits reads both as one minibatch.', _apart),
             Mistake('real and fake are exchanged: L_D_backward takes the logits of the data first.',
-                    _with_derivative(lambda game, real, fake: game.L_D_backward(fake, real))),
+                    _D_step(derivative=lambda game, real, fake: game.L_D_backward(fake, real))),
             Mistake("That is the gradient that G follows: D's comes from self.L_D_backward(real, fake).",
-                    _with_derivative(lambda game, real, fake: stack(0 * real, game.L_G_backward(fake)))),
+                    _D_step(derivative=lambda game, real, fake: stack(0 * real, game.L_G_backward(fake)))),
             Mistake("G draws in evaluation mode (training=False, or G(z)); in training, its batch norms use the "
-                    "minibatch's own statistics.", _evaluated))),),
+                    "minibatch's own statistics.", _evaluated),
+            Mistake('The move of theta_D has the wrong sign: D descends L_D, that is, ascends V.',
+                    _D_step(derivative=lambda game, real, fake: -game.L_D_backward(real, fake))),
+            Mistake('No derivatives of parameters were computed (param_grads=False): D moves along an old gradient.',
+                    _D_step(param_grads=False)),
+            *(Mistake('These are the logits after the update; return those that the update has used.',
+                      _D_step(returned=logits)) for logits in (
+                          lambda game, x, samples, rng, *_: (game.D(x), game.D(samples)),
+                          lambda game, x, samples, rng, *_: game.logits(x, samples, rng))),
+            Mistake('These are probabilities; return the logits themselves.', _D_step(
+                returned=lambda game, x, samples, rng, real, fake: (ops.sigmoid(real), ops.sigmoid(fake)))))),),
     hints=('D descends L_D = -V. G only provides samples: it needs no cache, and it does not move.',
            'samples = G(z); real and fake are the logits of data and samples, read as one minibatch (self.logits); '
            "D's backward takes self.L_D_backward(real, fake); then D's optimiser steps. G.forward needs "
@@ -193,13 +204,16 @@ def _G_case():
     return [Case((game, game.noise(1, 1), game.layer_rng(1, 1)))]
 
 
-def _G_step(derivative, training=True):
-    """update_G that sends such a derivative back."""
+def _G_step(derivative=losses.L_G_nonsaturating_backward, *, training=(True, True),
+            returned=lambda game, z, rng, fake: fake, param_grads=True):
+    """update_G with one part of it exchanged. training: of G and of D; param_grads: of G."""
     def update_G(self, z, rng):
-        fake = self.D.forward(self.G.forward(z, rng=rng, training=training), rng=rng)
-        self.G.backward(self.D.backward(derivative(fake), param_grads=False), input_grad=False)
+        samples = self.G.forward(z, rng=rng, training=training[0])
+        fake = self.D.forward(samples, rng=rng, training=training[1])
+        dsamples = self.D.backward(derivative(fake), param_grads=False)
+        self.G.backward(dsamples, input_grad=False, param_grads=param_grads)
         self.optimizer_G.step()
-        return fake
+        return returned(self, z, rng, fake)
     return update_G
 
 
@@ -220,7 +234,7 @@ def _L_G_of_theta_G():
 
 
 UPDATE_G = Exercise(
-    'Game.update_G', 4, "G's step of Algorithm 1", (Function(
+    'Game.update_G', 4, "G's step of Algorithm 1", (Step(
         Game, 'update_G', _G_case, returns='fake', written=_arrays, moves=True,
         mistakes=(
             Mistake("G descends D's loss: the derivative must be that of L_G, self.L_G_backward(fake), whose target "
@@ -228,7 +242,19 @@ UPDATE_G = Exercise(
             Mistake('G descends the minimax loss, whatever the objective of this game: use self.L_G_backward(fake).',
                     _G_step(losses.L_G_minimax_backward)),
             Mistake("G draws in evaluation mode (training=False); in training, its batch norms use the minibatch's "
-                    "own statistics.", _G_step(losses.L_G_nonsaturating_backward, training=False)))),),
+                    "own statistics.", _G_step(training=(False, True))),
+            Mistake('D reads the samples in evaluation mode (training=False, or D(x)), without dropout: G must learn '
+                    'from the D that D itself learned as.', _G_step(training=(True, False))),
+            Mistake('The move of theta_G has the wrong sign: G descends L_G.',
+                    _G_step(lambda fake: -losses.L_G_nonsaturating_backward(fake))),
+            Mistake('No derivatives of parameters were computed (param_grads=False): G moves along an old gradient.',
+                    _G_step(param_grads=False)),
+            *(Mistake('These are the logits after the update; return those that the update has used.',
+                      _G_step(returned=logits)) for logits in (
+                          lambda game, z, rng, _: game.D(game.G(z)),
+                          lambda game, z, rng, _: game.D.forward(game.G.forward(z, rng=rng), rng=rng))),
+            Mistake('These are probabilities; return the logits themselves.',
+                    _G_step(returned=lambda game, z, rng, fake: ops.sigmoid(fake))))),),
     hints=("G sees no data. The gradient of L_G comes back through D, which is fixed, and goes on through G.",
            'fake = D(G(z)), both with a cache; D.backward(self.L_G_backward(fake)) returns the derivative with respect '
            "to the samples (param_grads=False: D's own is not needed); G.backward takes it; then G's optimiser steps."),

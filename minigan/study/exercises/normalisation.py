@@ -7,8 +7,9 @@ from minigan.layers import BatchNorm
 from minigan.study.exercises.calls import Case
 from minigan.study.exercises.elementwise import SHAPE, normal
 from minigan.study.exercises.exercise import Exercise, Function, M
+from minigan.study.exercises.terms import Term
 from minigan.study.exercises.trials import of_layer
-from minigan.study.exercises.words import Mistake, Term
+from minigan.study.exercises.words import Mistake
 
 EPS = 0.1  # large, so that its place is seen
 CHECKS = of_layer(BatchNorm)
@@ -88,7 +89,7 @@ def _backward(factor=lambda gamma, rstd: gamma * rstd, dx=None, dgamma=lambda dy
 
 BATCH_NORM_BACKWARD = Exercise(
     'batch_norm_backward', 4, 'three paths from x to y', (Function(
-        ops, 'batch_norm_backward', _given, returns=('dx', 'dgamma', 'dbeta'), terms=_paths,
+        ops, 'batch_norm_backward', _given, returns=('dx', 'dgamma', 'dbeta'), terms=_paths, parts=('xhat', 'rstd'),
         mistakes=(
             Mistake('dx lacks the factor gamma: y = gamma * xhat + beta, so dxhat = gamma * dy.',
                     _backward(lambda gamma, rstd: rstd)),
@@ -97,6 +98,9 @@ BATCH_NORM_BACKWARD = Exercise(
                     _backward(lambda gamma, rstd: gamma / rstd)),
             Mistake('The path through the variance has xhat twice or not at all: its term is -xhat * dgamma / m.',
                     _backward(dx=lambda dy, xhat, dgamma: dy - dy.mean(axis=0) - dgamma / M)),
+            Mistake('In dx, dgamma and dbeta are exchanged: the path through the mean has dbeta, the one through the '
+                    'variance has xhat * dgamma.',
+                    _backward(dx=lambda dy, xhat, dgamma: dy - dgamma / M - xhat * dy.sum(axis=0) / M)),
             Mistake('dgamma lacks the factor xhat: y = gamma * xhat + beta.',
                     _backward(dgamma=lambda dy, xhat: dy.sum(axis=0))))),),
     hints=('x acts on y along three paths: directly, through mu, and through var. mu and var belong to a whole column, '

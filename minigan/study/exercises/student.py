@@ -77,7 +77,7 @@ def limited(seconds):
         return
 
     def stop(number, frame):
-        raise Endless(f'takes more than {seconds} seconds; is there a loop without an end?')
+        raise Endless(f'It takes more than {seconds} seconds: an infinite loop?')
 
     former = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)

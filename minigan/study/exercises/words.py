@@ -1,34 +1,19 @@
 """What is wrong with the results of a function, in words: which term, and where.
 
-If no known mistake has the same results, they are regressed on the terms of the correct ones:
-
-    got = c_1 term_1 + c_2 term_2 + ...     by least squares
-
-If that fits, the coefficients that are not 1 say which term is missing (0), has the wrong sign (-1), and so on. What no
-terms explain may still lack a factor, or have one too many, or be a different result.
+A known mistake may have the same results. If none has, the terms of the correct results may explain them (terms.py);
+if not, a factor may be missing or be one too many, or a result may be a different one.
 """
 
 import inspect
 from collections.abc import Callable
-from copy import deepcopy
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigan.checks.derivatives import first_not_finite, place
-from minigan.study.exercises.calls import Wrong, checked, in_float32, is_array, is_number_or_array, leaves, outcome
-
-ALLOWED = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}  # relative to the largest entry of an array
-ALIKE = 100  # times as far apart may be two results that come from the same mistake
-
-
-class Term(NamedTuple):
-    """A term of the correct result. formula: as the docstring has it; meaning: what it stands for, in words."""
-
-    formula: str
-    meaning: str
-    value: Any
+from minigan.study.exercises.calls import Wrong, checked, in_float32, is_number_or_array, outcome
+from minigan.study.exercises.terms import ALIKE, alike, arrays_of, by_column, coefficients
 
 
 class Mistake(NamedTuple):
@@ -79,18 +64,31 @@ def explain(function, student):
 
 def of_rows(function, rows):
     """Sentences on results: the one of a known mistake that explains them all, or those on each that is wrong."""
-    names, found, vague = list(rows[0].correct) if rows else [], [], []
+    names, found, vague, first = list(rows[0].correct) if rows else [], [], [], []
     off = chosen([row for row in rows if any(map(row.off, row.correct))])
     if off and (says := known(function, names, off)):
-        first = next(name for name in off[0].correct if off[0].off(name))
-        return [where(off, rows) + says, worst(first, function.moves, off[0])]
-    for name in names:
+        name = next(name for name in off[0].correct if off[0].off(name))
+        return [where(off, rows) + says, worst(name, function.moves, off[0])]
+    if pair := exchanged_pair(off):
+        first = [where(off, rows) + f'The results {pair[0]} and {pair[1]} are exchanged.']
+    for name in [name for name in names if name not in pair]:
         there = [row for row in rows if name in row.correct]
         if off := chosen([row for row in there if row.off(name)]):
             why = sentences(function, name, off)
             (found if why else vague).extend([*(where(off, there) + one for one in why or [differs(name, off[0])]),
                                               worst(name, function.moves, off[0])])
+    if first:
+        return list(dict.fromkeys(first + found + vague))
     return list(dict.fromkeys(found or vague))  # what is vague may follow from what is not
+
+
+def exchanged_pair(rows):
+    """Two results each of which is what the other should be, or ()."""
+    for one, other in combinations(rows[0].correct if rows else (), 2):
+        if all(row.off(one) and all(other in row.correct and alike(row.got[a].value, row.correct[b].value, ALIKE)
+                                    for a, b in ((one, other), (other, one))) for row in rows):
+            return one, other
+    return ()
 
 
 def where(off, rows):
@@ -106,7 +104,8 @@ def chosen(off):
 def sentences(function, name, rows):
     """Sentences on why a result is wrong, none if nobody knows."""
     found = (unassigned(name, function.moves, rows) or known(function, [name], rows) or not_finite(name, rows)
-             or exchanged(name, rows) or coefficients(function, name, rows) or factors(function, name, rows))
+             or exchanged(name, rows) or coefficients(function, name, rows) or factors(function, name, rows)
+             or by_column(function, name, rows[0]))
     return [found] if isinstance(found, str) and found else found or []
 
 
@@ -115,16 +114,6 @@ def differs(name, row):
     got, correct = row.got[name].value, row.correct[name].value
     count = np.count_nonzero(~np.isclose(got, correct, rtol=1e-9, atol=0))
     return f'{name} differs{f" in {count} of {got.size} entries" * (got.size > 1)}.'
-
-
-def alike(got, expected, times=1):
-    """Whether two arrays are the same within rounding."""
-    if got.shape != expected.shape or not np.array_equal(np.isfinite(got), np.isfinite(expected)):
-        return False
-    finite = np.isfinite(expected)
-    size = np.max(abs(expected), where=finite, initial=0)
-    gap = np.max(abs(np.where(finite, got, 0) - np.where(finite, expected, 0)), initial=0)
-    return bool(gap <= times * ALLOWED[np.dtype(expected.dtype)] * size)
 
 
 def known(function, names, rows):
@@ -172,56 +161,6 @@ def exchanged(name, rows):
     return ''
 
 
-def coefficients(function, name, rows):
-    """Sentences on the coefficients that are off, if the terms of the correct result explain what was got."""
-    terms = [terms_of(function, name, row) for row in rows]
-    columns, y = equations(terms, [row.got[name].value for row in rows], [row.correct[name].value for row in rows])
-    there = columns.any(axis=0)
-    columns, terms = columns[:, there], [term for term, used in zip(terms[0], there) if used]
-    found, _, rank, _ = np.linalg.lstsq(columns, y, rcond=None)
-    exact = 10 * ALIKE * ALLOWED[rows[0].correct[name].value.dtype]
-    fits = rank == len(terms) and np.max(abs(columns @ found - y)) <= exact * max(1, np.max(abs(y)))
-    if not fits or len(y) <= len(terms) > 1:  # as many equations as coefficients prove nothing
-        return []
-    case = rows[0].case
-    m = len(next(leaf for value in case.arguments if is_array(value) for leaf in leaves(value)))
-    if np.ptp(found) < exact:  # all are off in the same way
-        return [f'{name} {meaning(found[0], m, case.keywords, exact, "is 0 everywhere")}.']
-    return [f'{name}: {term.meaning} {meaning(c, m, case.keywords, exact, "is missing")}: the term {term.formula} has '
-            f'the coefficient {c + 0.0:.4g}, expected 1.'
-            for c, term in zip(np.where(abs(found) < exact, 0, found), terms) if abs(c - 1) > exact]
-
-
-def terms_of(function, name, row):
-    """The terms of a result; itself, if its author has given none."""
-    found = function.terms(*deepcopy(row.case.arguments), **deepcopy(row.case.keywords))
-    return found.get(name, [Term(name, name, row.correct[name].value)])
-
-
-def equations(terms, got, expected):
-    """Columns, one for each term, and y: the entries of all cases, each relative to the largest one of its case."""
-    scales = [1 / (np.max(abs(one)) or 1) for one in expected]
-    columns = [np.concatenate([scale * np.ravel(term.value) for scale, term in zip(scales, column)])
-               for column in zip(*terms)]
-    y = np.concatenate([scale * np.ravel(one) for scale, one in zip(scales, got)])
-    return np.array(columns, np.float64).T, y.astype(np.float64)
-
-
-def meaning(c, m, settings, exact, missing):
-    """What a coefficient means. settings: name -> number, of the case; missing: what 0 means."""
-    numbers = {name: value for name, value in settings.items() if value}
-    for value, text in ((0, missing), (-1, 'has the wrong sign'),
-                        (m, 'is m times as large as it should be: a sum over the minibatch, where a mean is needed'),
-                        (1 / m, 'is 1/m of what it should be: divided by m once too often'),
-                        (-m, 'has the wrong sign, and is a sum over the minibatch, where a mean is needed'),
-                        (m / (m - 1), 'is divided by m - 1 instead of m'),
-                        *((value, f'is {name} times what it should be') for name, value in numbers.items()),
-                        *((1 / value, f'lacks the factor {name}') for name, value in numbers.items())):
-        if abs(c - value) < exact * max(1, abs(value)):
-            return text
-    return f'is {c:.4g} times what it should be'
-
-
 def factors(function, name, rows):
     """A sentence if one or two arrays, arguments or results, are missing as factors or are factors too many, or ''."""
     arrays = [arrays_of(function, name, row) for row in rows]
@@ -232,16 +171,6 @@ def factors(function, name, rows):
                        for row, one in zip(rows, arrays)):
                     return f'{name} {text} {" * ".join(factor)}.'
     return ''
-
-
-def arrays_of(function, name, row):
-    """name -> array: the arguments of a case, also those within a tuple, and the other correct results."""
-    found = {other: result.value for other, result in row.correct.items() if other != name}
-    for argument, value in zip(inspect.signature(function.own).parameters, row.case.arguments):
-        if is_array(value):
-            found |= ({f'{argument}[{i}]': leaf for i, leaf in enumerate(leaves(value))} if isinstance(value, tuple)
-                      else {argument: value})
-    return found
 
 
 def proportional(got, correct, factor, sign):
