@@ -114,10 +114,12 @@ sections.algorithm = (root, data) => {
     const of = (kind, net) => within(node).filter((call) => call.kind === kind && call.net === net);
     const [G, D, throughD, throughG] = [of('forward', 'G'), of('forward', 'D'), of('backward', 'D'), of('backward', 'G')];
     const logits = D.at(-1).shapes.y, {m, n, n_z} = data.about;
-    const shapes = {z: G[0].shapes.x, samples: G.at(-1).shapes.y,
-                    ...(throughG.length ? {'logits: fake': logits}
-                                        : {'x, samples': D[0].shapes.x, logits, 'real, fake': node.shapes.fake}),
-                    dlogits: throughD[0].shapes.dy, ...(throughG.length ? {dsamples: throughG[0].shapes.dy} : {})};
+    const x = data.nodes.find(({kind, shapes}) => kind === 'line' && shapes.x).shapes.x;
+    const shapes = throughG.length
+      ? {z: G[0].shapes.x, samples: G.at(-1).shapes.y, 'logits: fake': logits, dlogits: throughD[0].shapes.dy,
+         dsamples: throughG[0].shapes.dy}
+      : {x, z: G[0].shapes.x, samples: G.at(-1).shapes.y, 'stack(x, samples)': D[0].shapes.x, logits,
+         'real, fake': node.shapes.fake, dlogits: throughD[0].shapes.dy};
     return table(`Shapes in this update: m = ${m}, n = ${n}, n_z = ${n_z}`, [], Object.entries(shapes).map(([name, shape]) =>
       element('tr', {}, element('th', {scope: 'row'}, name), element('td', {}, shapeOf(shape)))), 'shapes');
   }
