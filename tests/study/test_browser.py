@@ -165,10 +165,13 @@ def whole(driver, page):
         const middle = (e) => { const {top, bottom} = e.getBoundingClientRect(); return (top + bottom) / 2; };
         const far = players.filter(({box}) =>
             Math.abs(middle(box.querySelector('input')) - middle(box.querySelector('output'))) > 8);
+        const empty = [...document.querySelectorAll('.layers td')].filter((e) => !e.textContent && !e.firstElementChild
+            && e.getClientRects().length);
         const keys = [...document.querySelectorAll('.keyed')].filter((e) => e.getClientRects().length);
         return [...hidden.map((e) => `hidden: ${e.className} ${e.textContent.slice(0, 40)}`),
                 ...broken.map((e) => `on two lines: ${e.textContent}`),
                 ...far.map(({box}) => `the step stands below the slider: ${box.ariaLabel}`),
+                ...empty.map((e) => `says nothing: ${e.dataset.head}`),
                 ...keys.map((e) => `speaks of keys: ${e.textContent}`),
                 ...(wide.length ? [] : ['nothing is wide'])];''')
 
@@ -316,6 +319,7 @@ def test_a_planted_fault_is_found(check, old, new, driver, games_alone, tmp_path
     (whole, '.layers tr { display: flex;', '.layers tr { display: table-row;'),
     (whole, 'white-space: pre-wrap; overflow-wrap: anywhere;', ''),
     (whole, 'no-repeat local', 'no-repeat scroll'),
+    (whole, '.layers td:empty { display: none; }', ''),
     (whole, '.whole { white-space: nowrap; }', ''),
     (whole, '  .player output { min-width: 0; }', '  .player output { min-width: 100%; }'),
     (whole, ', (max-width: 40rem) { .keyed', ' { .keyed'),
