@@ -167,11 +167,15 @@ def whole(driver, page):
             Math.abs(middle(box.querySelector('input')) - middle(box.querySelector('output'))) > 8);
         const empty = [...document.querySelectorAll('.layers td')].filter((e) => !e.textContent && !e.firstElementChild
             && e.getClientRects().length);
+        const ratios = [...document.querySelectorAll('.layers')].map((table) => [...table.querySelectorAll('.bar span')]
+            .filter((e) => e.offsetWidth > 15).map((e) => e.offsetWidth / e.parentNode.nextSibling.textContent));
+        const uneven = ratios.filter((of) => of.length && Math.max(...of) > 1.2 * Math.min(...of));
         const keys = [...document.querySelectorAll('.keyed')].filter((e) => e.getClientRects().length);
         return [...hidden.map((e) => `hidden: ${e.className} ${e.textContent.slice(0, 40)}`),
                 ...broken.map((e) => `on two lines: ${e.textContent}`),
                 ...far.map(({box}) => `the step stands below the slider: ${box.ariaLabel}`),
                 ...empty.map((e) => `says nothing: ${e.dataset.head}`),
+                ...uneven.map(() => 'bars that are not as long as their numbers are large'),
                 ...keys.map((e) => `speaks of keys: ${e.textContent}`),
                 ...(wide.length ? [] : ['nothing is wide'])];''')
 
@@ -320,6 +324,7 @@ def test_a_planted_fault_is_found(check, old, new, driver, games_alone, tmp_path
     (whole, 'white-space: pre-wrap; overflow-wrap: anywhere;', ''),
     (whole, 'no-repeat local', 'no-repeat scroll'),
     (whole, '.layers td:empty { display: none; }', ''),
+    (whole, '${100 * call.values[now].dy / top()}%', '${50 + call.values[now].dy}%'),
     (whole, '.whole { white-space: nowrap; }', ''),
     (whole, '  .player output { min-width: 0; }', '  .player output { min-width: 100%; }'),
     (whole, ', (max-width: 40rem) { .keyed', ' { .keyed'),
