@@ -88,7 +88,7 @@ ALTERNATING = (
 UPDATE_D = (
     _gan('update_D', 'samples = self.G.forward(z, rng=rng, keep_cache=False)',
          ('samples = self.G.forward(z, rng=rng)', 'a cache that no backward uses up waits in G', ORDER),
-         ('samples = self.G(z)', 'D sees samples of G in evaluation mode, without dropout', LOGITS_D),
+         ('samples = self.G(z)', 'G draws in evaluation mode: its batch norms use their moving averages', LOGITS_D),
          ('samples = self.G.forward(z, rng=rng, keep_cache=False); self.optimizer_G.step()',
           "G moves in D's step", ONLY_D)),
     _gan('update_D', 'real, fake = self.logits(x, samples, rng)',

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minigan import losses, ops
+from minigan.cli import main
 from minigan.study.page import algorithm, formulas, operations
 
 AT = 5  # a recorded step
@@ -115,6 +116,36 @@ def test_the_gradients_are_those_that_an_untraced_step_leaves(data, game, logits
         dW = {name: norm for found in last for name, norm in found.items() if name == 'dW'}
         assert dW['dW'] == pytest.approx(np.linalg.norm(net.layers[0].dW), rel=1e-3)
         assert value['settings']['learning_rate'] == pytest.approx(optimizer.settings(AT)['learning_rate'], rel=1e-3)
+
+
+def test_the_command_that_the_page_names_prints_the_same_step(data, capsys):
+    assert main([*data['about']['command'].split()[1:], str(AT), '--json']) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told['t'] == AT
+    for shown, node in zip(told['lines'], (data['nodes'][i] for i in data['lines']), strict=True):
+        for name, (mean, spread, *_) in node['values'][of_step(data)].items():
+            assert [shown['values'][name][key] for key in ('mean', 'spread')] == pytest.approx([mean, spread], rel=1e-3)
+
+
+def test_the_largest_rate_is_that_of_the_schedule(data, game):
+    for name, _, optimizer in game.players():
+        rates = [optimizer.settings(t)['learning_rate'] for t in range(data['about']['last'])]
+        peak = data['about']['peaks'][name]
+        assert peak['rate'] == pytest.approx(max(rates), rel=1e-3) and rates[peak['t']] == max(rates)
+
+
+def test_a_mean_that_is_rounding_noise_is_shown_as_0(data):
+    means = [abs(node['values'][0]['y'][0]) for node in calls(data, 'forward') if node['of'].startswith('BatchNorm')]
+    assert means == [0] * 4  # beta is 0 before the first step
+    assert algorithm.forward({'y': np.array([1, -1.001])})['y'][0] == pytest.approx(-0.0005)
+
+
+def test_the_widths_of_the_shapes_on_the_page_are_told_apart(data):
+    n, n_z = data['about']['n'], data['about']['n_z']
+    assert len({n, n_z, 1}) == 3 and data['about']['m'] != 1
+    rows = {shape.split('×')[0] for node in statements(data) for shape in node['shapes'].values()}
+    columns = {shape.split('×')[1] for node in statements(data) for shape in node['shapes'].values()}
+    assert rows == {str(data['about']['m']), str(2 * data['about']['m'])} and columns == {str(n), str(n_z), '1'}
 
 
 def test_adams_first_step_moves_every_parameter_by_the_rate(data):

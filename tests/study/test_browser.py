@@ -1,6 +1,8 @@
 """The page in a real browser: each check returns what is wrong, and a planted fault shows that it can fail."""
 
 import json
+import re
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from minigan.study.page.arrays import packed
 LEFT, RIGHT, ESCAPE = '\ue012', '\ue014', '\ue00c'  # as WebDriver names the keys
 PICTURES = 'return [...players[arguments[0]].box.closest("section").querySelectorAll("canvas")].map(c => c.toDataURL())'
 CONTROLS = {'button', 'link', 'slider', 'checkbox', 'combobox', 'radio', 'image', 'DisclosureTriangle', 'dialog'}
+BREAK = json.dumps('</math><wbr><math displaystyle="true">').strip('"').replace('<', '\\u003c')  # within a formula
 
 
 @pytest.fixture(scope='module')
@@ -23,9 +26,15 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def games_alone():
+def recorded_games():
+    """The data of the section on games."""
+    return games.data(seed=0, quick=True)
+
+
+@pytest.fixture(scope='module')
+def games_alone(recorded_games):
     """The HTML of a page with one section, which loads quickly."""
-    return make.page({'games': games.data(seed=0, quick=True)})
+    return make.page({'games': recorded_games})
 
 
 @pytest.fixture(scope='module')
@@ -133,6 +142,79 @@ def themes(driver, page):
     return wrong
 
 
+def remembers(driver, page):
+    """A theme that was chosen is there after a reload; nobody who has not chosen gets it."""
+    show(driver, page, prefers_color_scheme='light')
+    wrong = [] if 'Dark' == driver.find_element('id', 'theme').text else ['dark before it was chosen']
+    driver.find_element('id', 'theme').click()
+    driver.refresh()
+    return wrong + ([] if 'Light' == driver.find_element('id', 'theme').text else ['light after a reload'])
+
+
+def whole(driver, page):
+    """A phone shows Algorithm 1 whole. Elsewhere a shade marks the edge behind which something is hidden."""
+    show(driver, page, width=360, height=740)
+    return driver.execute_script('''
+        document.querySelectorAll('details').forEach((details) => { details.open = true; });
+        const wide = [...document.querySelectorAll('main *')].filter((e) =>
+            getComputedStyle(e).overflowX !== 'visible' && e.clientWidth && e.scrollWidth > e.clientWidth + 1);
+        const hidden = wide.filter((e) => e.closest('#algorithm') ||
+            !getComputedStyle(e).backgroundAttachment.includes('local'));
+        const broken = [...document.querySelectorAll('.whole, .layers th a')].filter(
+            (e) => e.getClientRects().length > 1);
+        const middle = (e) => { const {top, bottom} = e.getBoundingClientRect(); return (top + bottom) / 2; };
+        const far = players.filter(({box}) =>
+            Math.abs(middle(box.querySelector('input')) - middle(box.querySelector('output'))) > 8);
+        const empty = [...document.querySelectorAll('.layers td')].filter((e) => !e.textContent && !e.firstElementChild
+            && e.getClientRects().length);
+        const ratios = [...document.querySelectorAll('.layers')].map((table) => [...table.querySelectorAll('.bar span')]
+            .filter((e) => e.offsetWidth > 15).map((e) => e.offsetWidth / e.parentNode.nextSibling.textContent));
+        const uneven = ratios.filter((of) => of.length && Math.max(...of) > 1.2 * Math.min(...of));
+        const keys = [...document.querySelectorAll('.keyed')].filter((e) => e.getClientRects().length);
+        return [...hidden.map((e) => `hidden: ${e.className} ${e.textContent.slice(0, 40)}`),
+                ...broken.map((e) => `on two lines: ${e.textContent}`),
+                ...far.map(({box}) => `the step stands below the slider: ${box.ariaLabel}`),
+                ...empty.map((e) => `says nothing: ${e.dataset.head}`),
+                ...uneven.map(() => 'bars that are not as long as their numbers are large'),
+                ...keys.map((e) => `speaks of keys: ${e.textContent}`),
+                ...(wide.length ? [] : ['nothing is wide'])];''')
+
+
+def shapes(driver, page):
+    """The row of each update shows its shapes while all details are closed, and each distribution its ends."""
+    show(driver, page)
+    text = driver.execute_script('''
+        return [...document.querySelectorAll('.line')].map((e) => e.innerText.replace(/\\t/g, ' '));''')
+    of_D, of_G = (next((row for row in text if name in row), '') for name in ('self.update_D', 'self.update_G'))
+    expected = [(of_D, line) for line in (
+        'm = 50, n = 64, n_z = 100', 'x (m, n) = 50×64', 'z (m, n_z) = 50×100', 'samples (m, n) = 50×64',
+        'stack(x, samples) (2m, n) = 100×64', 'logits (2m, 1) = 100×1', 'real, fake (m, 1) = 50×1',
+        'dlogits (2m, 1) = 100×1')] + [(of_G, line) for line in (
+            'samples (m, n) = 50×64', 'fake (m, 1) = 50×1', 'dlogits (m, 1) = 50×1', 'dsamples (m, n) = 50×64')]
+    ends = driver.execute_script("""
+        return [...document.querySelectorAll('.spark')].map(
+            (e) => [...e.querySelectorAll('span')].map((s) => s.textContent));""")
+    return [line for row, line in expected if line not in row] + [
+        f'an axis with {end}' for end in ends or [[]] if len(end) != 2 or not all(re.match(r'−?\d', x) for x in end)]
+
+
+def adam(driver, page):
+    """What Adam's first step does is said at step 0 alone, and the rate's rise at each step."""
+    show(driver, page)
+    said = driver.execute_script('''
+        return [0, 1].map((i) => { players[0].go(i); return document.getElementById('algorithm').innerText; });''')
+    return [f'step {t}' for t, text in enumerate(said)
+            if ('moves each by about one rate' in text) != (t == 0) or text.count('(it rises to ') != 2
+            or f'--step {t}' not in text]
+
+
+def tests(driver, page):
+    """A test that catches a planted bug can be copied: its name is that of a function."""
+    show(driver, page)
+    names = driver.execute_script("return [...document.querySelectorAll('.bugs p code')].map((e) => e.textContent)")
+    return [name for name in names or ['none'] if not re.fullmatch(r'test_\w+', name)]
+
+
 def fits(driver, page):
     """Nothing makes the page wider than a phone."""
     show(driver, page, width=360, height=740)
@@ -192,10 +274,11 @@ def rests(driver, page):
                 ...(document.createElement('canvas').getContext('webgl') ? ['this browser has WebGL'] : [])];''')
 
 
-CHECKS = (console, keys_move, plays, themes, fits, named, links, helps, rests)
+CHECKS = (console, keys_move, plays, themes, remembers, fits, named, links, helps, rests)
+OF_ALGORITHM = (whole, shapes, adam, tests)  # they need all sections
 
 
-@pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize('check', CHECKS + OF_ALGORITHM, ids=lambda check: check.__name__)
 def test_the_page_passes(check, driver, page):
     assert check(driver, page) == []
 
@@ -213,6 +296,8 @@ def test_the_page_passes(check, driver, page):
     (plays, '      go(now + 1);', '      go(now);'),
     (plays, '    clearInterval(timer);', ''),
     (themes, "chosen = isDark() ? 'light' : 'dark';", "chosen = 'dark';"),
+    (remembers, "localStorage.setItem('theme', chosen);", ''),
+    (remembers, "localStorage.getItem('theme')", "'dark'"),
     (themes, 'redraws.forEach((redraw) => redraw());', ''),
     (themes, 'color-scheme: light dark;', 'color-scheme: light;'),
     (fits, '<main id="content">', '<main id="content"><p style="width: 30rem">wide</p>'),
@@ -230,6 +315,62 @@ def test_a_planted_fault_is_found(check, old, new, driver, games_alone, tmp_path
     planted = tmp_path / 'planted.html'
     planted.write_text(games_alone.replace(old, new, 1), encoding='utf-8')
     assert check(driver, planted)
+
+
+@pytest.mark.parametrize('check, old, new', [
+    (whole, '.formula math { font-size: 0.9375em; }', ''),
+    (whole, BREAK, ''),
+    (whole, '.layers tr { display: flex;', '.layers tr { display: table-row;'),
+    (whole, 'white-space: pre-wrap; overflow-wrap: anywhere;', ''),
+    (whole, 'no-repeat local', 'no-repeat scroll'),
+    (whole, '.layers td:empty { display: none; }', ''),
+    (whole, '${100 * call.values[now].dy / top()}%', '${50 + call.values[now].dy}%'),
+    (whole, '.whole { white-space: nowrap; }', ''),
+    (whole, '  .player output { min-width: 0; }', '  .player output { min-width: 100%; }'),
+    (whole, ', (max-width: 40rem) { .keyed', ' { .keyed'),
+    (shapes, 'said.append(flow(node));', ''),
+    (shapes, '<span>${digits(largest, 2)}</span>', ''),
+    (adam, 'data.steps[now] === 0 ?', 'true ?'),
+    (adam, '(it rises to', '('),
+    (tests, "element('wbr')", "' '")])
+def test_a_planted_fault_in_Algorithm_1_is_found(check, old, new, driver, page, tmp_path):
+    text, planted = page.read_text(encoding='utf-8'), tmp_path / 'planted.html'
+    assert old in text
+    planted.write_text(text.replace(old, new), encoding='utf-8')
+    assert check(driver, planted)
+
+
+@pytest.mark.parametrize('old, new', [
+    ('sections.games = (root, data) => {', 'sections.games = (root, data) => {\nundefined.x;'),
+    ('sections.games = ', 'sections.games = ('), ('sections.games = ', 'sections.other = ')])
+def test_a_section_that_fails_says_so_and_stops_no_other(old, new, driver, page, tmp_path):
+    text = page.read_text(encoding='utf-8')
+    assert text.count(old) == 1
+    (tmp_path / 'failing.html').write_text(text.replace(old, new), encoding='utf-8')
+    show(driver, tmp_path / 'failing.html', prefers_color_scheme='light')
+    assert any(entry['level'] == 'SEVERE' for entry in driver.get_log('browser'))
+    failed = driver.find_elements('css selector', '.failed')
+    assert [e.text.partition(': ')[0] for e in failed] == ['This section could not be shown']
+    assert driver.execute_script('return document.querySelector(".failed").closest("section").id') == 'games'
+    assert len(driver.find_elements('css selector', '#operations .operation')) > 20
+    driver.find_element('id', 'theme').click()
+    assert driver.find_element('id', 'theme').text == 'Light'
+
+
+@pytest.mark.parametrize('move, drawn', [(0.03, False), (0.5, True)])
+def test_an_arrow_too_short_to_have_a_direction_is_not_drawn(move, drawn, driver, recorded_games, tmp_path):
+    line = recorded_games['line']
+    moves = packed(np.full(line['moves']['shape'], move), bits=16, low=-1, high=1)
+    (tmp_path / 'games.html').write_text(make.page({'games': {**recorded_games, 'line': {**line, 'moves': moves}}}),
+                                         encoding='utf-8')
+    show(driver, tmp_path / 'games.html')
+    before, after = driver.execute_script("""
+        const figure = document.getElementById('line-figure');
+        const pixels = () => figure.querySelector('canvas').toDataURL();
+        const shown = pixels();
+        figure.querySelectorAll('[type=checkbox]')[4].click();
+        return [shown, pixels()];""")
+    assert (before != after) == drawn
 
 
 def test_without_a_planted_fault_none_is_found(driver, games_alone, tmp_path):
@@ -250,9 +391,9 @@ def test_packed_arrays_are_decoded(bits, driver, games_alone, tmp_path):
     assert shape == [3, 2, 4]
 
 
-def test_the_plane_shows_D_and_samples_at_their_places(driver, tmp_path):
+def test_the_plane_shows_D_and_samples_at_their_places(driver, recorded_games, tmp_path):
     """D grows to the right and to the top, and all samples lie at (1, 0.5)."""
-    recorded = games.data(seed=0, quick=True)
+    recorded = deepcopy(recorded_games)
     play, n = recorded['plane']['plays']['calm'], len(recorded['plane']['plays']['calm']['t'])
     play['D'] = packed(np.tile((games.PLANE @ (0.2, 0.1) + 0.5)[None, :, None], (n, 1, 1)))
     play['samples'] = packed(np.tile([1, 0.5], (n, 300, 1)), bits=16, low=-4, high=4)

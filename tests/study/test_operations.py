@@ -116,9 +116,19 @@ def test_no_equation_is_left_over(data):
 @pytest.mark.parametrize('name', FORMULAS)
 def test_every_formula_is_mathml_that_browsers_know(name):
     for text in FORMULAS[name]:
-        math = ElementTree.fromstring(mathml.formula(text))
-        assert {node.tag for node in math.iter()} <= CORE
-        assert math.get('display') == 'block'
+        pieces = [ElementTree.fromstring(piece) for piece in mathml.formula(text).split('<wbr>')]
+        assert {node.tag for piece in pieces for node in piece.iter()} <= CORE
+        assert all(piece.tag == 'math' and piece.get('displaystyle') == 'true' and len(piece) for piece in pieces)
+
+
+@pytest.mark.parametrize('text, pieces', [
+    ('y = a x + b', ['y', '=ax', '+b']), ('y = - a - b', ['y', '=−a', '−b']), ('- (a + b)', ['−(a+b)']),
+    ('a_{i = 1} , b <- c', ['ai=1,', 'b', '←c']), ('frac{a + b}{c}', ['a+bc'])])
+def test_a_line_may_break_before_a_sign_outside_brackets_and_after_a_comma(text, pieces):
+    html = mathml.formula(text)
+    assert [plain(piece) for piece in html.split('<wbr>')] == pieces
+    begins = re.findall('<math displaystyle="true"><mo( form="infix")?>', html)
+    assert all(begins) or pieces[0][0] == '−'  # the sign that begins a piece keeps the spaces of one between two terms
 
 
 @pytest.mark.parametrize('text, shown', [
@@ -131,7 +141,7 @@ def test_every_formula_is_mathml_that_browsers_know(name):
     ('rows{a ; b}', '<mrow><mo>[</mo><mtable><mtr><mtd><mi>a</mi></mtd></mtr><mtr><mtd><mi>b</mi></mtd></mtr></mtable>'
                     '<mo>]</mo></mrow>')])
 def test_the_notation_means_what_its_table_says(text, shown):
-    assert mathml.formula(text) == f'<math display="block">{shown}</math>'
+    assert mathml.formula(text) == f'<math displaystyle="true">{shown}</math>'
 
 
 @pytest.mark.parametrize('text', ['frac{a}', 'x_', 'a)', '(a', 'sqrt{a', 'rows{a; b', 'x}', 'a; b', 'a & b',
@@ -175,10 +185,14 @@ def test_code_is_coloured_and_nothing_in_it_is_html():
 
 
 @pytest.mark.parametrize('code, wrong, marked', [
-    ('theta -= scratch', 'theta += scratch', 'theta <mark>+</mark>= scratch'),
+    ('theta -= scratch', 'theta += scratch', 'theta <mark>+=</mark> scratch'),
     ('a < b', 'a < c', 'a &lt; <mark>c</mark>'),
     ('dx += slope', 'pass', '<mark>pass</mark>'),
-    ('f(aa)', 'f(a)', 'f(a<mark></mark>)')])
+    ('f(aa)', 'f(a)', 'f(<mark>a</mark>)'),
+    ('samples = self.G.forward(z, rng=rng)', 'samples = self.G(z)', 'samples = <mark>self.G(z)</mark>'),
+    ('f(a, b)', 'f(a)', 'f<mark>(a)</mark>'),
+    ('g(f(a), b)', 'g(f(a))', 'g<mark>(f(a))</mark>'),
+    ('return both[:n], both[n:]', 'return both[::2], both[1::2]', 'return both<mark>[::2], both[1::2]</mark>')])
 def test_what_a_planted_bug_changes_is_marked(code, wrong, marked):
     assert operations.marked(code, wrong) == marked
 

@@ -93,6 +93,13 @@ def test_every_section_of_the_page_has_data_script_and_style(page):
         assert f'sections.{name} = ' in text and f'href="#{name}"' in text
 
 
+def test_making_the_page_says_what_it_records(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make, 'SECTIONS', {'games': lambda **_: {}, 'operations': lambda **_: {}})
+    make.make(tmp_path / 'study.html')
+    assert capsys.readouterr().err.splitlines() == [
+        'minigan: recording games (1 of 2)', 'minigan: recording operations (2 of 2)']
+
+
 def test_no_recorded_text_can_end_its_script(monkeypatch):
     said = '</script><script>alert(1)</script><!--<script> {{styles}}'
     text = make.page({'games': {'words': said}})

@@ -43,6 +43,7 @@ def show(driver, page, *, width=1280, height=900, **features):
     """
     for log in ('browser', 'performance'):
         driver.get_log(log)
+    driver.execute_script('try { localStorage.clear(); } catch { /* the page before has none */ }')
     driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
         'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': width < 600})
     driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {

@@ -24,10 +24,12 @@ sections.algorithm = (root, data) => {
                                    : [];
 
   function run() {
-    const {m, n_z, k, last, nets} = data.about, figure = element('figure');
+    const {m, n_z, k, last, nets, command} = data.about, figure = element('figure');
     figure.append(element('p', {}, `The run below has ${last.toLocaleString('en')} steps with m = ${m}, k = ${k} and ` +
       `z of width ${n_z}. These were recorded line by line: ${data.steps.map((t) => t.toLocaleString('en')).join('; ')}.`));
-    figure.append(element('ul', {class: 'note'}, ...nets.map((net) => element('li', {}, net))));
+    figure.append(element('ul', {class: 'note'}, ...nets.map((net) => element('li', {}, ...unbroken(net)))));
+    figure.append(element('p', {}, 'To read the step that the slider shows in a terminal: ',
+      live(element('code', {}), () => `${command} ${data.steps[now]}`)));
     updates.push(picture(figure, {label: "D's mean answers for data and for samples over the run", ratio: (w) => 150 / w,
                                   draw: drawRun}));
     figure.append(element('figcaption', {class: 'note'}, "D's mean answer for each minibatch of data and of samples, over " +
@@ -61,11 +63,12 @@ sections.algorithm = (root, data) => {
     const node = data.nodes[i], code = node.code;
     const said = element('div', {class: 'said'},
       element('p', {class: 'paper'}, ...paperOf(node.paper)), codeOf(node), element('p', {}, node.words));
+    if (code.includes('update_')) said.append(flow(node));
     const shown = element('div', {class: 'shown'});
     if (code.includes('update_D')) updateD(shown);
     else if (code.includes('update_G')) updateG(shown, said);
     else if ('z' in node.shapes) noise(shown, code.includes('self.k)') ? 'z_G' : 'z', node.shapes.z);
-    else if ('x' in node.shapes) tiles(shown, 'x', `x, ${node.shapes.x}: ${data.about.m} images as rows of 64 pixels`);
+    else if ('x' in node.shapes) tiles(shown, 'x', `x ${shapeOf(node.shapes.x)}: ${data.about.m} images as rows of ${data.about.n} pixels`);
     else shown.append(element('p', {class: 'note'}, `k = ${data.about.k} in this run.`));
     const made = element('article', {class: 'line', id: `line-${i}`}, element('div', {class: 'sides'}, said, shown));
     if (code.includes('update_')) made.append(gradient(node));
@@ -85,10 +88,10 @@ sections.algorithm = (root, data) => {
     fromHTML('pre', `<code>${code}</code>`, {class: 'code', tabindex: 0, 'aria-label': `code, ${place}`}),
     element('span', {class: 'note'}, place));
 
-  const supports = ({support}) => support.length ? [supported('What supports this line', support)] : [];
+  const supports = ({support}) => support.length ? [supported('How this line is tested', support)] : [];
 
   function noise(shown, name, shape) {
-    figureOf(shown, `z, ${shape}: each row is the noise of one sample`, 'noise as an image', () => 0.27, (context, width, height) => {
+    figureOf(shown, `z ${shapeOf(shape)}: each row is the noise of one sample`, 'noise as an image', () => 0.27, (context, width, height) => {
       const {values, shape: [rows, columns]} = steps[now][name];
       context.imageSmoothingEnabled = false;
       context.drawImage(bitmap(values, rows, columns, signed(3)), 0, 0, width, height);
@@ -96,6 +99,29 @@ sections.algorithm = (root, data) => {
     figureOf(shown, `The ${shape.replace('×', ' · ')} numbers are normal, with mean 0 and variance 1 (−3 to 3)`,
              'histogram of z', (w) => 56 / w, (context, width, height) =>
       drawHistogram(context, counted(steps[now][name].values, -3, 3, 61), {x: 0, y: 0, width, height, fill: colour('--muted')}));
+  }
+
+  /* ---- Shapes ---- */
+
+  // A shape in letters and in numbers, such as (m, n_z) = 50×100. Rows belong to the minibatch.
+  function shapeOf(shape) {
+    const {m, n_z, n} = data.about, [rows, columns] = shape.split('×');
+    return `(${{[m]: 'm', [2 * m]: '2m'}[rows]}, ${{[n_z]: 'n_z', [n]: 'n', 1: '1'}[columns]}) = ${shape}`;
+  }
+
+  // What an update makes of its minibatch, in the order in which it is made, with shapes.
+  function flow(node) {
+    const of = (kind, net) => within(node).filter((call) => call.kind === kind && call.net === net);
+    const [G, D, throughD, throughG] = [of('forward', 'G'), of('forward', 'D'), of('backward', 'D'), of('backward', 'G')];
+    const logits = D.at(-1).shapes.y, {m, n, n_z} = data.about;
+    const x = data.nodes.find(({kind, shapes}) => kind === 'line' && shapes.x).shapes.x;
+    const shapes = throughG.length
+      ? {z: G[0].shapes.x, samples: G.at(-1).shapes.y, 'logits: fake': logits, dlogits: throughD[0].shapes.dy,
+         dsamples: throughG[0].shapes.dy}
+      : {x, z: G[0].shapes.x, samples: G.at(-1).shapes.y, 'stack(x, samples)': D[0].shapes.x, logits,
+         'real, fake': node.shapes.fake, dlogits: throughD[0].shapes.dy};
+    return table(`Shapes in this update: m = ${m}, n = ${n}, n_z = ${n_z}`, [], Object.entries(shapes).map(([name, shape]) =>
+      element('tr', {}, element('th', {scope: 'row'}, name), element('td', {}, shapeOf(shape)))), 'shapes');
   }
 
   /* ---- The two updates ---- */
@@ -169,7 +195,7 @@ sections.algorithm = (root, data) => {
 
   // Histograms of D's answers, with their means.
   function answers(shown, which) {
-    figureOf(shown, "D's answers: 0, a sample, to 1, data. The lines are the means", "histograms of D's answers",
+    figureOf(shown, "D's answers, from 0 (a sample) to 1 (data). The lines are the means", "histograms of D's answers",
              (width) => 130 / width, (context, width, height) => {
       const left = 4, right = width - 4, bottom = height - 18, bins = 40;
       const counts = which.map(([, name]) => counted(steps[now][name].values, 0, 1, bins));
@@ -206,14 +232,14 @@ sections.algorithm = (root, data) => {
   // What Adam moved: words, and a histogram of |change| in units of the rate.
   function adam(shown, node) {
     const call = within(node).find(({kind}) => kind === 'optimizer'), value = () => call.values[now];
+    const peak = data.about.peaks[call.net];
     const words = element('p', {class: 'note'});
     shown.append(words);
     live(words, () => `${call.of} moves ${value().moved.toLocaleString('en')} of ${call.size.toLocaleString('en')} ` +
       `parameters of ${call.net}. |dtheta| ${digits(value().gradient, 3)}; |change| ${digits(value().norm, 3)}; rate ` +
-      `${digits(value().settings.learning_rate, 3)}; largest change ` +
+      `${digits(value().settings.learning_rate, 3)} (it rises to ${digits(peak.rate, 3)} by step ${peak.t}, then falls to 0); largest change ` +
       `${digits(value().largest, 3)} = ${fixed(value().largest / value().settings.learning_rate, 2)} × rate.`);
-    figureOf(shown, '|change| of each parameter in units of the rate; the last bar is 3 or more. The first step of Adam moves each by about 1',
-             'histogram of changes', (width) => 60 / width, (context, width, height) => {
+    const figure = figureOf(shown, '', 'histogram of changes', (width) => 60 / width, (context, width, height) => {
       drawHistogram(context, value().counts, {x: 0, y: 0, width, height: height - 16, fill: colour('--accent')});
       context.fillStyle = colour('--muted');
       [0, 1, 2, 3].forEach((rates) => {
@@ -221,6 +247,8 @@ sections.algorithm = (root, data) => {
         context.fillText(rates, rates * width / 3, height - 2);
       });
     });
+    live(figure.querySelector('figcaption'), () => '|change| of each parameter in units of the rate; the last bar is 3 or more.' +
+      (data.steps[now] === 0 ? ' The first step of Adam moves each by about one rate.' : ''));
   }
 
   /* ---- Inside ---- */
@@ -231,7 +259,7 @@ sections.algorithm = (root, data) => {
     for (const [name, shape] of Object.entries(node.shapes)) {
       made.append(live(element('p', {class: 'note'}), () => {
         const [average, spread, least, largest] = node.values[now][name] ?? [];
-        return average === undefined ? '' : `${name} ${shape}: mean ${digits(average, 3)}, spread ${digits(spread, 3)}, ` +
+        return average === undefined ? '' : `${name} ${shapeOf(shape)}: mean ${digits(average, 3)}, spread ${digits(spread, 3)}, ` +
           `from ${digits(least, 3)} to ${digits(largest, 3)}`;
       }));
     }
@@ -258,8 +286,10 @@ sections.algorithm = (root, data) => {
   const layer = ({net, place, of, operation}) => element('th', {scope: 'row'}, `${net} ${place.split('.')[0]} `,
     operation ? element('a', {href: `#op-${operation}`}, of) : of);
 
-  function table(caption, heads, rows) {
-    return element('table', {class: 'check layers'}, element('caption', {}, caption),
+  // A table; on a narrow screen each cell of one of layers says its head itself.
+  function table(caption, heads, rows, kind = 'layers') {
+    rows.forEach((row) => heads.forEach((head, i) => { if (i) row.children[i].dataset.head = head; }));
+    return element('table', {class: `check ${kind}`}, element('caption', {}, caption),
       element('thead', {}, element('tr', {}, ...heads.map((head) => element('th', {scope: 'col'}, head)))),
       element('tbody', {}, ...rows));
   }
@@ -267,7 +297,7 @@ sections.algorithm = (root, data) => {
   function forwards(calls, caption) {
     return table(caption, ['layer', 'x', 'y', 'distribution of y', 'mean', 'spread'], calls.map((call) => element('tr', {},
       layer(call), element('td', {}, call.shapes.x), element('td', {}, call.shapes.y),
-      live(element('td', {title: `from ${call.range[0]} to ${call.range[1]}`}), () => spark(call.values[now].counts)),
+      live(element('td'), () => spark(call.values[now].counts, call.range)),
       ...[0, 1].map((j) => live(element('td'), () => digits(call.values[now].y[j], 3))))));
   }
 
@@ -281,10 +311,11 @@ sections.algorithm = (root, data) => {
       live(element('td'), () => digits(call.values[now].dy, 2)), live(element('td'), () => left(call)))));
   }
 
-  function spark(counts) {
+  // A small histogram between the least and the largest number of all recorded steps.
+  function spark(counts, [least, largest]) {
     const top = Math.max(...counts);
     const bars = counts.map((count, i) => `M${i} 16h0.8v${-16 * count / top}h-0.8z`).join('');
-    return fromHTML('span', `<svg viewBox="0 0 ${counts.length} 16" preserveAspectRatio="none" aria-hidden="true"><path d="${bars}"/></svg>`,
+    return fromHTML('span', `<span>${digits(least, 2)}</span><svg viewBox="0 0 ${counts.length} 16" preserveAspectRatio="none" aria-hidden="true"><path d="${bars}"/></svg><span>${digits(largest, 2)}</span>`,
                     {class: 'spark'});
   }
 

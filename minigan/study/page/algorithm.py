@@ -14,12 +14,14 @@ from minigan.study.trace import Line, trace
 EPOCHS, STEPS = 72, (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 QUICK_EPOCHS = 1
 BINS = 24
+NOISE = 1e-6  # of float32, relative
 WORDS = {  # what a statement of gan.py does, for those that do not say it themselves
-    'for i in range(self.k):': 'D moves k times for each move of G, to stay near its best answer to the present G.',
+    'for i in range(self.k):': 'D moves k times for each move of G, to stay near its best answer to the current G.',
     'z = self.noise(t, i)': 'Each row of z is one point, from which G will make one sample.',
     'x = self.minibatch(t * self.k + i)': 'Each row of x is one image, its pixels scaled to [-1, 1].',
     'real, fake = self.update_D(x, z, self.layer_rng(t, i))':
-        'D answers for the examples and for samples of G, and moves so that both answers become better. G stays.',
+        'D answers for the examples and for samples of G, and moves so that both answers become better. The '
+        'parameters of G stay, but the moving averages of its batch norms follow these samples.',
     'z = self.noise(t, self.k)': 'G moves on new noise, which D has not seen.',
     'return real, fake, self.update_G(z, self.layer_rng(t, self.k))':
         'D answers for new samples. The gradient flows back through D into G, and G moves so that D takes its samples '
@@ -54,11 +56,12 @@ def data(*, seed=0, quick=False):
 
     quick: a shorter run.
     """
-    game, shape, last = new_game(seed, QUICK_EPOCHS if quick else EPOCHS)
+    epochs = QUICK_EPOCHS if quick else EPOCHS
+    game, shape, last = new_game(seed, epochs)
     records, answers = play(game, last)
     alike = list(zip(*(record.walk() for record in records), strict=True))  # what is the same at each recorded step
     numbers = {id(nodes[0]): i for i, nodes in enumerate(alike)}
-    return {'about': about(game, last), 'steps': [record.t for record in records],
+    return {'about': about(game, last, epochs, seed), 'steps': [record.t for record in records],
             'answers': packed(answers.T, low=0, high=1), 'lines': [numbers[id(line)] for line in records[0].lines],
             'recommended': mathml.formula(formulas.RECOMMENDED), 'losses': losses(),
             'nodes': [node(nodes, numbers, game) for nodes in alike],
@@ -82,10 +85,18 @@ def play(game, last):
     return records, np.array(answers)
 
 
-def about(game, last):
-    """What is said about the run."""
-    return {'m': game.m, 'n_z': game.n_z, 'k': game.k, 'last': last, 'smoothing': game.smoothing,
-            'nets': [repr(net) for _, net, _ in game.players()]}
+def about(game, last, epochs, seed):
+    """What is said about the run. n: the width of x. command: prints a step of the same run, whose number follows."""
+    return {'m': game.m, 'n_z': game.n_z, 'n': game.minibatch(0).shape[1], 'k': game.k, 'last': last,
+            'smoothing': game.smoothing, 'nets': [repr(net) for _, net, _ in game.players()],
+            'peaks': {name: peak(optimizer, last) for name, _, optimizer in game.players()},
+            'command': f'minigan trace --epochs {epochs}{f" --seed {seed}" if seed else ""} --step'}
+
+
+def peak(optimizer, last):
+    """The largest learning rate of a run, and its step."""
+    rates = [optimizer.settings(t)['learning_rate'] for t in range(last)]
+    return {'rate': rounded([max(rates)])[0], 't': rates.index(max(rates))}
 
 
 def losses():
@@ -147,8 +158,9 @@ def value_of(same):
 
 
 def forward(arrays):
-    """Mean and spread of y."""
-    return {'y': rounded([arrays['y'].mean(), arrays['y'].std()])}
+    """Mean and spread of y. A mean that is rounding noise becomes 0."""
+    mean, spread = arrays['y'].mean(), arrays['y'].std()
+    return {'y': rounded([mean if abs(mean) > NOISE * spread else 0, spread])}
 
 
 def backward(arrays):

@@ -19,7 +19,7 @@ sections.games = (root, data) => {
     const again = () => redraw(), canvas = element('div'), below = element('div');
     const watch = element('p', {class: 'watch', role: 'status'});
     const shown = legend(figure, {
-      p_data: ['data, p<sub>data</sub>', '--data', 'dotted'], p_g: ['samples, p<sub>g</sub>', '--samples', 'solid'],
+      p_data: ['data, p<sub>data</sub>', '--data', 'dotted'], p_g: ['samples, p<sub>g</sub> and bars', '--samples', 'solid bars'],
       D: ['D', '--D', 'dashed'], D_star: ['D*, the best D', '--best', 'solid'],
       moves: [MOVES, '--ink', 'arrow']}, again);
     figure.append(canvas);
@@ -252,16 +252,18 @@ sections.games = (root, data) => {
     context.fillText('−log 4', width - 6, y(BLIND) - 4);
   }
 
-  // An arrow by (dx, dy) from a point, in pixels; at most 40 long, and a dot if there is nothing to show.
+  // An arrow by (dx, dy) from a point, in pixels; at most 40 long, and nothing if it would be
+  // too short to have a direction.
   function drawArrow(context, x, y, dx, dy) {
-    const length = Math.hypot(dx, dy), factor = Math.min(1, 40 / length), head = Math.min(5, 0.6 * length);
+    const length = Math.hypot(dx, dy);
+    if (length < 3) return;
+    const factor = Math.min(1, 40 / length), head = Math.min(5, 0.6 * length);
     const angle = Math.atan2(dy, dx), toX = x + dx * factor, toY = y + dy * factor;
     context.strokeStyle = context.fillStyle = colour('--ink');
     context.lineWidth = 1.25;
     context.beginPath();
     context.arc(x, y, 1, 0, 2 * Math.PI);
     context.fill();
-    if (length < 0.5) return;
     context.beginPath();
     context.moveTo(x, y);
     context.lineTo(toX, toY);

@@ -132,7 +132,7 @@ def plane_words(moment):
                 'many of its samples lie where D still expects data.')
     if np.ptp(moment['D']) < 0.35:
         return ('D has learned little yet: it says about the same everywhere, so its colours are pale and the arrows '
-                'short. The samples drift.')
+                'short or missing. The samples drift.')
     if moment['modes'] < 4:
         return ('G draws from few places at once. D learns to reject them, and the arrows lead all samples to the next '
                 'place together. If G moves faster than D learns, this chase never ends: the modes collapse.')

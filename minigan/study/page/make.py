@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from minigan import __version__
+from minigan.evaluation.progress import Progress
 from minigan.storage.files import atomic_write
 from minigan.study.page import algorithm, games, operations
 
@@ -21,9 +22,17 @@ def make(out, *, seed=0, quick=False):
     if Path(out).is_dir():
         raise IsADirectoryError(f'{out}: expected a file to write, got a folder')
     with atomic_write(out, 'w', encoding='utf-8') as file:
-        content = page({name: data(seed=seed, quick=quick) for name, data in SECTIONS.items()})
+        content = page(dict(recorded(seed=seed, quick=quick)))
         file.write(content)
     return len(content.encode())
+
+
+def recorded(**settings):
+    """Yield (name, data) of each section, and say on stderr which one is being recorded."""
+    progress = Progress(quiet=False)
+    for number, (name, data) in enumerate(SECTIONS.items(), 1):
+        progress.say(f'recording {name} ({number} of {len(SECTIONS)})')
+        yield name, data(**settings)
 
 
 def page(recorded):

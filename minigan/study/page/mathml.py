@@ -1,5 +1,7 @@
 """Formulas as MathML, which browsers typeset without a library, from a notation like TeX's without backslashes.
 
+MathML does not break lines. So a formula is several elements, between which a browser may break the line.
+
     W^T  x_i  sum_{i=1}^m              scripts; braces group and are not shown
     frac{a}{b}  sqrt{a}  hat{x}        a fraction, a root, a hat
     under{a}{b}                        a with a brace and b below it
@@ -21,27 +23,40 @@ TAKES = {'frac': 2, 'sqrt': 1, 'hat': 1, 'under': 2}  # how many {groups} follow
 TABLES = {'cases': ('{', ''), 'rows': ('[', ']')}  # the fences around
 NO_BREAK = '\u00a0'  # MathML drops other spaces at the ends of a text
 CLOSING = {'(': ')', '[': ']'}
+SPLITS = {'=', '+', '-', '<-'}  # a line may break before one that is in no brackets, and after such a comma
 ENDS = (*CLOSING.values(), '}', '&', ';')  # what no row goes beyond
 
 
 def formula(text):
-    """<math> of a formula in the notation above. Raises ValueError for braces or brackets that do not match."""
-    return f'<math display="block">{_row(TOKEN.findall(text), (), text)}</math>'
+    """<math>s of a formula in the notation above. Raises ValueError for braces or brackets that do not match."""
+    lines, before = [''], ','
+    for name, element in _elements(TOKEN.findall(text), (), text):
+        if name in SPLITS and before not in {*SPLITS, ','}:
+            lines.append('')
+            element = element.replace('<mo>', '<mo form="infix">', 1)  # at the beginning it would be a sign
+        elif before == ',' and lines[-1]:
+            lines.append('')
+        lines[-1] += element
+        before = name
+    return '<wbr>'.join(f'<math displaystyle="true">{line}</math>' for line in lines)
 
 
 def _row(tokens, ends, text):
-    """The elements up to one of the tokens that may end them, each with its scripts."""
-    elements, before = [], ''
+    """The elements up to one of the tokens that may end them."""
+    return ''.join(element for _, element in _elements(tokens, ends, text))
+
+
+def _elements(tokens, ends, text):
+    """[(first token, element with its scripts)] up to one of the tokens that may end them."""
+    elements = []
     while tokens and tokens[0] not in ENDS:
         name = tokens[0]
-        if elements and _apart(before, name):
-            elements.append('<mspace width="0.17em"></mspace>')
-        elements.append(_scripts(name, _atom(tokens, text), tokens, text))
-        before = name
+        space = '<mspace width="0.17em"></mspace>' if elements and _apart(elements[-1][0], name) else ''
+        elements.append((name, space + _scripts(name, _atom(tokens, text), tokens, text)))
     if (tokens[0] if tokens else '') not in (ends or ('',)):
         got = tokens[0] if tokens else 'the end'
         raise ValueError(f'formula: expected {" or ".join(ends) or "the end"}, got {got} of {text!r}')
-    return ''.join(elements)
+    return elements
 
 
 def _apart(before, name):

@@ -29,7 +29,7 @@ sections.operations = (root, data) => {
     const heads = ['', derivative ? 'by differences' : 'by the equation', derivative ? 'by the derivative' : 'by the function',
                    'error', ''];
     return element('div', {class: 'scroll checked'}, element('table', {class: 'check'},
-      element('caption', {}, derivative ? 'Gradient check: ' : 'It has no derivative, and is compared with ', how),
+      element('caption', {}, derivative ? 'Gradient check: ' : 'It has no derivative, and is compared with ', ...unbroken(how)),
       element('thead', {}, element('tr', {}, ...heads.map((head) => element('th', {scope: 'col'}, head)))),
       element('tbody', {}, ...rows.map(([array, expected, got, error, verdict]) => element('tr', {},
         element('th', {scope: 'row'}, element('code', {}, derivative ? `d${array}` : array)),
@@ -39,13 +39,13 @@ sections.operations = (root, data) => {
 
   function bugs(functions) {
     const support = functions.flatMap((found) => found.support);
-    return support.length ? [supported('Planted bugs that a test catches', support)] : [];
+    return support.length ? [supported('How this code is tested', support)] : [];
   }
 };
 
 /* ---- Shared with algorithm.js ---- */
 
-const digits = (x, n) => (Math.abs(x) < 1e-4 && x ? x.toExponential(n - 1) : x.toPrecision(n)).replace('-', '−')
+const digits = (x, n) => (!x ? '0' : Math.abs(x) < 1e-3 ? x.toExponential(n - 1) : x.toPrecision(n)).replace('-', '−')
   .replace('e−', 'e-');
 
 // Tests of lines, and the bugs planted in them: the wrong line in place of the line, and the test that catches it.
@@ -58,9 +58,10 @@ function supported(title, support) {
       fromHTML('pre', `<code>${code}</code>`, {class: 'code correct'}),
       element('ul', {}, ...bugs.map(({wrong, words, test}) => element('li', {},
         fromHTML('pre', `<code>${wrong}</code>`, {class: 'code wrong'}),
-        element('p', {class: 'note'}, `${words[0].toUpperCase()}${words.slice(1)}. Caught by `, element('code', {}, testName(test)))))))),
+        element('p', {class: 'note'}, `${words[0].toUpperCase()}${words.slice(1)}. Caught by `, element('code', {}, ...named(test)))))))),
     element('p', {class: 'note'}, 'Run them: ', element('code', {}, `pytest ${[...new Set(tests.map(file))].join(' ')}`)));
 }
 
 const file = (test) => test.split('::')[0];
-const testName = (test) => test.split('::')[1].replace(/^test_/, '').replaceAll('_', ' ');
+// The name of a test, in which a line may break after each _ but from which nothing else is copied.
+const named = (test) => test.split('::')[1].split(/(?<=_)/).flatMap((part) => [part, element('wbr')]);

@@ -1,6 +1,7 @@
 """The section "Operations": each function of ops.py and losses.py next to its derivative, with a check made now."""
 
 import inspect
+import re
 from contextlib import contextmanager
 from os.path import commonprefix
 
@@ -34,6 +35,7 @@ PLAIN = {  # what has no derivative: its equation written out, and what it compu
     'V': lambda x, a: (np.log(1 / (1 + np.exp(-x))).mean() + np.log(1 - 1 / (1 + np.exp(-a))).mean(), losses.V(x, a)),
 }
 BYTES, ROWS = np.arange(24, dtype=np.uint8).reshape(6, 4) * 11, np.array([5, 0])
+TOKEN = re.compile(r'[\w.]+|[^\w\s]=|\s+|.')  # of a line of code; self.G.forward is one
 SHAPE, ROUNDING = (6, 4), 1e-14  # ROUNDING: the allowed relative error of PLAIN
 
 
@@ -74,12 +76,28 @@ def support(evidences):
 
 
 def marked(code, wrong):
-    """The wrong line as HTML; what differs from the code is marked."""
-    start = len(commonprefix([code, wrong]))
-    end = len(commonprefix([code[start:][::-1], wrong[start:][::-1]]))
-    parts = wrong[:start], wrong[start:len(wrong) - end], wrong[len(wrong) - end:]
-    before, differs, after = map(source.plain, parts)
+    """The wrong line as HTML; whole tokens that differ from the code are marked, and what stands around a gap."""
+    old, new = TOKEN.findall(code), TOKEN.findall(wrong)
+    start = len(commonprefix([old, new]))
+    end = len(new) - len(commonprefix([old[start:][::-1], new[start:][::-1]]))
+    if start == end:
+        start, end = start - 1, end + 1
+    while any(unmatched(new[start:end])):
+        closing, opening = unmatched(new[start:end])
+        start, end = start - (closing > 0), end + (opening > 0)
+    before, differs, after = (source.plain(''.join(part)) for part in (new[:start], new[start:end], new[end:]))
     return f'{before}<mark>{differs}</mark>{after}'
+
+
+def unmatched(tokens):
+    """How many closing and how many opening brackets are without their partner."""
+    closing = opening = 0
+    for token in tokens:
+        if token in ('(', '[', '{'):
+            opening += 1
+        elif token in (')', ']', '}'):
+            closing, opening = (closing, opening - 1) if opening else (closing + 1, 0)
+    return closing, opening
 
 
 def paired(functions):

@@ -32,6 +32,9 @@ function decode({shape, bits, low, high, bytes}) {
   return {shape, values, at: (i) => values.subarray(i * size, (i + 1) * size)};
 }
 
+// Text in which a layer such as Dense(256 -> 1) stays on one line.
+const unbroken = (text) => text.split(/(\w+\([^)]*\))/).map((part, i) => i % 2 ? element('span', {class: 'whole'}, part) : part);
+
 // A linear map from [a, b] to [c, d].
 const scale = (a, b, c, d) => (x) => c + (x - a) / (b - a) * (d - c);
 
@@ -42,7 +45,12 @@ const fixed = (x, digits) => x.toFixed(digits).replace('-', '−');
 const redraws = new Set();  // functions that draw with the theme's colours
 const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
 const probe = document.body.appendChild(element('span', {hidden: true}));
-let chosen = null;  // 'light' or 'dark'; null: as the system
+let chosen = remembered();  // 'light' or 'dark'; null: as the system
+
+// What was chosen when the page was last open; a browser may refuse to keep anything.
+function remembered() {
+  try { return localStorage.getItem('theme'); } catch { return null; }
+}
 
 // A colour of page.css, such as colour('--data'), as a canvas takes it.
 function colour(name) {
@@ -65,6 +73,7 @@ function applyTheme() {
 
 function toggleTheme() {
   chosen = isDark() ? 'light' : 'dark';
+  try { localStorage.setItem('theme', chosen); } catch { /* it lasts until the page is closed */ }
   applyTheme();
 }
 
@@ -218,16 +227,25 @@ const openKeys = () => document.getElementById('keys').showModal();
 
 /* ---- Start ---- */
 
-function start() {
-  for (const [name, fill] of Object.entries(sections)) {
-    fill(document.getElementById(name), JSON.parse(document.getElementById(`${name}-data`).textContent));
+// Fill the section of this data. One that fails says so, and the others are shown.
+function fill(script) {
+  const name = script.id.replace('-data', ''), root = document.getElementById(name);
+  try {
+    sections[name](root, JSON.parse(script.textContent));
+  } catch (error) {
+    console.error(error);
+    root.append(element('p', {class: 'failed', role: 'alert'}, `This section could not be shown: ${error.message}`));
   }
+}
+
+function start() {
+  document.querySelectorAll('script[type="application/json"]').forEach(fill);
   document.getElementById('theme').onclick = toggleTheme;
   document.getElementById('show-keys').onclick = openKeys;
   document.addEventListener('keydown', onKey);
   systemIsDark.addEventListener('change', applyTheme);
-  applyTheme();
   document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();  // was not there at first
+  applyTheme();
 }
 
 document.addEventListener('DOMContentLoaded', start);
