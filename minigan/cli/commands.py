@@ -161,11 +161,12 @@ def kernelcheck(file, kernel, gpu):
 def trace(run, step, json, **choices):
     """Print one iteration of a run, line by line."""
     from minigan.study import told
-    from minigan.study.played import played
+    from minigan.study.played import one_thread, played
     from minigan.study.trace import trace
     _cycle(choices, new=run is None)
-    shown = played(run, step, quiet=json, **choices)
-    record = trace(shown.game, shown.t)
+    with one_thread():  # as for the page of minigan study, so that both show the same numbers
+        shown = played(run, step, quiet=json, **choices)
+        record = trace(shown.game, shown.t)
     if json:
         print(dumps(told.as_dict(record), allow_nan=False))
     else:

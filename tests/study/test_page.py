@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minigan import losses, ops
 from minigan.cli import main
@@ -288,3 +289,15 @@ def test_one_way_to_play_finds_the_modes_and_the_other_does_not():
             samples = game.G(game.draw_z(game.streams.at('sample', 0), 1000))
             found[name].append(games.RING.measure(samples)['modes'])
     assert min(found['calm']) == 8 and max(found['restless']) < 8
+
+
+def test_sections_are_recorded_with_one_thread(tmp_path, monkeypatch):
+    seen = []
+
+    def data(**settings):
+        seen.append({library['num_threads'] for library in threadpool_info() if library['user_api'] == 'blas'})
+        return {}
+    monkeypatch.setattr(make, 'SECTIONS', {'games': data})
+    with threadpool_limits(2, user_api='blas'):
+        make.make(tmp_path / 'page.html')
+    assert seen == [{1}]

@@ -8,6 +8,7 @@ from minigan import __version__
 from minigan.evaluation.progress import Progress
 from minigan.storage.files import atomic_write
 from minigan.study.page import algorithm, games, operations
+from minigan.study.played import one_thread
 
 SECTIONS = {  # name -> data(seed=, quick=), a dict for JSON; NAME.js shows it, NAME.css styles it
     'algorithm': algorithm.data, 'games': games.data, 'operations': operations.data}
@@ -21,7 +22,7 @@ def make(out, *, seed=0, quick=False):
     """
     if Path(out).is_dir():
         raise IsADirectoryError(f'{out}: expected a file to write, got a folder')
-    with atomic_write(out, 'w', encoding='utf-8') as file:
+    with one_thread(), atomic_write(out, 'w', encoding='utf-8') as file:
         content = page(dict(recorded(seed=seed, quick=quick)))
         file.write(content)
     return len(content.encode())
