@@ -88,6 +88,13 @@ def keys_move(driver, page):
                 wrong.append(f'player {i}: still says {text}')
             if pictures == pictures_now:
                 wrong.append(f'player {i}: the pictures are still the same')
+    code = driver.execute_script(
+        'const code = document.querySelector("main").appendChild(document.createElement("pre"));'
+        'code.tabIndex = 0; code.textContent = "x".repeat(999); return code')
+    before = [slider.get_property('value') for _, slider, _ in players(driver)]
+    press(driver, RIGHT, on=code)
+    if before != [slider.get_property('value') for _, slider, _ in players(driver)]:
+        wrong.append('code that is too wide does not scroll, but a player moves')
     return wrong
 
 
@@ -134,9 +141,9 @@ def themes(driver, page):
             change()
             if paper() != expected:
                 wrong.append(f'expected {expected}')
-            pressed = driver.find_element('id', 'theme').get_attribute('aria-pressed')
-            if pressed != str(expected == 'dark').lower():
-                wrong.append(f'{expected}: the button says {pressed}')
+            label = driver.find_element('id', 'theme').get_attribute('aria-label')
+            if label != ('Light theme' if expected == 'dark' else 'Dark theme'):
+                wrong.append(f'{expected}: the button says {label}')
             if change is toggle and before == driver.execute_script(PICTURES, 0):
                 wrong.append('the pictures keep their colours')
     return wrong
@@ -288,6 +295,7 @@ def test_the_page_passes(check, driver, page):
     (console, 'function start() {', 'function start() {\nundefined.x;'),
     (console, 'function start() {', 'function start() {\nnew Image().src = "https://example.org/x.png";'),
     (console, 'function start() {', 'function start() {\neval("1");'),
+    (keys_move, ' && !scrolls(target)', ''),
     (keys_move, 'const arrow = {ArrowLeft: -1, ArrowRight: 1}', 'const arrow = {ArrowLeft: 1, ArrowRight: -1}'),
     (keys_move, 'output.textContent = names[now];', ''),
     (keys_move, '    show(now);', '    show(0);'),
@@ -303,7 +311,7 @@ def test_the_page_passes(check, driver, page):
     (fits, '<main id="content">', '<main id="content"><p style="width: 30rem">wide</p>'),
     (fits, 'canvas { display: block; width: 100%; }', 'canvas { display: block; width: 30rem; }'),
     (named, "'aria-label': `${label}: step`,", ''),
-    (named, ' aria-label="Keyboard shortcuts">Keys', '>'),
+    (named, '>Keys</button>', '></button>'),
     (named, "{role: 'img', 'aria-label': label}", "{role: 'img'}"),
     (links, '<h2 id="games-heading">', '<h2 id="games">'),
     (links, '<h3 id="line">', '<h3 id="plane">'),

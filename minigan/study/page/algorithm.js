@@ -283,7 +283,7 @@ sections.algorithm = (root, data) => {
     return made;
   }
 
-  const layer = ({net, place, of, operation}) => element('th', {scope: 'row'}, `${net} ${place.split('.')[0]} `,
+  const layer = ({net, place, of, operation}) => element('th', {scope: 'row'}, `${net} ${place.split('.').filter((_, i) => i % 2 === 0).join('.')} `,
     operation ? element('a', {href: `#op-${operation}`}, of) : of);
 
   // A table; on a narrow screen each cell of one of layers says its head itself.
@@ -338,7 +338,7 @@ sections.algorithm = (root, data) => {
 
   function signed(most) {
     const shade = shades('--best', '--middle', '--D');
-    return (value) => shade((value / most + 1) / 2);
+    return (value) => shade((value / (most || 1) + 1) / 2);
   }
 
   const within = (node) => node.inside.flatMap((i) => [data.nodes[i], ...within(data.nodes[i])]);

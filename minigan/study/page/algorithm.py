@@ -140,8 +140,7 @@ def call(made, game):
     operation = {'loss': made.of, 'optimizer': {'Adam': 'adam_'}.get(kind)}.get(made.kind, layers.get(kind))
     net = {'G': game.G, 'D': game.D}.get(made.net)
     return {'kind': made.kind, 'of': made.of, 'net': made.net, 'place': made.place, 'operation': operation,
-            'shapes': shapes(made.arrays), 'formula': made.arrays.get('formula', ''),
-            'size': net.theta.size if made.kind == 'optimizer' else 0}
+            'shapes': shapes(made.arrays), 'size': net.theta.size if made.kind == 'optimizer' else 0}
 
 
 def shapes(arrays):

@@ -66,8 +66,8 @@ const isDark = () => (chosen ?? (systemIsDark.matches ? 'dark' : 'light')) === '
 function applyTheme() {
   document.documentElement.style.colorScheme = chosen ?? '';
   const button = document.getElementById('theme');
-  button.setAttribute('aria-pressed', isDark());
   button.textContent = isDark() ? 'Light' : 'Dark';
+  button.setAttribute('aria-label', `${button.textContent} theme`);
   redraws.forEach((redraw) => redraw());
 }
 
@@ -209,7 +209,7 @@ function current() {
 
 /* ---- Keys ---- */
 
-const PRESSED = 'button, summary, a, [type=checkbox], [type=radio]';  // what Space already does something to
+const PRESSED = 'button, summary, a, [type=checkbox]';  // what Space already does something to
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
@@ -217,11 +217,14 @@ function onKey(event) {
   const arrow = {ArrowLeft: -1, ArrowRight: 1}[key];
   if (key === '?' && !typed) openKeys();
   else if (key === 't' && !typed) toggleTheme();
-  else if (arrow && !typed && target.type !== 'range' && target.type !== 'radio') current()?.step(arrow);
+  else if (arrow && !typed && target.type !== 'range' && !scrolls(target)) current()?.step(arrow);
   else if (key === ' ' && !typed && !target.closest(PRESSED)) current()?.toggle();
   else return;
   event.preventDefault();
 }
+
+// Whether an element with the focus, such as code that is too wide, needs the arrow keys itself.
+const scrolls = (target) => target !== document.body && target.scrollWidth > target.clientWidth;
 
 const openKeys = () => document.getElementById('keys').showModal();
 
@@ -244,7 +247,7 @@ function start() {
   document.getElementById('show-keys').onclick = openKeys;
   document.addEventListener('keydown', onKey);
   systemIsDark.addEventListener('change', applyTheme);
-  document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();  // was not there at first
+  document.getElementById(location.hash.slice(1))?.scrollIntoView();  // was not there at first
   applyTheme();
 }
 
