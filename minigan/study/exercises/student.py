@@ -42,7 +42,6 @@ def functions_of(path, names):
     The package's own function, imported there, is none.
     """
     from minigan.gpu.kernelset import module_of
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it changes from one check to the next
     try:
         module = module_of(path)
     except SyntaxError as error:
@@ -51,8 +50,6 @@ def functions_of(path, names):
     except (Exception, SystemExit) as error:
         said = raised(error, path)
         raise Unusable(said if said.startswith(str(shown(path))) else f'{shown(path)}: {said}') from error
-    finally:
-        sys.dont_write_bytecode = before
     for name in names:
         if not inspect.isfunction(getattr(module, name, None)):
             raise Unusable(f'{path}: expected a function {name}, got none')
@@ -79,13 +76,14 @@ def shown(path):
 @contextmanager
 def importable(folder):
     """A context in which a student's file can import its neighbours; at the end they are forgotten."""
-    folder, before = os.path.abspath(folder), set(sys.modules)
+    folder, known, path, bytecode = os.path.abspath(folder), set(sys.modules), sys.path.copy(), sys.dont_write_bytecode
     sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True  # they change from one check to the next
     try:
         yield
     finally:
-        sys.path.remove(folder)
-        for name in set(sys.modules) - before:
+        sys.path[:], sys.dont_write_bytecode = path, bytecode
+        for name in set(sys.modules) - known:
             if os.path.dirname(os.path.abspath(getattr(sys.modules[name], '__file__', None) or '')) == folder:
                 del sys.modules[name]
 
