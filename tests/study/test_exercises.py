@@ -194,8 +194,8 @@ def test_a_wrong_file_does_not_change_what_is_said_of_the_next(tmp_path):
     ('tanh_backward = 3\n', 'tanh_backward.py: expected a function tanh_backward, got none'),
     ('import numpy\n\nnumpy.nothing\n', 'tanh_backward.py, line 3: AttributeError: module'),
     ('import sys\nsys.exit(0)\n', 'tanh_backward.py, line 2: SystemExit: 0'),
-    ('from minigan.ops import tanh_backward\n', 'tanh_backward.py: expected a function tanh_backward of your own, got the '
-     "package's"),
+    ('from minigan.ops import tanh_backward\n',
+     "tanh_backward.py: expected a function tanh_backward of your own, got the package's"),
     ('from minigan.ops import nothing\n', 'tanh_backward.py, line 1: ImportError: cannot import name'),
     (None, 'tanh_backward.py: no such file in this folder; `minigan exercise start tanh_backward` begins one')])
 def test_a_file_that_cannot_be_used_gives_one_line_and_exit_code_2(text, says, tmp_path, monkeypatch, capsys):
@@ -248,7 +248,8 @@ def test_what_is_wrong_in_general_is_said_in_general(body, says, tmp_path, monke
     ('batch_norm_backward', 'return [dy, gamma, gamma]', 'It returns a list, expected a tuple: dx, dgamma, dbeta.'),
     ('dense_backward_params_', 'dW.shape = (-1,)', 'The argument dW is changed in place: its shape was (4, 4)'),
     ('Game.alternating', 'z = np.zeros(3)\n    self.update_D(self.minibatch(2), z, self.layer_rng(t, 0))\n    '
-     'return self.update_G(z, self.layer_rng(t, 1))', 'z of update_D, which is update 1: expected noise(2, 0), got [0. '),
+     'return self.update_G(z, self.layer_rng(t, 1))',
+     'z of update_D, which is update 1: expected noise(2, 0), got [0. '),
     ('Game.alternating', 'z = self.noise(t, 0)\n    self.update_D(self.minibatch(2), z, self.layer_rng(t, 0))\n    '
      'self.update_G(self.noise(t, 1), self.layer_rng(t, 1))\n    return np.zeros(3), z, z', 'It returns (array([0.'),
     ('Game.update_G', 'update_G.calls = getattr(update_G, "calls", 0) + 1\n    1 / (update_G.calls - 3)\n    '
@@ -291,7 +292,8 @@ def tanh_backward(dy, y):
 
 @pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='no timer')
 @pytest.mark.parametrize('after', [
-    'pass', 'end = time.time() + 3 * (calls == 1)\n    while time.time() < end: pass\n    assert calls > 1, "not stopped"'])
+    'pass', 'end = time.time() + 3 * (calls == 1)\n    while time.time() < end: pass\n    '
+    'assert calls > 1, "not stopped"'])
 def test_a_function_that_swallows_the_end_of_its_time_is_stopped(after, tmp_path, monkeypatch):
     monkeypatch.setattr(Exercise, 'seconds', 0.3)
     outcome = check(EXERCISES['tanh_backward'], written(tmp_path, SWALLOWS.replace('AFTER', after)))
@@ -317,8 +319,9 @@ def test_the_time_cannot_end_while_the_package_gets_its_functions_back(tmp_path,
 
 
 @pytest.mark.parametrize('text', [
-    'from __future__ import annotations\nfrom dataclasses import dataclass\n\n\n@dataclass\nclass Pair:\n    a: float\n\n\n'
-    + TANH, 'import helper\n\n\n' + TANH.replace('dy *', 'helper.times * dy *'),
+    'from __future__ import annotations\nfrom dataclasses import dataclass\n\n\n'
+    f'@dataclass\nclass Pair:\n    a: float\n\n\n{TANH}',
+    'import helper\n\n\n' + TANH.replace('dy *', 'helper.times * dy *'),
     TANH.replace('return dy *', 'import helper\n    return helper.times * dy *')])
 def test_a_file_may_define_dataclasses_and_import_its_neighbours_which_are_forgotten(text, tmp_path):
     for times in (1, 2):
@@ -533,7 +536,8 @@ def test_bad_arguments_give_one_line_and_exit_code_2(arguments, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert main(['exercise', *arguments.split()]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(('minigan: error: exercise', 'minigan: error: .: expected a file, got a folder')) and 'expected' in error and error.count('\n') == 1
+    assert error.startswith(('minigan: error: exercise', 'minigan: error: .: expected a file, got a folder'))
+    assert 'expected' in error and error.count('\n') == 1
 
 
 def test_an_empty_name_is_a_name(tmp_path, monkeypatch, capsys):

@@ -84,7 +84,8 @@ def importable(folder):
     finally:
         sys.path[:], sys.dont_write_bytecode = path, bytecode
         for name in set(sys.modules) - known:
-            if os.path.dirname(os.path.abspath(getattr(sys.modules[name], '__file__', None) or '')) == folder:
+            file = getattr(sys.modules[name], '__file__', None)
+            if file and os.path.dirname(os.path.abspath(file)) == folder:
                 del sys.modules[name]
 
 
