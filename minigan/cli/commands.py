@@ -218,10 +218,9 @@ def exercise_start(name, out):
     from minigan.study.exercises import catalogue, student
     exercise = catalogue.find(name)
     path = student.default(exercise) if out is None else Path(out)
-    if path.parent == student.FOLDER:
-        student.FOLDER.mkdir(exist_ok=True)
-    if not path.parent.is_dir():
-        raise ValueError(f'{path.parent}: no such folder')
+    if path.parent == student.FOLDER and not student.FOLDER.exists():
+        student.FOLDER.mkdir()
+    student.require_folder(path.parent)
     try:
         with open(path, 'x', encoding='utf-8') as file:
             file.write(exercise.template(path))

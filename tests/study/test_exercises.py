@@ -486,6 +486,14 @@ def test_start_never_overwrites(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith('minigan: error: link.py: is there already')
 
 
+@pytest.mark.parametrize('arguments', ['start dense', 'start dense -o exercises/d.py', 'check --all exercises'])
+def test_a_file_in_place_of_a_folder_gives_one_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, '', 'exercises')
+    assert main(['exercise', *arguments.split()]) == 2
+    assert capsys.readouterr().err == 'minigan: error: exercises: expected a folder, got a file\n'
+
+
 def test_start_makes_the_default_folder_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['exercise', 'start', 'dense', '-o', 'nowhere/d.py']) == 2

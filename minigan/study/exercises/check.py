@@ -105,8 +105,7 @@ def check_all(folder, exercises):
 
     Raises ValueError without such a folder.
     """
-    if not folder.is_dir():
-        raise ValueError(f'{folder}: no such folder')
+    student.require_folder(folder)
     entries = []
     for exercise in exercises:
         path, words = folder / f'{exercise.name}{exercise.suffix}', []

@@ -30,6 +30,12 @@ def default(exercise):
     return FOLDER / f'{exercise.name}{exercise.suffix}'
 
 
+def require_folder(folder):
+    """Raises ValueError for what is not a folder."""
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: {"expected a folder, got a file" if folder.exists() else "no such folder"}')
+
+
 def command(exercise, path):
     """The command that checks a file."""
     where = '' if path == default(exercise) else f' {shlex.quote(str(path))}'
