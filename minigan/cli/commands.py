@@ -217,14 +217,15 @@ def exercise_start(name, out):
     """Write what a student completes into a new file."""
     from minigan.study.exercises import catalogue, student
     exercise = catalogue.find(name)
-    path = Path(out) if out else student.default(exercise)
-    if path.exists():
-        raise ValueError(f'{path}: is there already, and may hold your work; name a different file with -o')
-    if path.parent == student.FOLDER:
-        student.FOLDER.mkdir(exist_ok=True)
-    if not path.parent.is_dir():
-        raise ValueError(f'{path.parent}: no such folder')
-    path.write_text(exercise.template(path), encoding='utf-8')
+    path = student.default(exercise) if out is None else Path(out)
+    if path.parent == student.FOLDER and not student.FOLDER.exists():
+        student.FOLDER.mkdir()
+    student.require_folder(path.parent)
+    try:
+        with open(path, 'x', encoding='utf-8') as file:
+            file.write(exercise.template(path))
+    except FileExistsError:
+        raise ValueError(f'{path}: is there already, and may hold your work; name a different file with -o') from None
     print(f'{path}: write the body. Then run: {student.command(exercise, path)}')
     return 0
 
@@ -239,14 +240,14 @@ def exercise_solution(name):
 def exercise_check(name, file, hint, folder, json):
     """Check one file, or all those of a folder."""
     from minigan.study.exercises import catalogue, check, student
-    if (name is None) == (folder is None) or folder and (file or hint) or json and not folder:
+    if (name is None) == (folder is None) or folder is not None and (file or hint) or json and folder is None:
         raise ValueError('exercise check: expected NAME [FILE] [--hint], or --all [FOLDER] [--json]')
-    if folder:
+    if folder is not None:
         return _check_all(check.check_all(Path(folder), catalogue.EXERCISES.values()), json)
     if file is None and Path(name).suffix in ('.py', '.cu'):
         name, file = Path(name).stem, name
     exercise = catalogue.find(name)
-    path = Path(file) if file else student.default(exercise)
+    path = student.default(exercise) if file is None else Path(file)
     outcome = check.check(exercise, path)
     words = [*outcome.words, ''] if outcome.words else []
     print(printable('\n'.join([f'{exercise.name}: {path}', '', *words, *map(str, outcome.lines)])))

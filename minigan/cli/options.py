@@ -96,7 +96,7 @@ def _exercise(added):
 
 def _exercise_check(add):
     add('file', nargs='?', metavar='FILE', help='your file (default: exercises/NAME.py)')
-    add('--hint', action='count', help='add a hint; twice, also the next one')
+    add('--hint', action='count', help='add a hint; repeat for the next hint')
     add('--all', dest='folder', nargs='?', const='exercises', metavar='FOLDER',
         help='check every exercise, in the files NAME.py of this folder (default: exercises)')
     add('--json', action='store_true', help='with --all: print JSON instead of a table')

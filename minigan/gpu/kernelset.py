@@ -18,6 +18,7 @@ Gradient cases and functions whose names begin with _ are not specifications.
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -142,7 +143,7 @@ def of_module(path):
     tolerance = getattr(module, 'TOLERANCE', {})
     others = (getattr(module, 'arguments', None), *gradients.values())
     return KernelSet(
-        code=source.read_text(), twins=classes[0] if classes else type(NO_TWINS, (Launcher,), {}),
+        code=source.read_text(encoding='utf-8'), twins=classes[0] if classes else type(NO_TWINS, (Launcher,), {}),
         arguments=getattr(module, 'arguments', lambda m, n, seed: {}),
         specifications={name: value for name, value in mine.items()
                         if inspect.isfunction(value) and not name.startswith('_') and value not in others},
@@ -155,6 +156,7 @@ def module_of(path):
     """A Python file as a module. The file is run: it is the user's own."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(spec.name, module)  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
 

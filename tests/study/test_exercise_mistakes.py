@@ -90,7 +90,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
     'dense_backward_params_': '''
         dW = x.T @ dy
         db = dy.sum(axis=0)
-        -> dW is not touched: `dW = ...` would only give the name a new value
+        -> would only give the name a new value; write into the array, as in dW[...] =.
         dW += x.T @ dy
         if db is not None:
             db += dy.sum(axis=0)
@@ -174,7 +174,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         -> the part of the target t is missing
         p = sigmoid(logit)
         return p * (1 - p) * (p - target) / len(logit)
-        -> is a factor too many
+        -> is an extra factor
         p = sigmoid(logit)
         return ((1 - target) / (1 - p) - target / p) / len(logit)
         -> The derivative is taken with respect to D; the argument is the logit
@@ -211,7 +211,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         return (fake - 1) / fake.shape[0]
         -> fake is a logit, not a probability: D(G(z)) = sigmoid(fake).
         return 1 / (1 + np.exp(-fake)) / len(fake)
-        -> That is what D descends
+        -> dfake is the derivative that D descends
         return (1 - 1 / (1 + np.exp(-fake))) / len(fake)
         -> dfake has the wrong sign
         D = 1 / (1 + np.exp(-fake))
@@ -268,7 +268,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         d = gamma * dy
         dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0))
         return dx, (d * xhat).sum(axis=0), dy.sum(axis=0)
-        -> dgamma has a factor too many, gamma
+        -> dgamma has an extra factor gamma
         xhat, rstd = cache
         d = gamma * dy
         dx = rstd * (d - d.mean(axis=0) - xhat * (d * xhat).mean(axis=0))
@@ -301,7 +301,7 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         dvar = (dxhat * centred).sum(axis=0) * -0.5 * rstd**3
         dx = dxhat * rstd + dvar * 2 * centred / m - (dxhat * rstd**2).sum(axis=0) / m
         return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
-        -> a power of rstd is wrong, and the term -dbeta / m has a factor too many, rstd
+        -> a power of rstd is wrong, and the term -dbeta / m has an extra factor rstd
         xhat, rstd = cache
         dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
         return gamma * rstd * (dy - rstd**2 * xhat * dgamma / len(dy)), dgamma, dbeta
@@ -365,10 +365,10 @@ EDITS = {  # exercise -> a correct body, then a line for each mistake: what is r
         (np.sqrt(v / n2) + eps) => np.sqrt(v / n2 + eps) -> eps lies under the root
         + eps => -> eps is missing
         learning_rate * m / n1 => m / n1 -> theta lacks the factor learning_rate
-        v *= beta2 => v *= beta1 -> That fades with the wrong beta
+        v *= beta2 => v *= beta1 -> m and v fade with the wrong beta
         theta -= => theta += -> theta has the wrong sign
-        theta -= => theta = theta - -> theta is not touched: `theta = ...` would only give
-        m += dtheta => m += (1 - beta1) * dtheta -> That is the paper's m or v
+        theta -= => theta = theta - -> write into the array, as in theta[...] = or with +=.
+        m += dtheta => m += (1 - beta1) * dtheta -> m or v is the paper's
         v += dtheta * dtheta => v += dtheta -> v is the sum of the gradients
         **t => **(t + 1) -> t is one step ahead
         if m is None: => if False: -> TypeError: unsupported operand type(s) for *=: 'NoneType'
@@ -438,7 +438,7 @@ EDITS = {  # exercise -> a correct body, then a line for each mistake: what is r
         range(self.k) => range(1) -> With k = 3 and t = 2: expected 3 steps of D, got 1
         z = self.noise(t, self.k) => self.update_G(z, 0) -> expected 1 step of G, got 2
         return real, fake, => return -> It returns fake logits of update 2, update_G, expected
-        (x, z, self => (z, x, self -> That is noise; data come from minibatch, and x stands before z
+        (x, z, self => (z, x, self -> x is noise; data come from minibatch, and x stands before z
         layer_rng(t, i) => layer_rng(t, 0) -> The numbers that layers draw belong to the same (t, i)
         noise(t, i) => noise(t, 0) -> Each step of D draws new noise, number i
         self.noise(t, i) => self.draw_z(t, i) -> AttributeError: draw_z: expected one of k, noise
@@ -553,7 +553,7 @@ def test_the_packages_own_body_passes(exercise, tmp_path):
     assert outcome.passed and all(line.ok for line in outcome.lines), [*map(str, outcome.lines), *outcome.words]
 
 
-EMPTY = {'dense_backward_params_': 'dW is not touched', 'adam_': 'theta is not touched',
+EMPTY = {'dense_backward_params_': 'The body is empty', 'adam_': 'The body is empty',
          'Game.alternating': 'neither update_D nor update_G is called', 'tanh_backward_kernel': 'is the body empty?'}
 
 
@@ -568,7 +568,7 @@ def test_the_empty_body_that_start_writes_fails(exercise, tmp_path):
 
 
 @pytest.mark.parametrize('name, body, says, not_said', [
-    ('adam_', next(body for body, says in edited(EDITS['adam_']) if 'fades' in says), 'That fades', 'theta'),
+    ('adam_', next(body for body, says in edited(EDITS['adam_']) if 'fade with' in says), 'm and v fade', 'theta'),
     ('cross_entropy', 't = round(target)\nreturn (t * softplus(-logit) + (1 - t) * softplus(logit)).mean()',
      'loss differs.', 'coefficient')])
 def test_what_does_not_follow_is_not_said(name, body, says, not_said, tmp_path):

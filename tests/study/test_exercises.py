@@ -6,8 +6,11 @@ Typical mistakes, and the words that they get, are in test_exercise_mistakes.py.
 import ast
 import inspect
 import json
+import re
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -191,6 +194,8 @@ def test_a_wrong_file_does_not_change_what_is_said_of_the_next(tmp_path):
     ('tanh_backward = 3\n', 'tanh_backward.py: expected a function tanh_backward, got none'),
     ('import numpy\n\nnumpy.nothing\n', 'tanh_backward.py, line 3: AttributeError: module'),
     ('import sys\nsys.exit(0)\n', 'tanh_backward.py, line 2: SystemExit: 0'),
+    ('from minigan.ops import tanh_backward\n',
+     "tanh_backward.py: expected a function tanh_backward of your own, got the package's"),
     ('from minigan.ops import nothing\n', 'tanh_backward.py, line 1: ImportError: cannot import name'),
     (None, 'tanh_backward.py: no such file in this folder; `minigan exercise start tanh_backward` begins one')])
 def test_a_file_that_cannot_be_used_gives_one_line_and_exit_code_2(text, says, tmp_path, monkeypatch, capsys):
@@ -213,6 +218,10 @@ def test_a_file_that_cannot_be_used_gives_one_line_and_exit_code_2(text, says, t
     ('return dy * (1 - y**2) * 7 / len(dy)', 'gradient check of Tanh(): x: expected'),
     ('return dy * (1 - y**2) if len(dy) == 7 else dy[9]', 'tanh_backward.py, line 5: IndexError: index 9'),
     ('exit()', 'tanh_backward.py, line 5: SystemExit'),
+    ('exit() if len(dy) != 7 else 0\n    return dy * (1 - y**2)',
+     'tanh_backward.py, line 5: SystemExit: None'),
+    ('dy.shape = (-1,)\n    return dy', 'The argument dy is changed in place: its shape was (7, 5) and is (35,).'),
+    ('return dy * 1j', 'dx: expected real numbers, got ndarray of dtype complex128.'),
     ('return [dy]', 'dx: expected an array, got list'),
     ('return dy, y', 'dx: expected an array, got tuple'),
     ('return np.zeros(())', 'dx: expected the shape (7, 5), got ()'),
@@ -230,6 +239,99 @@ def test_what_is_wrong_in_general_is_said_in_general(body, says, tmp_path, monke
     monkeypatch.setattr(Exercise, 'seconds', 0.3)
     path = written(tmp_path, f'import numpy as np\n\n\ndef tanh_backward(dy, y):\n    {body}\n')
     assert says in ' '.join(check(EXERCISES['tanh_backward'], path).words)
+
+
+@pytest.mark.parametrize('name, body, says', [
+    ('cross_entropy', 'return 10**400', 'loss: expected real numbers, got int of dtype object.'),
+    ('cross_entropy', "return np.str_('a')", 'loss: expected real numbers, got str_ of dtype <U1.'),
+    ('cross_entropy', 'return np.complex128(3)', 'loss: expected real numbers, got complex128'),
+    ('batch_norm_backward', 'return [dy, gamma, gamma]', 'It returns a list, expected a tuple: dx, dgamma, dbeta.'),
+    ('dense_backward_params_', 'dW.shape = (-1,)', 'The argument dW is changed in place: its shape was (4, 4)'),
+    ('Game.alternating', 'z = np.zeros(3)\n    self.update_D(self.minibatch(2), z, self.layer_rng(t, 0))\n    '
+     'return self.update_G(z, self.layer_rng(t, 1))',
+     'z of update_D, which is update 1: expected noise(2, 0), got [0. '),
+    ('Game.alternating', 'z = self.noise(t, 0)\n    self.update_D(self.minibatch(2), z, self.layer_rng(t, 0))\n    '
+     'self.update_G(self.noise(t, 1), self.layer_rng(t, 1))\n    return np.zeros(3), z, z', 'It returns (array([0.'),
+    ('Game.update_G', 'update_G.calls = getattr(update_G, "calls", 0) + 1\n    1 / (update_G.calls - 3)\n    '
+     'fake = self.D.forward(self.G.forward(z, rng=rng), rng=rng)\n    '
+     'self.G.backward(self.D.backward(self.L_G_backward(fake), param_grads=False))\n    self.optimizer_G.step()\n    '
+     'return fake', 'ZeroDivisionError')])
+def test_results_of_other_kinds_are_named(name, body, says, tmp_path):
+    exercise = EXERCISES[name]
+    text = exercise.template(tmp_path / 'mine.py').replace('# Write the body here.', body)
+    assert says in ' '.join(check(exercise, written(tmp_path, text, 'mine.py')).words)
+
+
+@pytest.mark.parametrize('error', [TypeError, RuntimeError])
+def test_an_error_that_nobody_expected_does_not_lose_the_report(error, tmp_path, monkeypatch):
+    def functions_of(self, path):
+        raise error('whatever')
+
+    written(tmp_path, TANH)
+    monkeypatch.setattr(Exercise, 'functions_of', functions_of)
+    entries = {entry['name']: entry for entry in check_all(tmp_path, EXERCISES.values())}
+    assert len(entries) == len(EXERCISES) and entries['tanh_backward']['words'] == [f'{error.__name__}: whatever']
+
+
+SWALLOWS = '''import time
+calls = 0
+
+
+def tanh_backward(dy, y):
+    global calls
+    calls += 1
+    try:
+        while calls == 1:
+            pass
+    except:
+        pass
+    AFTER
+    return dy * (1 - y**2)
+'''
+
+
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='no timer')
+@pytest.mark.parametrize('after', [
+    'pass', 'end = time.time() + 3 * (calls == 1)\n    while time.time() < end: pass\n    '
+    'assert calls > 1, "not stopped"'])
+def test_a_function_that_swallows_the_end_of_its_time_is_stopped(after, tmp_path, monkeypatch):
+    monkeypatch.setattr(Exercise, 'seconds', 0.3)
+    outcome = check(EXERCISES['tanh_backward'], written(tmp_path, SWALLOWS.replace('AFTER', after)))
+    assert outcome.words == ['It takes more than 0.3 seconds: an infinite loop?']
+
+
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='no timer')
+def test_the_time_cannot_end_while_the_package_gets_its_functions_back(tmp_path, monkeypatch):
+    install, timers = student.installed, []
+
+    @contextmanager
+    def installed(functions):
+        with install(functions):
+            try:
+                yield
+            finally:
+                timers.append(signal.getitimer(signal.ITIMER_REAL)[0])
+
+    monkeypatch.setattr(student, 'installed', installed)
+    before = signal.getsignal(signal.SIGALRM)
+    assert check(EXERCISES['tanh_backward'], written(tmp_path, TANH)).passed
+    assert timers == [0] and signal.getsignal(signal.SIGALRM) is before
+
+
+@pytest.mark.parametrize('text', [
+    'from __future__ import annotations\nfrom dataclasses import dataclass\n\n\n'
+    f'@dataclass\nclass Pair:\n    a: float\n\n\n{TANH}',
+    'import helper\n\n\n' + TANH.replace('dy *', 'helper.times * dy *'),
+    TANH.replace('return dy *', 'import helper\n    return helper.times * dy *')])
+def test_a_file_may_define_dataclasses_and_import_its_neighbours_which_are_forgotten(text, tmp_path):
+    for times in (1, 2):
+        folder = tmp_path / str(times)
+        folder.mkdir()
+        written(folder, f'times = {times}\n', 'helper.py')
+        before = sys.path.copy()
+        passed = check(EXERCISES['tanh_backward'], written(folder, text)).passed
+        assert passed == (times == 1 or 'helper' not in text)
+        assert sys.path == before and not {'helper', 'tanh_backward'} & set(sys.modules)
 
 
 def test_different_arguments_are_refused(tmp_path):
@@ -290,15 +392,15 @@ def test_compiled_kernels_do_not_hide_a_students_function(tmp_path, monkeypatch)
     assert len(lines) == 4 and not any(line.ok for line in lines)
 
 
-def test_the_readme_shows_what_a_check_says(tmp_path):
+def test_the_readme_shows_what_a_check_says(tmp_path, capsys):
     text = (Path(catalogue.__file__).parent / 'README.md').read_text()
     exercise = EXERCISES['batch_norm_backward']
     body = ('xhat, rstd = cache\n    d = gamma * dy\n'
             '    return rstd * (d - d.mean(axis=0)), (dy * xhat).sum(axis=0), dy.sum(axis=0)')
     file = exercise.template(tmp_path / 'mine.py').replace('# Write the body here.', body)
-    outcome = check(exercise, written(tmp_path, file, 'mine.py'))
-    assert all(f'  wrong   {line.title}' in text for line in outcome.lines) and len(outcome.words) == 2
-    assert all(sentence in text for sentence in outcome.words)
+    assert main(['exercise', 'check', exercise.name, str(written(tmp_path, file, 'mine.py'))]) == 1
+    shown = re.search('```\\n(dx: .*?)```', text, re.DOTALL)[1]
+    assert f'\n\n{shown}\nFor a hint' in capsys.readouterr().out
     assert len(EXERCISES) == 17 and text.splitlines()[2].startswith('Seventeen functions')
 
 
@@ -327,6 +429,15 @@ def test_a_kernel_that_does_not_compile_or_has_other_arguments_gives_one_line(ol
     assert main(['exercise', 'check', exercise.name, str(path)]) == 2
     said = capsys.readouterr().err
     assert says in said and said.count('\n') == 1
+
+
+@pytest.mark.skipif(not emulator.COMPILER, reason='no C++ compiler')
+def test_a_kernel_is_read_as_utf_8(tmp_path, capsys):
+    exercise, path = EXERCISES['tanh_backward_kernel'], tmp_path / 'k.cu'
+    path.write_bytes(exercise.template(path).encode() + b'// \xff')
+    assert main(['exercise', 'check', exercise.name, str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f'minigan: error: {path}: expected UTF-8, got the byte 0xff at ') and said.count('\n') == 1
 
 
 def test_start_check_and_hints_as_a_student_types_them(tmp_path, monkeypatch, capsys):
@@ -370,6 +481,17 @@ def test_start_never_overwrites(tmp_path, monkeypatch, capsys):
     assert main(['exercise', 'start', 'dense', '-o', 'mine.py']) == 2
     assert (tmp_path / 'mine.py').read_text() == 'my work'
     assert capsys.readouterr().err.startswith('minigan: error: mine.py: is there already')
+    (tmp_path / 'link.py').symlink_to('elsewhere.py')
+    assert main(['exercise', 'start', 'dense', '-o', 'link.py']) == 2 and not (tmp_path / 'elsewhere.py').exists()
+    assert capsys.readouterr().err.startswith('minigan: error: link.py: is there already')
+
+
+@pytest.mark.parametrize('arguments', ['start dense', 'start dense -o exercises/d.py', 'check --all exercises'])
+def test_a_file_in_place_of_a_folder_gives_one_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, '', 'exercises')
+    assert main(['exercise', *arguments.split()]) == 2
+    assert capsys.readouterr().err == 'minigan: error: exercises: expected a folder, got a file\n'
 
 
 def test_start_makes_the_default_folder_alone(tmp_path, monkeypatch, capsys):
@@ -416,12 +538,29 @@ def test_what_an_infinite_loop_prevents_is_skipped(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('arguments', ['start nope', 'check nope', 'solution nope', 'check', 'check dense --all',
-                                       'check --json', 'check dense --json', 'check --all --hint'])
+                                       'check --json', 'check dense --json', 'check --all --hint',
+                                       'check dense .'])
 def test_bad_arguments_give_one_line_and_exit_code_2(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['exercise', *arguments.split()]) == 2
     error = capsys.readouterr().err
-    assert error.startswith('minigan: error: exercise') and 'expected' in error and error.count('\n') == 1
+    assert error.startswith(('minigan: error: exercise', 'minigan: error: .: expected a file, got a folder'))
+    assert 'expected' in error and error.count('\n') == 1
+
+
+def test_an_empty_name_is_a_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['exercise', 'start', 'dense', '-o', '']) == 2 and not list(tmp_path.iterdir())
+    assert main(['exercise', 'check', 'dense', '']) == 2
+    assert main(['exercise', 'check', '--all', '']) == 1
+    assert capsys.readouterr().out.endswith('0 of 17 are correct, 17 are missing.\n')
+
+
+def test_check_all_reports_on_a_student_who_ends_the_program(tmp_path, capsys):
+    written(tmp_path, TANH.replace('return', 'if len(dy) != 7:\n        exit(0)\n    return'))
+    assert main(['exercise', 'check', '--all', str(tmp_path), '--json']) == 1
+    entry = json.loads(capsys.readouterr().out)[1]
+    assert not entry['passed'] and 'SystemExit' in ' '.join(entry['words'])
 
 
 def test_check_all_as_a_lecturer_types_it(tmp_path, monkeypatch, capsys):

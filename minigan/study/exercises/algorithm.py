@@ -61,16 +61,16 @@ def differing(ours, theirs, k):
             return f'expected {steps} {"step" if steps == 1 else "steps"} of {player}, got {count}.'
     for i, ((update, expected), (_, got)) in enumerate(zip(ours, theirs), 1):
         for what, one in expected.items():
-            if got[what] != one:
-                return (f'{what} of {update}, which is update {i}: expected {one}, got {got[what]}. '
-                        f'{reason(what, update, got[what])}')
+            if (came := ' '.join(str(got[what]).split())) != one:  # it may be an array
+                return (f'{what} of {update}, which is update {i}: expected {one}, got {came}. '
+                        f'{reason(what, update, came)}')
     return ''
 
 
 def reason(what, update, got):
     """Why an argument must be what it is."""
     if what == 'x':
-        return ('That is noise; data come from minibatch, and x stands before z.' if str(got).startswith('noise')
+        return ('x is noise; data come from minibatch, and x stands before z.' if got.startswith('noise')
                 else 'Each step of D takes the next minibatch, number t * k + i.')
     if what == 'z' and update == 'update_G':
         return "G's step draws new noise, number k of the iteration: D has just learned from the old one."
@@ -81,7 +81,7 @@ def reason(what, update, got):
 
 def returned(expected, got):
     """A sentence on what is returned, or ''."""
-    if got == expected:
+    if str(got) == str(expected):  # arrays may be in it
         return ''
     if got is None:
         return "It returns None, expected real, fake of D's last step and fake of G's step: is a return missing?"

@@ -44,6 +44,9 @@ def checked(function, student):
             raise Wrong(f'{raised(error, path_of(student))}. It was called with {described(given)}.') from error
         for name, value in before.items():
             for old, new in zip(leaves(value), leaves(given[name])):
+                if old.shape != new.shape:
+                    raise Wrong(f'The argument {name} is changed in place: its shape was {old.shape} and is '
+                                f'{new.shape}. Use reshape, which returns a new array.')
                 if id(new) not in writable and not np.array_equal(old, new, equal_nan=True):
                     i = tuple(np.argwhere(old != new)[0])
                     raise Wrong(f'The argument {name} is changed in place: {name}{place(i) if i else ""} was '
@@ -54,7 +57,7 @@ def checked(function, student):
 
 def path_of(function):
     """The file of a student's function."""
-    return getattr(getattr(function, '__code__', None), 'co_filename', '')
+    return getattr(getattr(inspect.unwrap(function), '__code__', None), 'co_filename', '')
 
 
 def is_array(value):
@@ -109,7 +112,11 @@ def named(value, names):
     if isinstance(names, str):
         if not isinstance(value, (np.ndarray, np.generic, float, int)):
             raise Wrong(f'{names}: expected an array, got {"None" if value is None else type(value).__name__}.')
-        return {names: np.asarray(value)}
+        if (array := np.asarray(value)).dtype.kind not in 'fiub':
+            raise Wrong(f'{names}: expected real numbers, got {type(value).__name__} of dtype {array.dtype}.')
+        return {names: array}
+    if isinstance(value, list):
+        raise Wrong(f'It returns a list, expected a tuple: {listed(names)}.')
     if not isinstance(value, tuple) or len(value) != len(names):
         got = f'{len(value)} values' if isinstance(value, tuple) else 'one value'
         raise Wrong(f'It returns {got}, expected {len(names)}: {listed(names)}.')

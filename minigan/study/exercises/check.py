@@ -45,13 +45,15 @@ class Outcome(NamedTuple):
 def check(exercise, path):
     """The Outcome for a student's file. Raises Unusable, in one line, for a file without the functions."""
     path = Path(path)
+    if path.is_dir():
+        raise student.Unusable(f'{path}: expected a file, got a folder')
     if not path.is_file():
         where = '' if path.is_absolute() else ' in this folder'
         raise student.Unusable(f'{path}: no such file{where}; `minigan exercise start {exercise.name}` begins one')
     lines = []
     try:
-        with student.limited(exercise.seconds):
-            return _check(exercise, exercise.functions_of(path), path, lines)
+        with student.importable(path.parent):
+            return _check(exercise, path, lines)
     except student.Endless as endless:
         return _stopped(exercise, lines, str(endless))
 
@@ -62,19 +64,21 @@ def _stopped(exercise, lines, why):
     return Outcome([*lines, Line(titles[0], False), *(Line(title, None, 'not run') for title in titles[1:])], [why])
 
 
-def _check(exercise, functions, path, lines):
+def _check(exercise, path, lines):
     """The Outcome; its lines are added to a list one by one."""
-    words = []
-    for function in exercise.functions:
-        prefix = f'{function.name}: ' if len(exercise.functions) > 1 else ''
-        try:
-            words += [f'{prefix}{sentence}' for sentence in function.explain(functions[function.name])]
-        except Wrong as wrong:
-            return _stopped(exercise, lines, f'{prefix}{wrong}')
+    words, over = [], []
+    with student.limited(exercise.seconds, over):
+        functions = {name: student.guarded(own, over) for name, own in exercise.functions_of(path).items()}
+        for function in exercise.functions:
+            prefix = f'{function.name}: ' if len(exercise.functions) > 1 else ''
+            try:
+                words += [f'{prefix}{sentence}' for sentence in function.explain(functions[function.name])]
+            except Wrong as wrong:
+                return _stopped(exercise, lines, f'{prefix}{wrong}')
     lines.append(Line(NUMBERS, not words))
     trials.prepare()
     silent = redirect_stdout(StringIO())  # the other checks call a function hundreds of times, and it may print
-    with exercise.installed(functions), silent, np.errstate(all='ignore'):
+    with exercise.installed(functions), silent, np.errstate(all='ignore'), student.limited(exercise.seconds, over):
         for title, run in exercise.checks.items():
             lines.append(_line(title, run, path))
         words = words or [f'{line.title}: {line.said}' for line in lines if line.ok is False]
@@ -92,7 +96,7 @@ def _line(title, run, path):
         return Line(title, False, 'it calls itself without an end: does it use the function that it replaces?')
     except AssertionError as error:
         return Line(title, False, str(error))
-    except Exception as error:  # whatever a wrong function makes the package raise
+    except (Exception, SystemExit) as error:  # whatever a wrong function makes the package raise
         return Line(title, False, student.raised(error, path))
 
 
@@ -101,8 +105,7 @@ def check_all(folder, exercises):
 
     Raises ValueError without such a folder.
     """
-    if not folder.is_dir():
-        raise ValueError(f'{folder}: no such folder')
+    student.require_folder(folder)
     entries = []
     for exercise in exercises:
         path, words = folder / f'{exercise.name}{exercise.suffix}', []
@@ -113,6 +116,8 @@ def check_all(folder, exercises):
                     words = check(exercise, path).words
             except (ValueError, OSError) as error:  # a file that cannot be read, or used
                 words = [' '.join(str(error).split())]
+            except Exception as error:  # a result that nobody expected; the report goes on
+                words = [student.raised(error, path)]
         entries.append({'name': exercise.name, 'difficulty': exercise.difficulty, 'passed': not missing and not words,
                         'missing': missing, 'words': words})
     return entries

@@ -43,7 +43,7 @@ LEAKY_RELU_BACKWARD = Exercise(
                     lambda dy, x, *, slope: np.where(x > 0, dy, slope)),
             Mistake('The slope is multiplied by x; by the chain rule, dy is its factor.',
                     lambda dy, x, *, slope: np.where(x > 0, x, slope * x)),
-            Mistake('That is leaky_relu of x itself, without its derivative.',
+            Mistake('dy is multiplied by leaky_relu(x) itself; its derivative is 1 or slope.',
                     lambda dy, x, *, slope: dy * np.where(x > 0, x, slope * x)),
             Mistake('The two sides are exchanged: the slope is 1 where x > 0.',
                     lambda dy, x, *, slope: dy * np.where(x > 0, slope, 1)))),),

@@ -43,7 +43,11 @@ class KernelExercise(Exercise):
         if not emulator.COMPILER:
             raise student.Unusable(f'{self.name}: the check compiles the kernel for this CPU, and there is '
                                    f'{kernelcheck.NO_COMPILER}')
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding='utf-8')
+        except UnicodeDecodeError as error:
+            raise student.Unusable(f'{path}: expected UTF-8, got the byte {error.object[error.start]:#x} at '
+                                   f'{error.start}') from error
         if launch.signatures(text).get(NAME) != launch.signatures(twins.code())[NAME]:
             raise student.Unusable(f'{path}: expected extern "C" __global__ void {NAME} with the arguments that '
                                    f'`minigan exercise start {self.name}` writes')

@@ -86,8 +86,8 @@ CROSS_ENTROPY_BACKWARD = Exercise(
                     'sigmoid(-logit).', lambda logit, *, target: (ops.sigmoid(logit) - target) / len(logit)),
             Mistake('The exponential overflows: exp(-logit) is inf for a logit of -800; sigmoid in ops.py avoids that.',
                     lambda logit, *, target: (_exp_sigmoid(logit) - target) / len(logit)),
-            Mistake('The derivative of the sigmoid, D (1 - D), is a factor too many: it cancels against the slope of '
-                    'the log.', lambda logit, *, target: (ops.sigmoid(logit) - target) * ops.sigmoid(logit)
+            Mistake('The derivative of the sigmoid, D (1 - D), is an extra factor: it cancels against the slope of the '
+                    'log.', lambda logit, *, target: (ops.sigmoid(logit) - target) * ops.sigmoid(logit)
                     * ops.sigmoid(-logit) / len(logit)),
             Mistake('The derivative is taken with respect to D; the argument is the logit, so the slope of the '
                     'sigmoid, D (1 - D), is missing.', lambda logit, *, target: (
@@ -136,7 +136,7 @@ L_D_BACKWARD = Exercise(
             *(Mistake('real and fake are logits, not probabilities: D = sigmoid(logit).',
                       lambda real, fake, *, smoothing=0.0, m=m: ((real - 1 + smoothing) / m, fake / m))
               for m in (M, 1)))),),
-    hints=('L_D is a sum of two cross-entropies. Which target has each half?',
+    hints=('L_D is a sum of two cross-entropies. What is the target of each half?',
            'The data have the target 1 - smoothing, the samples 0; dlogit = (D - t) / m for each half.'),
     checks={'gradient check of L_D, smoothing 0.1': lambda: gradient(
         cases.discriminator_loss_case('minimax', 0, smoothing=0.1)), 'training': training})
@@ -144,15 +144,15 @@ L_D_BACKWARD = Exercise(
 L_G_NONSATURATING_BACKWARD = Exercise(
     'L_G_nonsaturating_backward', 3, 'what G descends', (Function(
         losses, 'L_G_nonsaturating_backward', lambda: [Case((normal(0, M, 1),))], returns='dfake', mistakes=(
-            Mistake('That is the derivative of the minimax loss, -D(G(z)) / m, which vanishes where D is sure of a '
-                    'fake; the non-saturating one is (D(G(z)) - 1) / m.', losses.L_G_minimax_backward),
-            Mistake('That is what D descends: the target of the samples is 0 for D and 1 for G.',
+            Mistake('dfake is the derivative of the minimax loss, -D(G(z)) / m, which vanishes where D is sure of '
+                    'a fake; the non-saturating one is (D(G(z)) - 1) / m.', losses.L_G_minimax_backward),
+            Mistake('dfake is the derivative that D descends: the target of the samples is 0 for D and 1 for G.',
                     lambda fake: ops.cross_entropy_backward(fake, target=0)),
             Mistake('The derivative is taken with respect to D(G(z)), -1 / D / m; the argument is the logit, so the '
                     'slope of the sigmoid, D (1 - D), is missing.', lambda fake: -1 / ops.sigmoid(fake) / len(fake)),
             *(Mistake('fake is a logit, not a probability: D(G(z)) = sigmoid(fake).', derivative) for derivative in (
                 lambda fake: (fake - 1) / len(fake), lambda fake: fake - 1, lambda fake: -1 / fake / len(fake))))),),
-    hints=('G wants D to say 1 for its samples. Of which cross-entropy is that the loss?',
+    hints=('G wants D to say 1 for its samples. Which cross-entropy is this?',
            'L_G = mean softplus(-fake), so dfake = -sigmoid(-fake) / m = (D(G(z)) - 1) / m.'),
     checks={'gradient check of L_G': lambda: gradient(cases.generator_loss_case('nonsaturating', 0)),
             'training': training})

@@ -65,10 +65,10 @@ ADAM = Exercise(
             Mistake("eps is missing: sqrt(vhat) + eps.", _adam(move=lambda mhat, vhat, eps: mhat / np.sqrt(vhat))),
             Mistake("The root is missing: divide by sqrt(vhat) + eps.",
                     _adam(move=lambda mhat, vhat, eps: mhat / (vhat + eps))),
-            Mistake("That fades with the wrong beta: m fades with beta1, v with beta2.", _exchanged),
+            Mistake("m and v fade with the wrong beta: m fades with beta1, v with beta2.", _exchanged),
             Mistake("v is the sum of the gradients; it must be that of their squares.",
                     _adam(v=lambda v, g, b: b * v + g)),
-            Mistake("That is the paper's m or v, with the factor 1 - beta; by the docstring they are the plain sums "
+            Mistake("m or v is the paper's, with the factor 1 - beta; by the docstring they are the plain sums "
                     "m = beta1 m + dtheta and v = beta2 v + dtheta^2.",
                     _adam(m=lambda m, g, b: b * m + (1 - b) * g, v=lambda v, g, b: b * v + (1 - b) * g**2,
                           n=lambda b, t: 1 - b**t if b else 1)),
@@ -178,7 +178,7 @@ UPDATE_D = Exercise(
                     'the samples alone. self.logits reads both as one minibatch.', _apart),
             Mistake('real and fake are exchanged: L_D_backward takes the logits of the data first.',
                     _D_step(derivative=lambda game, real, fake: game.L_D_backward(fake, real))),
-            Mistake("That is the gradient that G follows: D's comes from self.L_D_backward(real, fake).",
+            Mistake("D follows the gradient of G: D's own comes from self.L_D_backward(real, fake).",
                     _D_step(derivative=lambda game, real, fake: stack(0 * real, game.L_G_backward(fake)))),
             Mistake("G draws in evaluation mode (training=False, or G(z)); in training, its batch norms use the "
                     "minibatch's own statistics.", _evaluated),

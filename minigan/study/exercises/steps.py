@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigan.study.exercises.calls import Wrong
+from minigan.study.exercises.calls import Wrong, checked
 from minigan.study.exercises.exercise import Function
 
 ADVICE = {  # what a message of a net or of a layer contains -> what it means here
@@ -24,7 +24,7 @@ class Step(Function):
             raise Wrong(f'{wrong}{advice}') from wrong
         game, *others = self.cases()[0].arguments
         dtheta_D = game.D.dtheta.copy()
-        function(game, *others)
+        checked(self, function)(game, *others)
         for net in (game.G, game.D):
             if net._cached is not None:
                 cure = ('pass keep_cache=False to G.forward' if (self.name, net) == ('update_D', game.G)
@@ -45,6 +45,6 @@ class Step(Function):
             return backward(dy, **options)
 
         net.backward = spied
-        function(game, *others)
+        checked(self, function)(game, *others)
         return [f'it computes a d{"x" if net is game.D else "z"} that nobody reads: pass input_grad=False to '
                 f'{net.name}.backward.'] * any(asked)

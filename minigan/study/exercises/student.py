@@ -8,11 +8,13 @@ import sys
 import threading
 import traceback
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 
 from minigan import losses
 
 FOLDER = Path('exercises')
+AGAIN = 0.05  # seconds from one alarm to the next
 
 
 class Unusable(ValueError):
@@ -28,6 +30,12 @@ def default(exercise):
     return FOLDER / f'{exercise.name}{exercise.suffix}'
 
 
+def require_folder(folder):
+    """Raises ValueError for what is not a folder."""
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: {"expected a folder, got a file" if folder.exists() else "no such folder"}')
+
+
 def command(exercise, path):
     """The command that checks a file."""
     where = '' if path == default(exercise) else f' {shlex.quote(str(path))}'
@@ -35,9 +43,11 @@ def command(exercise, path):
 
 
 def functions_of(path, names):
-    """name -> function of a file. Raises Unusable in one line for a file that lacks one, or that raises."""
+    """name -> function of a file. Raises Unusable in one line for a file that lacks one, or that raises.
+
+    The package's own function, imported there, is none.
+    """
     from minigan.gpu.kernelset import module_of
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it changes from one check to the next
     try:
         module = module_of(path)
     except SyntaxError as error:
@@ -46,11 +56,11 @@ def functions_of(path, names):
     except (Exception, SystemExit) as error:
         said = raised(error, path)
         raise Unusable(said if said.startswith(str(shown(path))) else f'{shown(path)}: {said}') from error
-    finally:
-        sys.dont_write_bytecode = before
     for name in names:
         if not inspect.isfunction(getattr(module, name, None)):
             raise Unusable(f'{path}: expected a function {name}, got none')
+        if str(inspect.unwrap(getattr(module, name)).__module__).startswith('minigan.'):
+            raise Unusable(f"{path}: expected a function {name} of your own, got the package's")
     return {name: getattr(module, name) for name in names}
 
 
@@ -70,22 +80,55 @@ def shown(path):
 
 
 @contextmanager
-def limited(seconds):
-    """A context that raises Endless after some seconds, where there is a timer: not on Windows, nor in a thread."""
+def importable(folder):
+    """A context in which a student's file can import its neighbours; at the end they are forgotten."""
+    folder, known, path, bytecode = os.path.abspath(folder), set(sys.modules), sys.path.copy(), sys.dont_write_bytecode
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True  # they change from one check to the next
+    try:
+        yield
+    finally:
+        sys.path[:], sys.dont_write_bytecode = path, bytecode
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], '__file__', None)
+            if file and os.path.dirname(os.path.abspath(file)) == folder:
+                del sys.modules[name]
+
+
+@contextmanager
+def limited(seconds, over):
+    """A context that raises Endless after some seconds, where there is a timer: not on Windows, nor in a thread.
+
+    It goes on to raise it, because a bare `except:` may swallow the first. over: a list that gets the reason then.
+    """
     if not hasattr(signal, 'setitimer') or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number, frame):
-        raise Endless(f'It takes more than {seconds} seconds: an infinite loop?')
+        over[:] = [f'It takes more than {seconds} seconds: an infinite loop?']
+        raise Endless(*over)
 
     former = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # also where the last alarm raises
+            signal.signal(signal.SIGALRM, former)
+
+
+def guarded(function, over):
+    """A function that raises Endless where it has swallowed it. over: as for `limited`."""
+    @wraps(function)
+    def called(*arguments, **keywords):
+        returned = function(*arguments, **keywords)
+        if over:
+            raise Endless(*over)
+        return returned
+    return called
 
 
 @contextmanager

@@ -96,8 +96,8 @@ def power(c, arrays, formula):
             if np.allclose(c * factor, 1):
                 return f'a power of {of} is wrong, and the term {formula} lacks the factor {text}'
             if np.allclose(c, factor):
-                return f'a power of {of} is wrong, and the term {formula} has a factor too many, {text}'
-    return f'the term {formula} has a factor too many, or too few, that belongs to a column'
+                return f'a power of {of} is wrong, and the term {formula} has an extra factor {text}'
+    return f'the term {formula} has an extra factor, or lacks one, that belongs to a column'
 
 
 def meaning(c, shape, settings, exact, missing):

@@ -1,9 +1,10 @@
 """What is wrong with the results of a function, in words: which term, and where.
 
 A known mistake may have the same results. If none has, the terms of the correct results may explain them (terms.py);
-if not, a factor may be missing or be one too many, or a result may be a different one.
+if not, a factor may be missing or extra, or a result may be a different one.
 """
 
+import dis
 import inspect
 from collections.abc import Callable
 from itertools import combinations, combinations_with_replacement
@@ -43,6 +44,8 @@ def explain(function, student):
     expected_signature, signature = inspect.signature(function.own), inspect.signature(student)
     if list(signature.parameters) != list(expected_signature.parameters):
         raise Wrong(f'Expected the arguments {expected_signature}, got {signature}.')
+    if not function.returns and is_empty(inspect.unwrap(student)):
+        raise Wrong(f'The body is empty: {function.name} writes into its arguments.')
     cases, student, rows = function.cases(), checked(function, student), []
     try:
         for case in cases:
@@ -60,6 +63,12 @@ def explain(function, student):
         for case in [in_float32(case) for case in cases if all(map(is_number_or_array, case.arguments))]:
             outcome(function, student, case, outcome(function, function.own, case))
     return found
+
+
+def is_empty(function):
+    """Whether a function does nothing, as the one that `minigan exercise start` writes."""
+    return {one.opname for one in dis.get_instructions(function)} <= {
+        'RESUME', 'NOP', 'LOAD_CONST', 'RETURN_CONST', 'RETURN_VALUE'}
 
 
 def of_rows(function, rows):
@@ -144,7 +153,7 @@ def unassigned(name, moves, rows):
         if name[-2:] in ('_D', '_G'):
             return f'{name} does not move.'
         return (f'{name} is not touched: `{name} = ...` would only give the name a new value; write into the array, as '
-                f'in {name}[...] = or with +=.')
+                f'in {name}[...] ={" or with +=" * moves}.')
     if moves and not any(correct.any() for _, correct in pairs):
         return f'{name} moves, and it must stay.'
     if not moves and all(alike(got.value, got.before + correct, ALIKE) for got, correct in pairs):
@@ -162,11 +171,11 @@ def exchanged(name, rows):
 
 
 def factors(function, name, rows):
-    """A sentence if one or two arrays, arguments or results, are missing as factors or are factors too many, or ''."""
+    """A sentence if one or two arrays, arguments or results, are missing as factors or are extra factors, or ''."""
     arrays = [arrays_of(function, name, row) for row in rows]
     for count in (1, 2):
         for factor in combinations_with_replacement(arrays[0], count):
-            for sign, text in ((1, 'lacks the factor'), (-1, 'has a factor too many,')):
+            for sign, text in ((1, 'lacks the factor'), (-1, 'has an extra factor')):
                 if all(proportional(row.got[name].value, row.correct[name].value, [one[of] for of in factor], sign)
                        for row, one in zip(rows, arrays)):
                     return f'{name} {text} {" * ".join(factor)}.'
