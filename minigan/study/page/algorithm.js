@@ -168,17 +168,15 @@ sections.algorithm = (root, data) => {
 
   function gradients(shown) {
     const full = () => 3 * Math.sqrt(mean(steps[now].dsamples.values.map((value) => value ** 2)));
-    const figure = grid(shown, '', 'dsamples', () => {
-      return signed(full());
-    });
+    const figure = grid(shown, 'dL_G/dx of each sample', 'dsamples', () => signed(full()));
     live(figure.querySelector('figcaption'), () => 'dL_G/dx, which reaches each sample. Orange: a brighter pixel would ' +
       `lower L_G. Blue: it would raise L_G. Full colour: ±${digits(full(), 2)}`);
   }
 
   function grid(shown, caption, name, shade, answer, fill) {
-    const columns = 10, gap = 3, foot = answer ? 4 : 0;
+    const columns = 10, gap = 3, foot = answer ? 4 : 0, lines = Math.ceil(data.about.m / columns);
     const size = (width) => (width - gap * (columns - 1)) / columns;
-    return figureOf(shown, caption, caption || name, (width) => 5 * (size(width) + gap + foot) / width, (context, width) => {
+    return figureOf(shown, caption, caption, (width) => lines * (size(width) + gap + foot) / width, (context, width) => {
       const images = steps[now][name], [n, rows, pixels] = images.shape, side = size(width), of = shade();
       context.imageSmoothingEnabled = Boolean(answer) || name === 'x';  // digits are easier to read without edges
       for (let i = 0; i < n; i++) {
