@@ -215,7 +215,7 @@ def adam(driver, page):
             or f'--step {t}' not in text]
 
 
-def tests(driver, page):
+def copies(driver, page):
     """A test that catches a planted bug can be copied: its name is that of a function."""
     show(driver, page)
     names = driver.execute_script("return [...document.querySelectorAll('.bugs p code')].map((e) => e.textContent)")
@@ -282,7 +282,7 @@ def rests(driver, page):
 
 
 CHECKS = (console, keys_move, plays, themes, remembers, fits, named, links, helps, rests)
-OF_ALGORITHM = (whole, shapes, adam, tests)  # they need all sections
+OF_ALGORITHM = (whole, shapes, adam, copies)  # they need all sections
 
 
 @pytest.mark.parametrize('check', CHECKS + OF_ALGORITHM, ids=lambda check: check.__name__)
@@ -340,7 +340,7 @@ def test_a_planted_fault_is_found(check, old, new, driver, games_alone, tmp_path
     (shapes, '<span>${digits(largest, 2)}</span>', ''),
     (adam, 'data.steps[now] === 0 ?', 'true ?'),
     (adam, '(it rises to', '('),
-    (tests, "element('wbr')", "' '")])
+    (copies, "element('wbr')", "' '")])
 def test_a_planted_fault_in_Algorithm_1_is_found(check, old, new, driver, page, tmp_path):
     text, planted = page.read_text(encoding='utf-8'), tmp_path / 'planted.html'
     assert old in text

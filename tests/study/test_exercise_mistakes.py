@@ -198,10 +198,16 @@ MISTAKES = {  # exercise -> bodies as a student writes them, each followed by wo
         m = len(real) + len(fake)
         p, q = 1 / (1 + np.exp(-real)), 1 / (1 + np.exp(-fake))
         return (p - 1 + smoothing) / m, q / m
-        -> divided by both halves, 2m rows
+        -> divided by 2m, the rows of both
         m = len(real)
         return (real - 1 + smoothing) / m, fake / m
         -> real and fake are logits, not probabilities: D = sigmoid(logit).
+        m = len(real)
+        return -(1 - smoothing) / (m * real) + smoothing / (m - m * real), 1 / (m * (1 - fake))
+        -> real and fake are logits, not probabilities: D = sigmoid(logit).
+        p, q = 1 / (1 + np.exp(-real)), 1 / (1 + np.exp(-fake))
+        return -((1 - smoothing) / p - smoothing / (1 - p)) / len(p), 1 / (1 - q) / len(q)
+        -> the slope of the sigmoid, D (1 - D), is missing
         return np.concatenate([cross_entropy_backward(real, target=1), cross_entropy_backward(fake, target=0)])
         -> returns one value, expected 2: dreal, dfake
     ''',

@@ -118,10 +118,18 @@ def _targets(real_target, fake_target=lambda s: 0):
         ops.cross_entropy_backward(fake, target=fake_target(smoothing)))
 
 
+def _by_D(D):
+    """The derivative of L_D with respect to what D(logit) returns."""
+    def computed(real, fake, *, smoothing=0.0):
+        p, q = D(real), D(fake)
+        return (smoothing / (1 - p) - (1 - smoothing) / p) / len(real), 1 / (1 - q) / len(fake)
+    return computed
+
+
 L_D_BACKWARD = Exercise(
     'L_D_backward', 3, 'what D descends', (Function(
         losses, 'L_D_backward', _D_cases, returns=('dreal', 'dfake'), mistakes=(
-            Mistake('The targets are exchanged: D learns to say 1 for the data and 0 for the samples.',
+            Mistake('The targets are exchanged: D must say 1 for the data and 0 for the samples.',
                     _targets(lambda s: 0, lambda s: 1 - s)),
             Mistake('The samples have the target 1, which is what G wants; D wants 0 for them.',
                     _targets(lambda s: 1 - s, lambda s: 1)),
@@ -130,12 +138,15 @@ L_D_BACKWARD = Exercise(
                     _targets(lambda s: 1 + s)),
             Mistake('The samples are smoothed too; smoothing is one-sided, for the data alone.',
                     _targets(lambda s: 1 - s, lambda s: s)),
-            Mistake('The samples are divided by both halves, 2m rows: L_D has a mean over m for each half.',
+            Mistake('A half is divided by 2m, the rows of both: L_D has a mean over m for each half.',
                     lambda real, fake, *, smoothing=0.0: tuple(
                         half / 2 for half in losses.L_D_backward(real, fake, smoothing=smoothing))),
             *(Mistake('real and fake are logits, not probabilities: D = sigmoid(logit).',
                       lambda real, fake, *, smoothing=0.0, m=m: ((real - 1 + smoothing) / m, fake / m))
-              for m in (M, 1)))),),
+              for m in (M, 1)),
+            Mistake('real and fake are logits, not probabilities: D = sigmoid(logit).', _by_D(lambda logit: logit)),
+            Mistake('The derivatives are taken with respect to D; the arguments are logits, so the slope of the '
+                    'sigmoid, D (1 - D), is missing.', _by_D(ops.sigmoid)))),),
     hints=('L_D is a sum of two cross-entropies. What is the target of each half?',
            'The data have the target 1 - smoothing, the samples 0; dlogit = (D - t) / m for each half.'),
     checks={'gradient check of L_D, smoothing 0.1': lambda: gradient(

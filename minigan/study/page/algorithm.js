@@ -96,7 +96,7 @@ sections.algorithm = (root, data) => {
       context.imageSmoothingEnabled = false;
       context.drawImage(bitmap(values, rows, columns, signed(3)), 0, 0, width, height);
     });
-    figureOf(shown, `The ${shape.replace('×', ' · ')} numbers are normal, with mean 0 and variance 1 (−3 to 3)`,
+    figureOf(shown, `The ${shape.replace('×', ' · ')} numbers are normal, with mean 0 and variance 1. The axis goes from −3 to 3`,
              'histogram of z', (w) => 56 / w, (context, width, height) =>
       drawHistogram(context, counted(steps[now][name].values, -3, 3, 61), {x: 0, y: 0, width, height, fill: colour('--muted')}));
   }
@@ -153,7 +153,7 @@ sections.algorithm = (root, data) => {
     const [way, moved] = [element('div', {class: 'scroll'}), element('div')];
     const calls = within(node).filter(({kind}) => kind === 'backward');
     const through = calls.some(({net}) => net === 'G') ? 'through D, which stays, into G' : 'through D';
-    way.append(backwards(calls, `The gradient flows back ${through}, layer by layer`));
+    way.append(backwards(calls, `The gradient flows back ${through}, layer by layer. The first dy is dlogits, the derivative of the loss`));
     adam(moved, node);
     return element('div', {class: 'wide'}, way, moved);
   }
@@ -168,8 +168,8 @@ sections.algorithm = (root, data) => {
 
   function gradients(shown) {
     const full = () => 3 * Math.sqrt(mean(steps[now].dsamples.values.map((value) => value ** 2)));
-    const figure = grid(shown, 'dL_G/dx of each sample', 'dsamples', () => signed(full()));
-    live(figure.querySelector('figcaption'), () => 'dL_G/dx, which reaches each sample. Orange: a brighter pixel would ' +
+    const figure = grid(shown, 'derivative of L_G with respect to each sample', 'dsamples', () => signed(full()));
+    live(figure.querySelector('figcaption'), () => 'dsamples: the derivative of L_G with respect to each sample. Orange: a brighter pixel would ' +
       `lower L_G. Blue: it would raise L_G. Full colour: ±${digits(full(), 2)}`);
   }
 
@@ -293,7 +293,7 @@ sections.algorithm = (root, data) => {
   }
 
   function forwards(calls, caption) {
-    return table(caption, ['layer', 'x', 'y', 'distribution of y', 'mean', 'spread'], calls.map((call) => element('tr', {},
+    return table(caption, ['layer', 'x', 'y', 'y, over the range of all steps', 'mean', 'spread'], calls.map((call) => element('tr', {},
       layer(call), element('td', {}, call.shapes.x), element('td', {}, call.shapes.y),
       live(element('td'), () => spark(call.values[now].counts, call.range)),
       ...[0, 1].map((j) => live(element('td'), () => digits(call.values[now].y[j], 3))))));

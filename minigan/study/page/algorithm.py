@@ -20,12 +20,13 @@ WORDS = {  # what a statement of gan.py does, for those that do not say it thems
     'z = self.noise(t, i)': 'Each row of z is one point, from which G will make one sample.',
     'x = self.minibatch(t * self.k + i)': 'Each row of x is one image, its pixels scaled to [-1, 1].',
     'real, fake = self.update_D(x, z, self.layer_rng(t, i))':
-        'D answers for the examples and for samples of G, and moves so that both answers become better. The '
-        'parameters of G stay, but the moving averages of its batch norms follow these samples.',
+        'D answers for the examples and for samples of G with logits, real and fake; D(x) = sigmoid(logit). It moves '
+        'so that D(x) rises and D(G(z)) falls. The parameters of G stay; the moving averages of its batch norms follow '
+        'these samples.',
     'z = self.noise(t, self.k)': 'G moves on new noise, which D has not seen.',
     'return real, fake, self.update_G(z, self.layer_rng(t, self.k))':
-        'D answers for new samples. The gradient flows back through D into G, and G moves so that D takes its samples '
-        'for data. D stays.',
+        'D answers for new samples, with new noise and dropout. The gradient flows back through D into G, and G moves '
+        'so that D takes its samples for data. D stays.',
     'samples = self.G.forward(z, rng=rng, keep_cache=False)':
         'G turns noise into samples. It keeps no cache for a backward pass, because it does not move here.',
     'real, fake = self.logits(x, samples, rng)':
