@@ -7,14 +7,15 @@ from minigan.training.config import Config, flag, require_known
 from minigan.training.on_gpu import choose_device
 from minigan.training.state import Run, T, config_of
 
-MOVABLE = ('data', 'cycle', 'device')  # what may be said about a run that is there: where its images are now
+MOVABLE = ('data', 'cycle', 'device')  # of a run that is there: where its images are, what computes
 
 
 def played(path=None, step=None, *, quiet=False, **choices):
     """A Run of which `step` steps are done; it writes nothing.
 
-    path: of a run's folder or a checkpoint. None: a new run, and choices are those of minigan.train. step: None: 0 of a
-    new run, and all that a checkpoint has. A step before the checkpoint's is reached from the start.
+    path: of a run's folder or a checkpoint. None: a new run, and choices are those of minigan.train; those about files
+    have no effect. step: None: 0 of a new run, and all that a checkpoint has. A step before the checkpoint's is reached
+    from the start.
     It computes with NumPy, layer by layer, unless a device is chosen; the numbers are those of the CPU.
     Raises ValueError for a step that the run does not have, and what training raises.
     """
