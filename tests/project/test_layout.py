@@ -58,8 +58,8 @@ def test_the_security_test_reads_every_module(tree):
     assert found == modules and 'added/below/module.py' in found
 
 
-ORDER = ['core', 'variants', 'checks', 'gpu', 'storage', 'native', 'pictures', 'data', 'evaluation', 'training',
-         'study', 'cli']
+ORDER = ['core', 'variants', 'checks', 'gpu', 'storage', 'native', 'pictures', 'data', 'evaluation', 'parallel',
+         'training', 'search', 'study', 'cli']
 FACADE = {'__init__.py', '__main__.py', 'laws.py'}  # at the root: what `import minigan` offers, from every room
 CORE = {'backend.py', 'streams.py', 'ops.py', 'losses.py', 'layers.py', 'net.py', 'optim.py', 'networks.py', 'gan.py'}
 
