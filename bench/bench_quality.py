@@ -97,8 +97,8 @@ class WatchedFolder(RunFolder):
         super().__init__(path)
         self.name, self.watch = name, Stopwatch()
 
-    def add_epoch(self, run, board):
-        super().add_epoch(run, board)
+    def add_epoch(self, run):
+        super().add_epoch(run)
         if run.epoch() % (run.config.epochs // LOOKS) == 0:
             self.watch.look({name: lambda G=G: samples(run, G, 1) for name, G in generators(run, self.name).items()})
 

@@ -25,17 +25,17 @@ def load(path):
     return generator.load(path)
 
 
-def train(*, quiet=False, after_epoch=None, **choices):
+def train(*, quiet=False, after_epoch=None, ranks=None, **choices):
     """Train a GAN and return the run's folder: minigan.train(network='default', epochs=1); see training/config.py."""
     from minigan import training
     training.require_known(choices)
-    return training.train(training.Config(**choices), quiet=quiet, after_epoch=after_epoch)
+    return training.train(training.Config(**choices), quiet=quiet, after_epoch=after_epoch, ranks=ranks)
 
 
-def resume(folder, *, quiet=False, after_epoch=None, **changes):
+def resume(folder, *, quiet=False, after_epoch=None, ranks=None, **changes):
     """Continue the run in a folder and return the folder; see training/run.py."""
     from minigan import training
-    return training.resume(folder, quiet=quiet, after_epoch=after_epoch, **changes)
+    return training.resume(folder, quiet=quiet, after_epoch=after_epoch, ranks=ranks, **changes)
 
 
 def __getattr__(name):

@@ -35,10 +35,10 @@ class Streams:
             raise ValueError(f'stream: expected one of {", ".join(STREAMS)}, got {stream!r}')
         return Rng(self, STREAMS.index(stream), step, substep)
 
-    def generator(self, draw, substep, step, seed, stream):
-        """NumPy's generator, set to draw the array of that key; see Rng.next_key."""
+    def generator(self, draw, substep, step, seed, stream, skip=0):
+        """NumPy's generator, set to draw the array of that key, after its first 4 skip words; see Rng.next_key."""
         self._state['state']['key'][:] = seed, stream
-        self._state['state']['counter'][:] = 0, draw, substep, step
+        self._state['state']['counter'][:] = skip, draw, substep, step
         self._generator.bit_generator.state = self._state  # takes 1.5 us; a new generator would take 33
         return self._generator
 

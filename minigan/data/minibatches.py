@@ -11,6 +11,7 @@ class Order:
     """Which m of n rows the j-th minibatch has, as a function of (seed, j). Each epoch reads all rows in a new order.
 
     per_epoch: minibatches in an epoch. When m does not divide n, each epoch leaves out its last rows.
+    part: which of the m rows are read here, a slice: all of them, unless several processes share a minibatch.
     Raises DataError when there are fewer than m rows.
     """
 
@@ -18,14 +19,14 @@ class Order:
         if not 1 <= m <= n:
             raise DataError(f'batch: expected between 1 and {n}, the number of training images, got {m}')
         self.n, self.m, self.streams, self.per_epoch = n, m, streams, n // m
-        self._epoch = None
+        self.part, self._epoch = slice(None), None
 
     def rows(self, j):
-        """The rows of the j-th minibatch: (m,) indices."""
+        """The rows of the j-th minibatch: (m,) indices, or those of a part."""
         epoch, i = divmod(j, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.order(epoch)
-        return self._order[i * self.m:(i + 1) * self.m]
+        return self._order[i * self.m:(i + 1) * self.m][self.part]
 
     def order(self, epoch):
         """All rows in the order of an epoch: (n,) indices."""

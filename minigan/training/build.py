@@ -25,7 +25,7 @@ def recipe_of(config, dataset):
     return choose(config.network, fractions=class_fractions(dataset) if config.conditional else (), pack=config.pack)
 
 
-def build_game(config, recipe, dataset, xp=np):
+def build_game(config, recipe, dataset, xp=np, *, dtype=np.float32):
     """The Game that a resolved config describes, ready for step 0. Raises ValueError for a choice out of range."""
     keep_freed_memory()
     streams = Streams(config.seed, xp=xp, kernels=compiled(xp))
@@ -39,17 +39,17 @@ def build_game(config, recipe, dataset, xp=np):
             raise ValueError(f'conditional: expected none with {config.network}, whose D has to find the class')
         own['labelled'] = few(dataset, config.labelled, streams)
     if dataset.X:
-        own['back'] = Game(*_players(config, recipe, dataset.X, steps, streams, {'F': 3, 'D_X': 4}), **settings)
-    return recipe.game(*_players(config, recipe, dataset, steps, streams, {'G': 0, 'D': 1}), **settings, **own)
+        own['back'] = Game(*_players(config, recipe, dataset.X, steps, streams, {'F': 3, 'D_X': 4}, dtype), **settings)
+    return recipe.game(*_players(config, recipe, dataset, steps, streams, {'G': 0, 'D': 1}, dtype), **settings, **own)
 
 
-def _players(config, recipe, dataset, steps, streams, names):
+def _players(config, recipe, dataset, steps, streams, names, dtype):
     """Two nets, their optimisers, the minibatches and the streams of a Game. names: of the nets -> their substep."""
     xp, labels = streams.xp, dataset.labels[0] if config.conditional else None
-    minibatches = Minibatches(dataset.train, config.batch, streams, labels, len(fractions_of(recipe)))
+    minibatches = Minibatches(dataset.train, config.batch, streams, labels, len(fractions_of(recipe)), dtype=dtype)
     fuse = fusion.fuse if has_kernels(xp.empty(0, np.float32)) else None
     noise = [Noise(linear_decay(config.input_noise, steps))] if config.input_noise else []
-    G, D = (Net(layers, rng=streams.at('init', 0, substep), name=name, xp=xp, fuse=fuse)
+    G, D = (Net(layers, rng=streams.at('init', 0, substep), name=name, dtype=dtype, xp=xp, fuse=fuse)
             for layers, (name, substep) in zip((recipe.G(config.n_z, dataset.shape),
                                                 [*noise, *recipe.D(dataset.shape)]), names.items()))
     rate_G, rate_D = config.learning_rate_G, config.learning_rate_D

@@ -32,12 +32,13 @@ class RunFolder:
     """Writes what a run leaves behind: checkpoints, log, pictures.
 
     path: an existing folder. saved_step: the step of the last checkpoint in it. saved_at: when it was written, by
-    time.perf_counter. best: the checkpoint (arrays, about) of the best epoch until it is written, else None.
+    time.perf_counter. best: the checkpoint (arrays, about) of the best epoch until it is written, else None. board:
+    the run's TensorBoard, or None.
     """
 
     def __init__(self, path, *, saved_step=0):
         self.path, self.saved_step = Path(path), saved_step
-        self.saved_at, self.best = time.perf_counter(), None
+        self.saved_at, self.best, self.board = time.perf_counter(), None, None
 
     def begin(self, run):
         """Write config.json, the log so far and some real images; delete what a killed run left unfinished.
@@ -54,25 +55,23 @@ class RunFolder:
         real = run.dataset.train[:IMAGES]
         images = ops.gather_images(real, run.game.streams.xp.arange(len(real)), np.float32)
         self._save('real', _grid(images, run.dataset.shape))
+        if run.config.tensorboard:
+            self.board = TensorBoard(make_folder(self.path / TENSORBOARD), run.t)
 
-    def add_epoch(self, run, board):
+    def add_epoch(self, run):
         """Add the last row of the run's log to log.csv and TensorBoard, draw samples if due, keep the best epoch."""
         rows, config = run.monitor.rows, run.config
         row = rows[-1]
         append_csv(self.path / LOG, row)
         if run.monitor.best_epoch == len(rows):
             self.best = run.arrays(), self._about(run)
-        if board:
-            board.scalars(row)
+        if self.board:
+            self.board.scalars(row)
         if row['epoch'] in (1, config.epochs) or row['epoch'] % config.samples_every == 0:
             grid = picture(run)
             self._save(f'epoch-{row["epoch"]:04}', grid)
-            if board:
-                board.picture(grid, run.t)
-
-    def board(self, run):
-        """The run's TensorBoard, or None."""
-        return TensorBoard(make_folder(self.path / TENSORBOARD), run.t) if run.config.tensorboard else None
+            if self.board:
+                self.board.picture(grid, run.t)
 
     def save_is_due(self, run):
         """Whether it is time for a checkpoint."""

@@ -1,6 +1,7 @@
 """Train: the loop around Algorithm 1, from step 0 or from a checkpoint."""
 
 import shlex
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from minigan.evaluation.progress import Progress
 from minigan.gpu.device import CPU, gpu_errors
 from minigan.losses import OBJECTIVES
 from minigan.net import parts
+from minigan.parallel.ranks import ALONE
 from minigan.storage import archive, checkpoint
 from minigan.storage.files import locked
 from minigan.training.config import RESUMABLE, Config, flag, require_known
@@ -26,27 +28,32 @@ from minigan.variants.convolution import Patches, Rows, Unpatches
 
 
 @gpu_errors()
-def train(config, *, quiet=False, after_epoch=None):
+def train(config, *, quiet=False, after_epoch=None, ranks=None):
     """Train as the config says and return the run's folder. Nothing is written before every choice is checked.
 
     The folder holds last.npz and best.npz (checkpoints; best: the epoch nearest to the data, see monitor.py),
     config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare,
     samples.gif, which shows the former one after the other, and losses.png. The same config gives the same parameters,
     pictures and log, except for the seconds. after_epoch(run, row): called at the end of each epoch, with the new row
-    of the log; the run ends there, saved, when it returns True.
+    of the log; the run ends there, saved, when it returns True. ranks: the processes that
+    train it together, each of which calls this function; the first of them does all but the steps.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written or a GPU fails,
     NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
-    progress = Progress(quiet)
-    run = Run(config, data.load(config.data, config.cycle), choose_device(config.device, progress.say))
-    folder = RunFolder(create(run.config, f'{run.dataset.name}-{config.network}'))
-    with locked(folder.path):
+    ranks = ranks or ALONE
+    progress = Progress(quiet or ranks.rank > 0)
+    dataset = ranks.on_first(lambda: data.load(config.data, config.cycle))
+    run = Run(config, dataset, _device(config.device, ranks, progress), ranks)
+    path = ranks.on_first(lambda: create(run.config, f'{run.dataset.name}-{config.network}'))
+    with ExitStack() as stack:
+        ranks.on_first(lambda: stack.enter_context(locked(path)))
+        folder = ranks.first(RunFolder(path))
         folder.save(run)
         return _to_the_end(run, folder, progress, after_epoch)
 
 
 @gpu_errors()
-def resume(folder, *, quiet=False, after_epoch=None, **changes):
+def resume(folder, *, quiet=False, after_epoch=None, ranks=None, **changes):
     """Continue the run in a folder from its last checkpoint, as if it had never stopped. Returns the folder.
 
     changes: new values in the config, allowed for epochs, data and cycle (where the same images are now), device,
@@ -54,52 +61,46 @@ def resume(folder, *, quiet=False, after_epoch=None, **changes):
     different images.
     """
     _require_resumable(changes)
-    folder, progress = Path(folder), Progress(quiet)
-    if not folder.is_dir():
-        raise ValueError(f'{folder}: no such folder')
-    with locked(folder):
-        arrays, about = archive.load(folder)
-        with archive.errors_name(folder):
-            config = config_of(about)
-            checkpoint.nets(arrays, about)  # refuses what does not fit before a claimed size is allocated
-        device = _device(changes.get('device', config.device), progress)
-        run = Run(replace(config, **changes), data.of_run(about, changes.get('data'), changes.get('cycle')), device)
+    ranks = ranks or ALONE
+    folder, progress = Path(folder), Progress(quiet or ranks.rank > 0)
+    with ExitStack() as stack:
+        config, arrays, about, dataset = ranks.on_first(lambda: _loaded(folder, changes, stack))
+        run = Run(replace(config, **changes), dataset, _resumed_device(changes, config, ranks, progress), ranks)
         with archive.errors_name(folder):
             run.restore(arrays)
         _say_if_moved(about, run, progress)
         _warn_of_a_new_end(config, run.config.epochs, progress)
         if run.t == run.last:
             progress.say(f'this run has all of its {run.config.epochs} epochs; --epochs N trains more')
-        return _to_the_end(run, RunFolder(folder, saved_step=run.t), progress, after_epoch)
+        return _to_the_end(run, ranks.first(RunFolder(folder, saved_step=run.t)), progress, after_epoch)
 
 
 def play(run, folder, progress, after_epoch=None):
     """Algorithm 1, epoch after epoch, to the last one or until a signal comes. Returns the signals received."""
     probability = OBJECTIVES[run.config.objective].probability
-    watch, board = Watch(run.last, run.monitor.rows, probability=probability), folder.board(run)
-    in_place = InPlace(progress)
+    watch, in_place = Watch(run.last, run.monitor.rows, probability=probability), InPlace(progress)
     with (signals_received() as received, np.errstate(over='ignore', invalid='ignore'),
           progress.bar(run.last, run.t) as bar):
-        while run.t < run.last and not received:
+        while run.t < run.last and not run.ranks.agreed(received):
             logits = run.step()
             bar.update()
             if run.graph and run.graph.remark:
                 progress.say(run.graph.remark)
                 run.graph.remark = None
             if run.look_is_due():
-                bar.set_postfix({'epoch': run.epoch(), **run.monitor.look(logits)}, refresh=False)
+                bar.set_postfix({'epoch': run.epoch(), **run.look(logits)}, refresh=False)
             if run.epoch_is_over():
-                row = run.monitor.end_epoch(run.t, run.generator)
+                row = run.end_epoch()
                 for warning in watch.read(row):
                     progress.say(f'warning: {warning}')
-                folder.add_epoch(run, board)
+                folder.add_epoch(run)
                 in_place.show(run)
                 if after_epoch and after_epoch(run, row):
                     break
             if folder.save_is_due(run):
                 folder.save(run)
         folder.save(run)
-    return received
+        return run.ranks.agreed(received)
 
 
 def _require_resumable(changes):
@@ -121,10 +122,34 @@ def _warn_of_a_new_end(config, epochs, progress):
                      f'jumps now, and the result will differ from that of a run planned for {epochs} epochs')
 
 
-def _device(name, progress):
-    """What choose_device returns. Raises ValueError, which says how to go on, when that device is missing."""
+def _loaded(folder, changes, stack):
+    """Config, arrays, facts and images of the run in a folder, which stays locked in the stack."""
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: no such folder')
+    stack.enter_context(locked(folder))
+    arrays, about = archive.load(folder)
+    with archive.errors_name(folder):
+        config = config_of(about)
+        checkpoint.nets(arrays, about)  # refuses what does not fit before a claimed size is allocated
+    return config, arrays, about, data.of_run(about, changes.get('data'), changes.get('cycle'))
+
+
+def _device(name, ranks, progress):
+    """What choose_device returns, for one of several ranks. Raises ValueError if only some of them have a GPU."""
+    xp, words = choose_device(name, progress.say)
+    if ranks.size == 1:
+        return xp, words
+    without = int(ranks.gather(np.array(xp is np)).sum())
+    if 0 < without < ranks.size:
+        raise ValueError(f'device: expected a GPU for each of {ranks.size} processes, got none for {without}; '
+                         '--device cpu does without')
+    return xp, f'{words}, in {ranks.size} processes'
+
+
+def _resumed_device(changes, config, ranks, progress):
+    """What _device returns. Raises ValueError, which says how to go on, when that device is missing."""
     try:
-        return choose_device(name, progress.say)
+        return _device(changes.get('device', config.device), ranks, progress)
     except ValueError as error:
         raise ValueError(f'{error}; to go on without a GPU: --device cpu') from error
 
@@ -144,6 +169,12 @@ def without_kernels(game):
                   if kind.__module__.startswith('minigan.variants.'))
 
 
+def _explained(error, run, folder, progress):
+    """The NotFinite that says where the error of a run began."""
+    place = folder.path / archive.LAST
+    return run.ranks.on_first(lambda: explained(error, run.alone(), place, run.t, progress.say))
+
+
 def _to_the_end(run, folder, progress, after_epoch):
     """Prepare the folder, play, draw losses and animation. Returns the folder; an error says which step is saved."""
     advice = f'minigan train --resume {shlex.quote(str(folder.path))}'
@@ -159,7 +190,7 @@ def _to_the_end(run, folder, progress, after_epoch):
             folder.animate()
     except NotFinite as error:
         folder.save_best()  # its numbers are still finite
-        raise explained(error, run.game, folder.path / archive.LAST, run.t, progress.say) from None
+        raise _explained(error, run, folder, progress) from None
     except OSError as error:
         raise OSError(f'{error}. Step {folder.saved_step} is safe; to go on: {advice}') from error
     if received:

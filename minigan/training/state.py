@@ -7,6 +7,8 @@ import numpy as np
 from minigan import data
 from minigan.backend import array_module, to_host
 from minigan.gpu.graph import StepGraph
+from minigan.parallel.ranks import ALONE
+from minigan.parallel.share import share
 from minigan.storage import archive, checkpoint
 from minigan.training.build import build_average, build_game, recipe_of
 from minigan.training.config import Config
@@ -25,13 +27,14 @@ class Run:
     t: steps done. config: resolved. dataset: on the device, except for the test images. sha256: of the images.
     recipe: the config's. labelled: whether it trains with labels.
     device: in words; given as choose_device returns it. graph: replays the game's steps on a GPU; None on a CPU.
-    generator: the net that samples are drawn with.
+    generator: the net that samples are drawn with. ranks: the processes that share its minibatches, of which this is
+    one.
     Raises ValueError for a choice out of range, for bad data, and for a run that is too large for a checkpoint.
     """
 
-    def __init__(self, config, dataset, device):
+    def __init__(self, config, dataset, device, ranks=ALONE):
         from minigan.training.monitor import Monitor  # late, as scikit-learn takes long to import
-        xp, self.device = device
+        (xp, self.device), self.ranks = device, ranks
         self.recipe = recipe = recipe_of(config, dataset)
         self.labelled = config.conditional or issubclass(recipe.game, SemiSupervisedGame)
         self.config, self.sha256 = config.resolve(recipe, dataset), data.digest(dataset, labelled=self.labelled)
@@ -39,7 +42,9 @@ class Run:
             import_tensorboard()
         self.dataset = replace(dataset, train=xp.asarray(dataset.train), validation=xp.asarray(dataset.validation))
         self.game = build_game(self.config, recipe, self.dataset, xp)
-        self.graph = None if xp is np else StepGraph(self.game)
+        if ranks.size > 1:
+            share(self.game, ranks)
+        self.graph = None if xp is np or ranks.size > 1 else StepGraph(self.game)
         self.average = build_average(self.config, recipe, self.dataset, self.game)
         self.generator = self.average.averaged if self.average else self.game.G
         self.monitor = Monitor(self.game, self.dataset, self.game.minibatch.classes)
@@ -56,6 +61,27 @@ class Run:
             self.average.update(self.t)
         self.t += 1
         return logits
+
+    def look(self, logits):
+        """Running losses by name, after a step that returned these logits. Raises NotFinite."""
+        logits = [self.ranks.rows(part) for part in logits]
+        return self.ranks.on_first(lambda: self.monitor.look(logits))
+
+    def end_epoch(self):
+        """Measure the run, add a row to its log and return it. Raises NotFinite.
+
+        Raises OSError unless all ranks have the same parameters: then they would be several runs.
+        """
+        if not self.ranks.same([net.theta for _, net, _ in self.game.players()]):
+            raise OSError(f'step {self.t}: the parameters are no longer the same in all {self.ranks.size} processes: '
+                          'expected machines and libraries that round alike')
+        return self.ranks.on_first(lambda: self.monitor.end_epoch(self.t, self.generator))
+
+    def alone(self):
+        """The game as a single process plays it: of several ranks, a new one, at step 0."""
+        if self.ranks.size == 1:
+            return self.game
+        return build_game(self.config, self.recipe, self.dataset, self.game.streams.xp)
 
     def epoch(self):
         """The epoch of the last step, 1, 2, ..."""

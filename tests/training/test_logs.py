@@ -48,8 +48,8 @@ def test_the_log_goes_into_a_checkpoint_and_comes_back():
 def test_after_each_epoch_the_file_is_whole(monkeypatch):
     seen, add_epoch = [], RunFolder.add_epoch
 
-    def add_and_read(self, run, board):
-        add_epoch(self, run, board)
+    def add_and_read(self, run):
+        add_epoch(self, run)
         with open('run/log.csv', newline='') as file:
             seen.append([int(row['epoch']) for row in csv.DictReader(file)])
     monkeypatch.setattr(RunFolder, 'add_epoch', add_and_read)

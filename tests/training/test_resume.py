@@ -407,8 +407,8 @@ import json, os, sys
 from minigan.training import Config, train
 from minigan.training.folder import RunFolder
 seen, add_epoch = [], RunFolder.add_epoch
-def add_and_measure(self, run, board):
-    add_epoch(self, run, board)
+def add_and_measure(self, run):
+    add_epoch(self, run)
     pages = int(open('/proc/self/statm').read().split()[1])
     seen.append((run.t, pages * os.sysconf('SC_PAGESIZE') / 1e6, len(os.listdir('/proc/self/fd'))))
 RunFolder.add_epoch = add_and_measure
