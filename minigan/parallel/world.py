@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 
 from minigan.parallel.ranks import ALONE, Ranks
 
-# What mpiexec tells its processes: MPICH, Intel MPI, MS-MPI and Slurm's PMI-2; Open MPI; Slurm's PMIx
-SIZE = 'PMI_SIZE', 'OMPI_COMM_WORLD_SIZE'
+# What mpiexec tells its processes: MPICH, Intel MPI, MS-MPI and Slurm's PMI-2; Open MPI; Slurm with PMIx.
+# A Slurm job may have the last of SIZE where it is one process; it has no RANK there.
+SIZE = 'PMI_SIZE', 'OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'
 RANK = 'PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'
 PATIENCE = 2  # seconds in which a failure that all ranks share reaches the last of them
 
@@ -21,7 +22,7 @@ def join():
     Raises ValueError without mpi4py or its library, or if mpiexec is not that library's.
     """
     size, rank = told(SIZE), told(RANK)
-    if size == 1 or size is None and rank is None:
+    if rank is None or size == 1:
         return ALONE
     if rank:
         sys.stdout = sys.stderr = None
@@ -31,8 +32,6 @@ def join():
         raise ValueError(_foreign(MPI))
     if world.size == 1:
         return ALONE
-    if world.rank:
-        sys.stdout = sys.stderr = None
     _divide_cores(world.Split_type(MPI.COMM_TYPE_SHARED))
     return Ranks(world.Dup())  # a communicator for the run; `leaving` takes the other
 

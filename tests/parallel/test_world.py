@@ -69,7 +69,8 @@ def mpi(monkeypatch):
 
 
 @pytest.mark.parametrize('given', [
-    {}, {'SLURM_NTASKS': '4'}, {'PMI_SIZE': '1', 'PMI_RANK': '0'}, {'OMPI_COMM_WORLD_SIZE': '1', 'PMIX_RANK': '0'}])
+    {}, {'SLURM_NTASKS': '4', 'SLURM_STEP_NUM_TASKS': '4'}, {'PMI_SIZE': '1', 'PMI_RANK': '0'},
+    {'OMPI_COMM_WORLD_SIZE': '1', 'PMIX_RANK': '0'}])
 def test_one_process_is_alone_and_imports_nothing(given, environment, monkeypatch):
     environment(given)
     monkeypatch.setitem(sys.modules, 'mpi4py', None)  # its import would fail
@@ -101,6 +102,15 @@ def test_without_mpi4py_one_line_says_what_to_install(given, environment, monkey
     assert '\n' not in str(raised.value)
 
 
+@pytest.mark.parametrize('name', ['PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'])
+def test_without_mpi4py_only_the_first_process_says_so(name, environment, monkeypatch):
+    environment({name: '1'})
+    monkeypatch.setitem(sys.modules, 'mpi4py', None)
+    with pytest.raises(ValueError):
+        world.join()
+    assert sys.stdout is None and sys.stderr is None
+
+
 def test_without_a_library_one_line_says_what_to_install(environment, mpi, monkeypatch):
     environment(MPICH)
 
@@ -115,8 +125,9 @@ def test_without_a_library_one_line_says_what_to_install(environment, mpi, monke
         world.join()
 
 
-def test_an_mpiexec_of_a_different_mpi_is_refused(environment, mpi):
-    environment(MPICH)
+@pytest.mark.parametrize('given', [MPICH, {'PMIX_RANK': '0', 'SLURM_STEP_NUM_TASKS': '2'}])
+def test_an_mpiexec_of_a_different_mpi_is_refused(given, environment, mpi):
+    environment(given)
     mpi(0, 1, 'Open MPI v5.0.11, package: P')
     with pytest.raises(ValueError, match='mpiexec: expected that of .* Open MPI v5.0.11, got that of a different MPI$'):
         world.join()
