@@ -48,7 +48,9 @@ def _outcome(arguments):
 def _run(arguments):
     """Parse the arguments and run their command."""
     from minigan.cli.options import parser
+    from minigan.parallel.world import silence
     from minigan.training.signals import signals_raised
+    silence()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')  # a name that the terminal lacks is no reason to fail

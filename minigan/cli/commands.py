@@ -15,9 +15,15 @@ HEAD = f'{"":54} {"got":>9} {"allowed":>9}'
 
 
 def train(resume=None, **options):
-    """Train a new run, or continue one."""
-    _cycle(options, new=resume is None)
-    folder = minigan.resume(resume, **options) if resume is not None else minigan.train(**options)
+    """Train a new run, or continue one; under mpiexec, on all of its processes."""
+    from minigan.parallel.world import join, leaving
+    ranks = join()
+    with leaving(ranks):
+        _cycle(options, new=resume is None)
+        if resume is None:
+            folder = minigan.train(**options, ranks=ranks)
+        else:
+            folder = minigan.resume(resume, **options, ranks=ranks)
     name = shlex.quote(str(folder))
     more = f'translate {name} FILE translates images' if 'cycle' in options else f'sample {name} draws more'
     print(f'Done. Look at {folder}/samples, {folder}/losses.png and {folder}/log.csv; minigan {more}.')

@@ -17,15 +17,14 @@ PATIENCE = 2  # seconds in which a failure that all ranks share reaches the last
 
 
 def join():
-    """The ranks of this run: the processes of mpiexec, or ALONE. From then on, only the first of them says something.
+    """The ranks of this run: the processes of mpiexec, or ALONE. From then on, only the first of them prints anything.
 
     Raises ValueError without mpi4py or its library, or if mpiexec is not that library's.
     """
     size, rank = told(SIZE), told(RANK)
     if rank is None or size == 1:
         return ALONE
-    if rank:
-        sys.stdout = sys.stderr = None
+    silence()
     MPI = _initialised()
     world = MPI.COMM_WORLD
     if size not in (None, world.size):
@@ -34,6 +33,12 @@ def join():
         return ALONE
     _divide_cores(world.Split_type(MPI.COMM_TYPE_SHARED))
     return Ranks(world.Dup())  # a communicator for the run; `leaving` takes the other
+
+
+def silence():
+    """Close what a process of mpiexec prints to, unless it is the first."""
+    if told(RANK):
+        sys.stdout = sys.stderr = None
 
 
 def told(names):
