@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[2]
 STUBS = {  # in place of what takes minutes
     'python3': 'mkdir -p "$3/bin"; touch "$3/bin/activate"',  # -m venv FOLDER
     'minigan': 'mkdir -p runs/digits-default; echo picture > runs/digits-default/losses.png',
-    'pip': '', 'pytest': '', 'flake8': '', 'chromium': '', 'chromedriver': '',
+    'pip': '', 'mpiexec': '', 'pytest': '', 'flake8': '', 'chromium': '', 'chromedriver': '',
 }
+CALLS = ['python3', 'pip', 'pip', 'minigan', 'pip', 'mpiexec', 'pip', 'minigan', 'pip', 'pytest', 'flake8']
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def checkout(tmp_path):
     if not shutil.which('git') or not shutil.which('bash'):
         pytest.skip('git or bash is not installed')
     tree = tmp_path / 'checkout'
-    for name in ('.ci/run', 'README.md', '.gitignore'):
+    for name in ('.ci/run', 'README.md', 'minigan/parallel/README.md', 'minigan/search/README.md', '.gitignore'):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tree / name)
     for command in (['init', '-q'], ['add', '-A'], ['commit', '-q', '-m', 'all']):
@@ -60,13 +61,14 @@ def test_it_runs_the_readmes_commands_in_a_clone_and_leaves_nothing(checkout):
     before = contents(checkout)
     done, calls = ci(checkout)
     assert done.returncode == 0, done.stderr
-    assert [name for name, *_ in calls] == ['python3', 'pip', 'pip', 'minigan', 'pip', 'pytest', 'flake8']
-    assert {arguments for _, arguments, *_ in calls} >= {'install -e .', 'train', 'install -e .[test]'}
+    assert [name for name, *_ in calls] == CALLS
+    assert {arguments for _, arguments, *_ in calls} >= {
+        'install -e .', 'train', 'install -e .[mpi]', '-n 2 minigan train --epochs 3', 'install -e .[test]'}
     (folder, path), = {(folder, path) for name, _, folder, path in calls if name != 'python3'}
     assert folder.startswith(str(checkout.parent / 'tmp')) and path == ''
     assert contents(checkout) == before and list((checkout.parent / 'tmp').iterdir()) == []
     assert 'only what is committed is checked' in done.stderr
-    assert done.stdout.count('took') == 9 and '+ pip install -e . && minigan train\n' in done.stdout
+    assert done.stdout.count('took') == 11 and '+ pip install -e . && minigan train\n' in done.stdout
 
 
 @pytest.mark.parametrize('stub, script, step', [
@@ -108,7 +110,7 @@ def test_it_checks_an_archive_without_its_history_too(checkout):
     before = contents(checkout)
     done, calls = ci(checkout)
     assert done.returncode == 0, done.stderr
-    assert [name for name, *_ in calls] == ['python3', 'pip', 'pip', 'minigan', 'pip', 'pytest', 'flake8']
+    assert [name for name, *_ in calls] == CALLS
     assert contents(checkout) == before and list((checkout.parent / 'tmp').iterdir()) == []
 
 
