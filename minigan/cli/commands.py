@@ -40,6 +40,16 @@ def _cycle(options, *, new):
             options.setdefault('network', 'cycle')
 
 
+def search(**options):
+    """Search for settings, or go on with a search."""
+    from minigan.search import report, search
+    _cycle(options, new=True)
+    found = search(**options)
+    print(f'{printable(report.table(found))}\n\n{found["folder"]} has the runs, {report.RESULTS}, and the plots '
+          f'{report.HISTORY} and {report.IMPORTANCES}.')
+    return 0
+
+
 def sample(run, n, label, seed, out, training):
     """Draw images into a .png or .npy file."""
     kind = Path(out).suffix.lower()
