@@ -75,9 +75,6 @@ class Search:
         """Store what the search is about, or compare it with what is stored. Raises ValueError when it differs."""
         facts, stored = self._facts(), self.study.user_attrs.get('search')
         if stored is None:
-            if {path.name for path in self.store.folder.iterdir()} != {'claims'}:
-                raise ValueError(f'{self.store.folder}: expected no folder, or an empty one, for the runs of a new '
-                                 f'search; {self.store.file} holds none')
             if not self.study.get_trials(deepcopy=False):
                 self.study.enqueue_trial({name: getattr(self.own, name) for name in self.over})
             self.study.set_user_attr('search', facts)

@@ -35,7 +35,8 @@ def outcome_of(config, after_epoch=None, is_over=lambda rows, epochs: False):
 def show(bar, name, run, row):
     """Show on a bar over runs how far this one is. In a file, that waits until the run has ended."""
     epoch, distance = f'{row["epoch"]}/{run.config.epochs}', f'{row["distance"]:.3g}'
-    bar.set_postfix({'run': name, 'epoch': epoch, 'distance': distance}, refresh=bar.mininterval < 1)
+    bar.set_postfix({'run': name, 'epoch': epoch, 'distance': distance},
+                    refresh=not bar.disable and bar.mininterval < 1)
 
 
 def _log(folder):

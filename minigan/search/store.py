@@ -9,6 +9,7 @@ from minigan.storage.files import locked, make_folder
 
 STUDY = 'minigan'  # its name in the storage
 SQLITE, JOURNAL = ('.db',), ('.log', '.journal')
+CLAIMS = 'claims'  # a folder of empty files, which are locked while a process works on the run of the same name
 WAIT = 0.02  # seconds between two attempts to lock
 
 
@@ -41,7 +42,10 @@ class Store:
         """The study. Makes what is missing. Raises ValueError for a file that is not a storage, OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.alone():
-            make_folder(self.folder / 'claims')
+            if not self.file.exists() and (found := {path.name for path in self.folder.iterdir()} - {CLAIMS}):
+                raise ValueError(f'{self.folder}: expected no folder, or an empty one, for the runs of a new search, '
+                                 f'got one with {min(found)}')
+            make_folder(self.folder / CLAIMS)
             try:
                 storage = self._sqlite(optuna) if self.file.suffix in SQLITE else self._journal(optuna)
                 return optuna.create_study(storage=storage, study_name=STUDY, direction='minimize',
@@ -68,7 +72,7 @@ class Store:
 
     def claim(self, name):
         """An ExitStack, open while this process works on a run; None while a different process does."""
-        path = self.folder / 'claims' / name
+        path = self.folder / CLAIMS / name
         path.touch()
         with ExitStack() as stack:
             try:
