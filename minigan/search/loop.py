@@ -18,7 +18,7 @@ from minigan.training.signals import Interrupted, Stopped
 from minigan.training.state import Run
 
 UNLIKE = 'epochs', 'schedule', 'network'  # with these, the same epoch is not the same point of a run
-STARTUP, WARMUP = 5, 1 / 3  # complete trials, and the fraction of a trial, before the first may be pruned
+STARTUP, WARMUP = 5, 1 / 2  # complete trials, and the fraction of its run, before one is pruned: earlier, good ones lose
 WAIT = 0.5  # seconds between two looks at what other processes do
 
 
@@ -63,7 +63,11 @@ class Search:
         self.own = Run(config, dataset, (np, CPU)).config
         self.over = read(over, self.own)
         self.config = config if 'epochs' in self.over else replace(config, epochs=self.own.epochs)
-        self.prunes = not self.over.keys() & {*UNLIKE}
+        unlike = [name for name in UNLIKE if name in self.over]
+        self.prunes = not unlike
+        if unlike:
+            progress.say(f'no trial is pruned: with a different {" or ".join(unlike)}, the same epoch is a different '
+                         'point of a run')
         self.store = Store(storage or os.path.join('runs', f'search-{dataset.name}-{config.network}.db'))
         self.study = self.store.open(optuna)
         with self.store.alone():
@@ -103,10 +107,6 @@ class Search:
 
     def play(self, count):
         """Play trials until there are `count` finished ones. Waits for those of other processes."""
-        if not self.prunes:
-            self.progress.say('no trial is pruned: with a different '
-                              f'{" or ".join(name for name in UNLIKE if name in self.over)}, the same epoch is not the '
-                              'same point of a run')
         with self.progress.bar(count, self._finished(), unit='trial') as bar:
             while (claimed := self._claim(count)) or self._finished() < count:
                 if claimed:

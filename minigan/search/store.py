@@ -48,8 +48,8 @@ class Store:
             make_folder(self.folder / CLAIMS)
             try:
                 storage = self._sqlite(optuna) if self.file.suffix in SQLITE else self._journal(optuna)
-                return optuna.create_study(storage=storage, study_name=STUDY, direction='minimize',
-                                           load_if_exists=True)
+                known = STUDY in optuna.get_all_study_names(storage)
+                return (optuna.load_study if known else optuna.create_study)(study_name=STUDY, storage=storage)
             except OSError:
                 raise
             except Exception as error:  # of SQLAlchemy, Alembic, JSON, ...: whatever the content makes them raise
@@ -112,9 +112,15 @@ def waited(path):
 
 
 def _drop_half_a_line(path):
-    """Remove what a full disk left of the last line, or the next line would continue it."""
+    """Remove what a full disk left of a journal's last line, or the next line would continue it.
+
+    Raises ValueError for a file that is no journal, and leaves it as it is.
+    """
     with open(path, 'rb+') as file:
-        file.truncate(file.read().rfind(b'\n') + 1)
+        content = file.read()
+        if content and not content.startswith(b'{"op_code":'):
+            raise ValueError('expected a journal')
+        file.truncate(content.rfind(b'\n') + 1)
 
 
 @contextmanager
