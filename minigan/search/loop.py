@@ -18,7 +18,7 @@ from minigan.training.signals import Interrupted, Stopped
 from minigan.training.state import Run
 
 UNLIKE = 'epochs', 'schedule', 'network'  # with these, the same epoch is not the same point of a run
-STARTUP, WARMUP = 5, 1 / 2  # complete trials, and the fraction of its run, before one is pruned: earlier, good ones lose
+STARTUP, WARMUP = 5, 1 / 2  # complete trials, and fraction of its run, before one is pruned: earlier, good ones lose
 WAIT = 0.5  # seconds between two looks at what other processes do
 
 
