@@ -127,9 +127,8 @@ def _drop_half_a_line(path):
 def one_line(path):
     """Turn the errors of a storage, such as a full disk, into an OSError of one line."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except StorageInternalError as error:
         cause = error.__cause__ or error
         raise OSError(f'{path}: {str(cause).splitlines()[0]}; to go on: the same command') from error
