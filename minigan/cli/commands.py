@@ -45,8 +45,7 @@ def search(**options):
     from minigan.search import report, search
     _cycle(options, new=True)
     found = search(**options)
-    print(f'{printable(report.table(found))}\n\n{found["folder"]} has the runs, {report.RESULTS}, and the plots '
-          f'{report.HISTORY} and {report.IMPORTANCES}.')
+    print(f"{printable(report.table(found))}\n\n{found['folder']} has the runs, {report.RESULTS} and Optuna's plots.")
     return 0
 
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from minigan import data
 from minigan.evaluation.progress import Progress
-from minigan.gpu.device import CPU
 from minigan.search import again, report
 from minigan.search.ranges import NOT_SETTINGS, SEARCHED, read
 from minigan.search.runs import outcome_of, show
 from minigan.search.store import Store, import_optuna, one_line
 from minigan.training import Config, require_known
+from minigan.training.on_gpu import choose_device
 from minigan.training.signals import Interrupted, Stopped
 from minigan.training.state import Run
 
@@ -60,7 +60,7 @@ class Search:
         self.optuna, self.progress, self.seed = optuna, progress, seed
         config = Config(seed=seed, **choices)
         dataset = data.load(config.data, config.cycle)
-        self.own = Run(config, dataset, (np, CPU)).config
+        self.own = Run(config, dataset, choose_device(config.device, progress.say)).config  # raises what trials would
         self.over = read(over, self.own)
         self.config = config if 'epochs' in self.over else replace(config, epochs=self.own.epochs)
         unlike = [name for name in UNLIKE if name in self.over]
@@ -167,6 +167,7 @@ class Search:
         except ValueError as error:
             if folder.exists():  # the settings were accepted
                 raise
+            data.load(config.data, config.cycle)  # raises if it is the images that are missing now
             outcome, last = f'refused: {error}', {}
         trial.set_user_attr('outcome', outcome)
         trial.set_user_attr('spread', last.get('spread'))

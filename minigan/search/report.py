@@ -50,7 +50,7 @@ def _trial(trial):
     spread = trial.user_attrs.get('spread')
     return {'trial': trial.number, 'settings': trial.params, 'epochs': len(trial.intermediate_values),
             'distance': trial.value, 'spread': spread if type(spread) is float else None,
-            'outcome': str(trial.user_attrs.get('outcome'))}
+            'outcome': str(trial.user_attrs.get('outcome', 'running'))}
 
 
 def _command(config):
@@ -73,11 +73,10 @@ def _mean(values):
 
 
 def save(search, found):
-    """Write the result and the plots next to the runs. Returns the names of what was written. Raises OSError."""
-    folder = search.store.folder
-    with atomic_write(folder / RESULTS, 'w') as file:
+    """Write the result and the plots next to the runs. Raises OSError."""
+    with atomic_write(search.store.folder / RESULTS, 'w') as file:
         file.write(json.dumps(found, indent=2) + '\n')
-    return [RESULTS, *_plots(search.study, folder)]
+    _plots(search.study, search.store.folder)
 
 
 def _plots(study, folder):
@@ -101,7 +100,6 @@ def _plots(study, folder):
                     figure.savefig(file, dpi=100, format='png', bbox_inches='tight')
             finally:
                 pyplot.close(figure)
-    return list(drawn)
 
 
 def _logarithmic(axes):

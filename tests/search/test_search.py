@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from pathlib import Path
 from statistics import mean, stdev
 from types import SimpleNamespace
 
@@ -172,6 +173,23 @@ def test_settings_that_no_run_accepts_are_an_outcome(no_pictures):
     assert refused and {trial['outcome'] for trial in refused} == {
         'refused: batch: expected between 1 and 320, the number of training images, got 2000'}
     assert {trial['epochs'] for trial in refused} == {0} and 'refused: batch' in report.table(result)
+
+
+def test_what_no_trial_could_do_is_no_outcome(no_pictures, monkeypatch):
+    """A missing GPU, or images that are gone, would otherwise spoil all trials that are left."""
+    monkeypatch.setitem(sys.modules, 'cupy', None)
+    with pytest.raises(ValueError, match="device 'cuda': CuPy is not installed"):
+        search(over=['k'], trials=1, storage='s.db', device='cuda', **SMALL)
+    data = Path(SMALL['data']).rename('moved.npy')
+
+    def after_the_first(config, **options):
+        folder = train(config, **options)
+        Path('moved.npy').unlink(missing_ok=True)
+        return folder
+    monkeypatch.setattr('minigan.search.runs.train', after_the_first)
+    same = {'over': ['learning_rate_G'], 'trials': 2, 'best': 1, 'seeds': 2, 'storage': 's.db'}
+    with pytest.raises(ValueError, match='moved.npy.*which does not exist'):
+        search(**same, **{**SMALL, 'data': str(data)})
 
 
 def test_samples_that_are_all_alike_are_an_outcome(monkeypatch):

@@ -212,7 +212,7 @@ def test_two_processes_share_a_search_and_a_killed_ones_trial_goes_on_in_the_oth
     both[0].join()
     trials, again = results('shared')
     assert [trial['trial'] for trial in trials] == [0, 1, 2, 3, 4, 5] and again[0]['runs']
-    assert all(trial['outcome'] != 'None' for trial in trials)
+    assert all(trial['outcome'] != 'running' for trial in trials)
     tried = [tuple(trial['settings'].values()) for trial in trials]
     assert len({*tried}) == 6
     played = [line.split() for line in note.read_text().splitlines()]
