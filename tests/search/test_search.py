@@ -149,6 +149,11 @@ def test_the_epochs_are_the_same_for_all_trials(no_pictures):
     assert len({trial['settings']['batch'] for trial in result['trials']}) == 3
 
 
+def test_the_epochs_are_those_of_the_networks_own_settings():
+    work = Search(optuna, ['batch'], 's.log', 0, {}, SimpleNamespace(say=print))
+    assert work.config.epochs == work.own.epochs == 108
+
+
 def test_numbers_that_overflow_are_an_outcome_and_count_as_worst(no_pictures):
     result = search(over=['learning_rate_D=1e-3,1e30'], trials=4, best=3, seeds=2, storage='s.db', **SMALL)
     outcomes = {trial['settings']['learning_rate_D']: trial['outcome'] for trial in result['trials']}
