@@ -252,6 +252,14 @@ def test_a_pruned_trial_takes_fewer_steps_and_is_a_whole_run(no_pictures):
     assert archive.load(run)[0]['run.t'] == 3 * pruned[0]['epochs'] and 'step' in inspection.describe(run)
 
 
+def test_a_trial_killed_after_it_was_pruned_stays_pruned(no_pictures):
+    config = Config(**{name: value for name, value in SMALL.items() if name != 'quiet'}, out='run')
+    assert outcome_of(config, lambda run, row: True)[0] == 'pruned'
+    outcome, last = outcome_of(config, is_over=lambda rows, epochs: len(rows) == 1 and epochs == 2)
+    assert (outcome, last['epoch'], int(archive.load('run')[0]['run.t'])) == ('pruned', 1, 3)
+    assert outcome_of(config)[1]['epoch'] == 2
+
+
 @pytest.mark.parametrize('choices, said', [
     ({'trials': 0}, 'trials: expected at least 1, got 0'), ({'best': 0}, 'best: expected at least 1, got 0'),
     ({'seeds': 1}, 'seeds: expected at least 2, got 1'), ({'storage': 's.txt'}, r's.txt'),
