@@ -40,6 +40,15 @@ def _cycle(options, *, new):
             options.setdefault('network', 'cycle')
 
 
+def search(**options):
+    """Search for settings, or go on with a search."""
+    from minigan.search import report, search
+    _cycle(options, new=True)
+    found = search(**options)
+    print(f"{printable(report.table(found))}\n\n{found['folder']} has the runs, {report.RESULTS} and Optuna's plots.")
+    return 0
+
+
 def sample(run, n, label, seed, out, training):
     """Draw images into a .png or .npy file."""
     kind = Path(out).suffix.lower()

@@ -47,6 +47,7 @@ def parser():
     added = whole.add_subparsers(required=True, metavar='COMMAND')
     for add_options, function, description in (
             (_train, commands.train, 'train a GAN and leave a folder with pictures, log and checkpoints'),
+            (_search, commands.search, 'search for better settings: Optuna chooses them, and minigan trains'),
             (_sample, commands.sample, 'draw images with a trained generator'),
             (_interpolate, commands.interpolate, 'walk through z: how one image turns into another'),
             (_translate, commands.translate, 'translate images with a run of minigan train --cycle'),
@@ -107,6 +108,22 @@ def _train(add):
     add('--resume', metavar='RUN', default=argparse.SUPPRESS,
         help='continue the run in this folder from its last checkpoint, as if it had never stopped; with more '
              '--epochs, continue beyond its end (default: start a new run)')
+
+
+def _search(add):
+    add('--over', nargs='+', metavar='NAME', default=argparse.SUPPRESS,
+        help='what to search: names of choices of minigan train, such as learning_rate_G, each with a default range, '
+             'or with one of yours: NAME=LOW..HIGH or NAME=A,B,C (default: learning_rate_G learning_rate_D batch)')
+    add('--trials', type=int, default=30, metavar='N', help='how many settings to try, those of earlier calls included')
+    add('--best', type=int, default=3, metavar='K', help='how many of the best settings to run again')
+    add('--seeds', type=int, default=3, metavar='N', help='with how many fresh seeds')
+    _seed(add, ' of all trials; those of the runs again are the next ones')
+    add('-o', '--storage', metavar='FILE', default=argparse.SUPPRESS,
+        help='where to keep the search: a .db file (SQLite), or a .log or .journal file; the runs are in the folder '
+             'next to it with the same name. The same command goes on with it (default: runs/search-DATA-NETWORK.db)')
+    add.__self__.usage = 'minigan search [--over NAME ...] [--trials N] [--storage FILE] [choices of minigan train]'
+    group = add.__self__.add_argument_group('for all trials', 'The choices of minigan train:')
+    _choices(group.add_argument, [option for option in fields(Config) if option.name not in ('seed', 'out')])
 
 
 def _choices(add, options):

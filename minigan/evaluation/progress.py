@@ -45,9 +45,9 @@ class Progress:
         self._stream = sys.stderr if self.in_notebook or self._silent else Forgiving(sys.stderr)
         self._seconds = SECONDS if self.in_notebook or not self._silent and sys.stderr.isatty() else SECONDS_IN_A_FILE
 
-    def bar(self, total, initial=0, name=None):
-        """tqdm's bar over the steps of training."""
-        return self._tqdm(total=total, initial=initial, desc=name, disable=self._silent, file=self._stream, unit='step',
+    def bar(self, total, initial=0, name=None, unit='step'):
+        """tqdm's bar over the steps of training, or over other units."""
+        return self._tqdm(total=total, initial=initial, desc=name, disable=self._silent, file=self._stream, unit=unit,
                           mininterval=self._seconds, maxinterval=max(10, self._seconds))
 
     def say(self, text):

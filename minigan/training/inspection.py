@@ -21,7 +21,7 @@ def describe(path):
     found = archive.find(path)
     try:
         nets = checkpoint.nets(arrays, about)
-        rows, t, config = _log(arrays), archive.require(arrays, T, (), np.int64), config_of(about)
+        rows, t, config = log_of(arrays), archive.require(arrays, T, (), np.int64), config_of(about)
     except ValueError as error:
         raise ValueError(f'{found}: {error}') from error
     steps = (config.epochs or 1) * rows[0]['step'] if rows else 0
@@ -43,11 +43,11 @@ def compare(runs):
     for name, path in runs.items():
         arrays, about = archive.load(path)
         with archive.errors_name(path):
-            logs[name], probability = _log(arrays), probability and _has_probability(config_of(about))
+            logs[name], probability = log_of(arrays), probability and _has_probability(config_of(about))
     return curves.compare(logs, probability=probability)
 
 
-def _log(arrays):
+def log_of(arrays):
     """The rows of the log in a checkpoint. Raises ValueError."""
     epochs = np.atleast_1d(arrays.get(LOG, ())).shape[0]
     return as_rows(archive.require(arrays, LOG, (epochs, len(COLUMNS)), np.float64))

@@ -79,7 +79,7 @@ def test_every_minigan_command_is_one_that_the_program_knows():
     assert {command.split()[0] for command in commands} == {
         'train', 'sample', 'interpolate', 'evaluate', 'inspect', 'gradcheck', 'trace', 'study', 'exercise', 'theory',
         'selftest',
-        'kernelcheck', 'translate'}
+        'kernelcheck', 'translate', 'search'}
     for command in commands:
         if '--help' not in command:
             parser().parse_args(shlex.split(command))
