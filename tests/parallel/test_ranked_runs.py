@@ -233,8 +233,9 @@ def test_a_full_disk_of_rank_0_ends_all_ranks_and_leaves_a_whole_checkpoint(monk
         patch.setattr(archive, 'save', full)
         errors = each(3, lambda ranks: train(config, quiet=True, ranks=ranks))
     assert [type(error) for error in errors] == [OSError] * 3 and len(saved) == 3 and step_of('run') == 1
-    assert {str(error) for error in errors} == {
-        '[Errno 28] No space left on device. Step 1 is safe; to go on: minigan train --resume run'}
+    assert [*map(str, errors)] == [
+        f'[Errno 28] No space left on device. {safe} go on: minigan train --resume run'
+        for safe in ('Step 1 is safe; to', 'To', 'To')]  # the others do not know
     assert not files.leftovers(Path('run'), folder.FILES)
 
 

@@ -107,7 +107,7 @@ def test_what_ranks_cannot_share_is_refused_in_one_line_and_nothing_changes(netw
 
 @pytest.mark.parametrize('player, layers, message', [
     ('G', lambda: [Dense(4, 6), MinibatchStddev(), Dense(7, 6)], 'MinibatchStddev.* in G compares the rows of a whole'),
-    ('G', lambda: [MinibatchDiscrimination(4, 3, 2), Dense(7, 6)], 'in G compares the rows of a whole minibatch: expec'),
+    ('G', lambda: [MinibatchDiscrimination(4, 3, 2), Dense(7, 6)], 'in G compares the rows of a whole minibatch: exp'),
     ('D', lambda: [Dense(6, 5), InBlocks(Dropout(0.5), 2), Dense(5, 1)], r'in D: Dropout\(0.5\) depends on the order'),
     ('D', lambda: [InBlocks(MinibatchStddev(), 4), Dense(7, 1)], 'a multiple of 4 rows in each of 2 processes, got 2')])
 def test_layers_that_need_all_rows_in_one_place_are_refused(player, layers, message):
