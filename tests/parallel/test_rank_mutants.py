@@ -14,26 +14,26 @@ from minigan.parallel.ranks import Ranks
 from minigan.parallel.share import share
 from minigan.variants.wasserstein import WassersteinGame
 
-M, STEPS = 12, 3
+STEPS = 3
 KINDS = {  # the game and its settings, and what gradients are clipped to: that hides a wrong factor
     'game': (Game, {}, 0.05), 'critic': (WassersteinGame, {'objective': 'wasserstein', 'gradient_penalty': 1.0}, None)}
 
 
-def small(kind):
-    """A game of 6 pixels in float64 with everything that depends on rows: batch norm, dropout, noise, a penalty."""
+def small(kind, m):
+    """A game of 6 pixels in float64, and m rows, with everything that depends on rows: batch norm, dropout, noise, a penalty."""
     streams, (game, settings, clip_norm) = Streams(3), KINDS[kind]
     images = np.random.default_rng(0).integers(0, 256, (40, 6), np.uint8)
     layers = {'G': [Dense(4, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6)],
               'D': [Noise(lambda t: 0.3), Dense(6, 8), LeakyReLU(0.2), Dropout(0.3), Dense(8, 1, bias=False)]}
     G, D = (Net(layers[name], rng=streams.at('init', 0, i), name=name, dtype=np.float64) for i, name in enumerate('GD'))
     optimizers = [Adam(net, learning_rate=0.01, beta1=0.5, clip_norm=clip_norm) for net in (G, D)]
-    return game(G, D, *optimizers, Minibatches(images, M, streams, dtype=np.float64), streams, m=M, n_z=4, **settings)
+    return game(G, D, *optimizers, Minibatches(images, m, streams, dtype=np.float64), streams, m=m, n_z=4, **settings)
 
 
-def played(kind, size):
+def played(kind, size, m):
     """[(theta, state, m, v) of both players, end to end, and the logits of all rows] on each rank."""
     def work(comm):
-        game, ranks = small(kind), Ranks(comm)
+        game, ranks = small(kind, m), Ranks(comm)
         if size > 1:
             share(game, ranks)
         for t in range(STEPS):
@@ -44,11 +44,11 @@ def played(kind, size):
     return in_turn(size, work)
 
 
-@pytest.mark.parametrize('size', [2, 3])
+@pytest.mark.parametrize('size, m', [(2, 16), (3, 12)])  # as in bench_ranks.py
 @pytest.mark.parametrize('kind', KINDS)
-def test_small_ranks_are_one_process(kind, size):
-    one, = played(kind, 1)
-    first, *others = played(kind, size)
+def test_small_ranks_are_one_process(kind, size, m):
+    one, = played(kind, 1, m)
+    first, *others = played(kind, size, m)
     assert all((other == first).all() for other in others)
     np.testing.assert_allclose(first, one, rtol=0, atol=1e-12)
 
@@ -103,7 +103,7 @@ MUTANTS = {  # what is wrong -> file, function, line of code, what it is instead
         'ranks', 'rows', 'return array if self.size == 1 else self.gather(array).reshape(-1, *array.shape[1:])',
         'return array if self.size == 1 else self.gather(array)[::-1].reshape(-1, *array.shape[1:])', 'game')}
 ENTRIES = [(f'parallel/{file}.py', function, code, wrong,
-            [f'tests/parallel/test_rank_mutants.py::test_small_ranks_are_one_process[{kind}-3]'])
+            [f'tests/parallel/test_rank_mutants.py::test_small_ranks_are_one_process[{kind}-3-12]'])
            for file, function, code, wrong, kind in MUTANTS.values()]
 NONE = [*ENTRIES[0][:3], ENTRIES[0][2], ['tests/parallel/test_rank_mutants.py::test_small_ranks_are_one_process']]
 
