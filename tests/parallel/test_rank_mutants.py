@@ -27,7 +27,8 @@ def small(kind, m):
     streams, (game, settings, clip_norm) = Streams(3), KINDS[kind]
     images = np.random.default_rng(0).integers(0, 256, (40, 6), np.uint8)
     layers = {'G': [Dense(4, 5, bias=False), BatchNorm(5), LeakyReLU(0.2), Dense(5, 6)],
-              'D': [Noise(lambda t: 0.3), Dense(6, 8, bias=False), LeakyReLU(0.2), Dropout(0.3), Dense(8, 1, bias=False)]}
+              'D': [Noise(lambda t: 0.3), Dense(6, 8, bias=False), LeakyReLU(0.2), Dropout(0.3),
+                    Dense(8, 1, bias=False)]}
     G, D = (Net(layers[name], rng=streams.at('init', 0, i), name=name, dtype=np.float64) for i, name in enumerate('GD'))
     optimizers = [Adam(net, learning_rate=0.01, beta1=0.5, clip_norm=clip_norm) for net in (G, D)]
     return game(G, D, *optimizers, Minibatches(images, m, streams, dtype=np.float64), streams, m=m, n_z=4, **settings)
