@@ -181,6 +181,13 @@ def test_rank_0_alone_writes_evaluates_draws_and_speaks(monkeypatch, capsys):
     assert capsys.readouterr().err.count('minigan: ') <= said.count('minigan: ') + 1
 
 
+def test_each_rank_has_its_rows_and_rank_0_looks_at_those_of_all(monkeypatch):
+    look, seen, m = Monitor.look, [], []
+    monkeypatch.setattr(Monitor, 'look', lambda self, logits: seen.append([*map(len, logits)]) or look(self, logits))
+    train_on(3, epochs=1, after_epoch=lambda run, row: m.append(run.game.m))
+    assert m == [40] * 3 and seen == [[120] * 3] * 2  # after steps 1 and 11
+
+
 def test_after_epoch_is_called_on_each_rank_with_the_same_row_and_its_true_ends_all(two):
     seen = []
 
