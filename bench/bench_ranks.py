@@ -11,9 +11,10 @@ place higher. So much does a game itself enlarge a rounding error: at its own ra
 In float32, slopes of LeakyReLU are 0.9999, as in `minigan selftest`: a unit within a rounding error of its kink can
 land on either side of it.
 
-A minibatch has 16 rows, or 12 for 3 ranks, as 16 terms of 1 / 16 add up to 1 without a rounding error. With the hinge
-loss the derivative of D's last bias is 1 - 1 while no margin is reached, and Adam divides what is left of that by its
-eps. A D that reads blocks of rows has as many blocks as there are ranks.
+A minibatch has 16 rows, or 12 for 3 ranks. With the hinge loss the derivative of D's last bias is 1 - 1 while no margin
+is reached. 16 terms of 1 / 16 add up to 1 without a rounding error, and 24 of 1 / 24 do not: Adam divides what is left
+by its eps, and only that bias ends further apart ("spectral, 24 rows"). A D that reads blocks of rows has as many
+blocks as there are ranks.
 A full run writes bench/results/ranks.json and puts the table into bench/README.md.
 """
 
@@ -46,18 +47,22 @@ CASES = {  # name -> choices of Config, and under 'recipe' changes of the recipe
     'input_noise, k 2': {'input_noise': 0.5, 'k': 2}, 'hinge': {'objective': 'hinge'},
     'minimax, label_smoothing': {'objective': 'minimax', 'label_smoothing': 0.1},
     'simultaneous, input_noise': {'update': 'simultaneous', 'input_noise': 0.3},
+    'constant': {'schedule': 'constant'},
     'constant, rates / 10': {'schedule': 'constant', 'learning_rate_G': 4e-4, 'learning_rate_D': 1e-4},
     'wgan, dropout': {'network': 'wgan', 'recipe': {'D': default_D}}, 'wgan, conditional': {'network': 'wgan',
                                                                                             'conditional': True},
     'wgan, pack 2': {'network': 'wgan', 'pack': 2}, 'wgan, input_noise': {'network': 'wgan', 'input_noise': 0.5},
-    'dcgan, rates / 10': {'network': 'dcgan', **TENTH},
-    'dcgan, conditional, rates / 10': {'network': 'dcgan', 'conditional': True, **TENTH}}
+    'dcgan, rates / 10': {'network': 'dcgan', **TENTH}, 'dcgan, conditional': {'network': 'dcgan', 'conditional': True},
+    'dcgan, conditional, rates / 10': {'network': 'dcgan', 'conditional': True, **TENTH},
+    'spectral, 24 rows': {'network': 'spectral'}}
 BLOCKS = {'minibatch-stddev': 50, 'minibatch-discrimination': 50, 'progressive': 10}  # rows that D reads together
 
 
-def rows(network, size):
-    """m, so that sums of m and of m / R terms round alike."""
-    return BLOCKS[network] * size if network in BLOCKS else 12 if size == 3 else 16
+def rows(case, size):
+    """m of a case on this number of ranks."""
+    if case in BLOCKS:
+        return BLOCKS[case] * size
+    return 24 if case == 'spectral, 24 rows' else 12 if size == 3 else 16
 
 
 def described(case, m, dtype=np.float64):
@@ -107,11 +112,11 @@ def apart(ours, theirs):
 
 def measure(case, steps=STEPS):
     """A row of the table: head -> error."""
-    network, row = CASES[case].get('network'), {}
+    row = {}
     for dtype, sizes in ((np.float64, SIZES), (np.float32, SIZES[:1])):
         alone = {}
         for size in sizes:
-            m = rows(network, size)
+            m = rows(case, size)
             description = described(case, m, dtype)
             alone[m] = alone.get(m) or play(description, 1, steps, dtype)
             row[f'{size}, {dtype.__name__}'] = apart(play(description, size, steps, dtype), alone[m]).error
