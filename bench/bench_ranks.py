@@ -13,7 +13,7 @@ land on either side of it.
 
 A minibatch has 16 rows, or 12 for 3 ranks. With the hinge loss the derivative of D's last bias is 1 - 1 while no margin
 is reached. 16 terms of 1 / 16 add up to 1 without a rounding error, and 24 of 1 / 24 do not: Adam divides what is left
-by its eps, and only that bias and the answers end further apart ("spectral, 24 rows"). A D that reads blocks has as many
+by its eps, and only that bias and the answers end further apart ("spectral, 24 rows"). A D of blocks has as many
 blocks as there are ranks.
 A full run writes bench/results/ranks.json and puts the table into bench/README.md.
 """
