@@ -20,7 +20,7 @@ class Ranks:
 
     def sum(self, array):
         """The sum of the ranks' arrays, the same bits on all ranks."""
-        mine = np.ascontiguousarray(to_host(array))
+        mine = np.asarray(to_host(array), order='C')
         total = np.empty_like(mine)
         self.comm.Allreduce(mine, total)
         return array_module(array).asarray(total)
@@ -31,7 +31,7 @@ class Ranks:
 
     def gather(self, array):
         """The ranks' arrays in the order of the ranks: (R, *shape)."""
-        mine = np.ascontiguousarray(to_host(array))
+        mine = np.asarray(to_host(array), order='C')
         arrays = np.empty((self.size, *mine.shape), mine.dtype)
         self.comm.Allgather(mine, arrays)
         return array_module(array).asarray(arrays)

@@ -39,7 +39,8 @@ class RankNet(Net):
 def share(game, ranks):
     """Turn a game of m rows into this rank's part of it, with m / R rows.
 
-    Raises ValueError for an m that R does not divide, and for what needs a whole minibatch in one place.
+    Raises ValueError, and changes nothing, for an m that R does not divide, and for what needs a whole minibatch in one
+    place.
     """
     if type(game) not in GAMES:
         raise ValueError(f'{type(game).__name__} takes means over a whole minibatch: expected one process, got '
@@ -47,11 +48,12 @@ def share(game, ranks):
     if game.m % ranks.size:
         raise ValueError(f'batch: expected a multiple of {ranks.size}, the number of processes, got {game.m}')
     m = game.m // ranks.size
+    for _, net, _ in game.players():
+        _check(net, m, ranks)
     for part in (game, game.back) if type(game) is CycleGame else (game,):
         part.m, part.streams = m, RankStreams(part.streams, ranks)
         part.minibatch.part = slice(ranks.rank * m, (ranks.rank + 1) * m)
     for _, net, optimizer in game.players():
-        _check(net, m, ranks)
         for layer in mixing(net.layers):
             layer.__class__, layer.ranks = RankBatchNorm, ranks
         net.__class__, net.m, net.layers_in_training = RankNet, m, net.layers  # a fused layer draws its own bits

@@ -192,7 +192,8 @@ def _to_the_end(run, folder, progress, after_epoch):
         folder.save_best()  # its numbers are still finite
         raise _explained(error, run, folder, progress) from None
     except OSError as error:
-        raise OSError(f'{error}. Step {folder.saved_step} is safe; to go on: {advice}') from error
+        safe = f'Step {folder.saved_step} is safe; to' if run.ranks.rank == 0 else 'To'  # only the first rank saves
+        raise OSError(f'{error}. {safe} go on: {advice}') from error
     if received:
         raise Stopped(received[0], advice)
     return folder.path

@@ -15,6 +15,7 @@ import bench_mixtures
 import bench_native
 import bench_ops
 import bench_quality
+import bench_ranks
 import bench_scaling
 import bench_step
 import bench_train
@@ -498,7 +499,7 @@ def test_the_laws_of_scaling_are_found_again():
     ('bench_native', bench_native, ['native']), ('bench_scaling', bench_scaling, ['scaling']),
     ('bench_train', bench_train, ['train-digits', 'train-mnist']), ('bench_quality', bench_quality, ['quality']),
     ('bench_mixtures', bench_mixtures, ['mixtures']), ('bench_variants', bench_variants, ['variants']),
-    ('bench_cycle', bench_cycle, ['cycle'])])
+    ('bench_cycle', bench_cycle, ['cycle']), ('bench_ranks', bench_ranks, ['ranks'])])
 def test_the_readmes_table_is_what_was_measured(name, module, results):
     readme = harness.README.read_text(encoding='utf-8')
     start, end = harness.table_span(readme, name)

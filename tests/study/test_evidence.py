@@ -1,12 +1,10 @@
 """What minigan/study/evidence.py says holds: the lines and tests exist, the tests pass, and with each bug they fail."""
 
 import ast
-import json
 import os
-import subprocess
-import sys
 
 import pytest
+from support import planting
 from support.planting import ROOT, code_of, lines_of
 
 from minigan.study.evidence import EVIDENCE, of
@@ -28,13 +26,7 @@ def outcomes(tmp_path_factory):
     """[exit code of pytest, names of exceptions] for each of ENTRIES; about 20 s."""
     if not hasattr(os, 'fork'):
         pytest.skip('no fork on this system')
-    path = os.pathsep.join(map(str, (ROOT, ROOT / 'tests')))
-    done = subprocess.run([sys.executable, '-m', 'support.planting'], input=json.dumps(ENTRIES), text=True, check=True,
-                          stdout=subprocess.PIPE, env=os.environ | {'PYTHONPATH': path},
-                          cwd=tmp_path_factory.mktemp('planting'))
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == len(ENTRIES)
-    return found
+    return planting.outcomes(ENTRIES, tmp_path_factory.mktemp('planting'))
 
 
 @pytest.mark.parametrize('number', range(len(BUGS)), ids=[f'{line.function}: {bug.words}' for line, bug in BUGS])

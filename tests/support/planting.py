@@ -13,6 +13,7 @@ import ast
 import gc
 import json
 import os
+import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -69,6 +70,16 @@ def outcome(file, function, code, wrong, tests):
     raised = Raised()
     exit_code = pytest.main([*OPTIONS, *(f'{ROOT / test}' for test in tests)], plugins=[raised])
     return [int(exit_code), raised]
+
+
+def outcomes(entries, folder):
+    """What the command above prints for these entries, in a list; it runs in a folder."""
+    path = os.pathsep.join(map(str, (ROOT, ROOT / 'tests')))
+    done = subprocess.run([sys.executable, '-m', 'support.planting'], input=json.dumps(entries), text=True, check=True,
+                          stdout=subprocess.PIPE, env=os.environ | {'PYTHONPATH': path}, cwd=folder)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(entries)
+    return found
 
 
 def main():
