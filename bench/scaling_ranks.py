@@ -1,12 +1,13 @@
 """What R ranks cost, and what they are worth: python bench/bench_scaling.py --ranks (about 4 minutes).
 
 One run on 2, 3 and 4 ranks with one thread each takes turns with a single process with one thread, with one that has
-two, and with one without fused kernels. Ranks have none: a fused kernel draws its own bits for dropout, and a rank needs
-those of its place in the minibatch. A rank sleeps while others are timed, and is not pinned to a core. A step includes
-the calls of the loop around it. Strong scaling divides a minibatch; in weak scaling each rank has as many rows.
+two, and with one without fused kernels. Ranks have none: a fused kernel draws its own bits for dropout, and a rank
+needs those of its place in the minibatch. A rank sleeps while others are timed, and is not pinned to a core. A step
+includes the calls of the loop around it. Strong scaling divides a minibatch; in weak scaling each rank has as many
+rows.
 
-scaling_model.py says how long a step should take. It is fitted to steps of one process, with some of the batches, and to
-single Allreduces of two ranks, each the fastest of its rounds, because a disturbance only makes it longer. The other
+scaling_model.py says how long a step should take. It is fitted to steps of one process, with some of the batches, and
+to single Allreduces of two ranks, each the fastest of its rounds, because a disturbance only makes it longer. The other
 batches and all steps of two ranks then test it. More ranks than cores wait for each other's time slices: they are
 measured, and marked, but test nothing. scaling_report.py makes tables and a chart of the results.
 """

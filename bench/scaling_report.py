@@ -10,6 +10,7 @@ ALONE, THREADS, UNFUSED = '1 thread', '2 threads', 'unfused'
 RANKS = {R: f'{R} ranks' for R in (2, 3, 4)}
 FITTED = 48, 192, 768  # the batches to which the laws of a process are fitted
 PAPER = 2, 4, 8, 16, 64, 256, 1024  # ranks
+MNIST = 60_000  # images
 
 
 def seconds(result, who, m):
@@ -108,7 +109,7 @@ def constants(content):
 def on_paper(content):
     """The table of the batches from which R ranks pay."""
     columns = list(paper(content, 2))
-    rows = [[R, *(f'{m:,}' if m else 'never' for m in paper(content, R).values())] for R in PAPER]
+    rows = [[R, *(f'{m:,}{" †" * (m > MNIST)}' if m else 'never' for m in paper(content, R).values())] for R in PAPER]
     return markdown(('ranks', *(f'{network}: {link}' for link, network in columns)), rows)
 
 

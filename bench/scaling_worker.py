@@ -146,7 +146,8 @@ def answer(steps, method, arguments, comm):
         return getattr(steps, method)(*arguments)
     except Exception:
         traceback.print_exc()
-        comm.Abort(1)
+        comm.Abort(1)  # which may return before mpiexec ends this process
+        sys.exit(1)
 
 
 def follow(steps, comm):
