@@ -22,9 +22,9 @@ from harness import RESULTS, Entrant, Worker, describe, load, machine, race, sav
 from scaling_report import ALONE, RANKS, THREADS, UNFUSED, chart, table
 from tqdm import tqdm
 
-FULL = {'networks': ('default', 'dcgan'), 'batches': (48, 96, 192, 384, 768), 'rows': (48, 192), 'ranks': RANKS,
+FULL = {'networks': ('default', 'dcgan'), 'batches': (12, 48, 96, 192, 768), 'rows': (48, 192), 'ranks': RANKS,
         'sizes': [2**k for k in range(10, 26)], 'rounds': 11, 'seconds': 0.1}  # sizes: bytes, 1 KiB to 32 MiB
-QUICK = {'networks': ('default',), 'batches': (48, 96, 192), 'rows': (48,), 'ranks': {2: RANKS[2]},
+QUICK = {'networks': ('default',), 'batches': (12, 48, 96), 'rows': (48,), 'ranks': {2: RANKS[2]},
          'sizes': (2**10, 2**18, 2**22), 'rounds': 2, 'seconds': 0.05}  # rows: of each rank, in weak scaling
 
 

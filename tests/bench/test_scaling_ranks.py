@@ -96,7 +96,7 @@ def content():
     points = [{'who': who, 'm': m, 'seconds': [step(who, m) * factor for factor in (1, 1.1, 1.2)],
                'fractions': fractions}
               for who in (report.ALONE, report.THREADS, report.UNFUSED, *report.RANKS.values())
-              for m in (48, 96, 192, 768)]
+              for m in (12, 48, 96, 192, 768)]
     result = {'bytes': [2_000_000, 2_000_000], 'mpi': 'some MPI', 'points': points, 'calls': CALLS,
               'allreduce': [[size, model.cost('Allreduce', size, LINK, 2)] for size in (2**10, 2**20)]}
     return {'machine': {**harness.machine(), 'cores': 2}, 'load': 0.0, 'networks': {'default': result}}
@@ -105,11 +105,15 @@ def content():
 def test_the_model_has_no_error_where_the_steps_follow_it(content):
     result = content['networks']['default']
     assert report.here(content) == pytest.approx(LINK)
-    assert report.errors(result, LINK, report.UNFUSED) == pytest.approx({96: 0}, abs=1e-9)
-    assert report.errors(result, LINK, report.RANKS[2]) == pytest.approx(dict.fromkeys((48, 96, 192, 768), 0), abs=1e-9)
+    assert report.errors(result, LINK, report.UNFUSED) == pytest.approx({96: 0, 768: 0}, abs=1e-9)
+    unseen = dict.fromkeys((12, 48, 96, 192, 768), 0)
+    assert report.errors(result, LINK, report.RANKS[2]) == pytest.approx(unseen, abs=1e-9)
+    assert report.worst_factor(content) == pytest.approx(1)
     result['points'] = [{**p, 'seconds': [2 * s for s in p['seconds']]} if p['who'] == report.RANKS[2] else p
                         for p in result['points']]
     assert report.errors(result, LINK, report.RANKS[2])[48] == pytest.approx(-0.5)
+    result['allreduce'].append([2**15, 3 * model.cost('Allreduce', 2**15, report.here(content), 2)])
+    assert 1.5 < report.worst_factor(content) < 3
 
 
 def test_the_tables_have_ratios_of_one_round_efficiencies_and_fractions(content):
@@ -120,6 +124,9 @@ def test_the_tables_have_ratios_of_one_round_efficiencies_and_fractions(content)
     assert cells[4].startswith(f'{two / ONE(96):.2f} (') and cells[7] == f'{100 * ONE(96) / (2 * two):.0f} %'
     assert cells[8:] == ['25 %', '12 %', '6 %']
     assert '| 2 ranks | 3 ranks * | 4 ranks * |' in report.strong(content)  # more than the two cores
+    assert '| default, 48 |' not in report.weak(content)  # three ranks have not had 144 rows
+    result = content['networks']['default']
+    result['points'] = [p for p in result['points'] if p['who'] != report.RANKS[3]]
     row = next(line for line in report.weak(content).splitlines() if line.startswith('| default, 48 |'))
     cells = [cell.strip() for cell in row.strip('|').split('|')]
     assert cells[2].startswith(f'{two / ONE(48):.2f} (') and cells[3] == ''
@@ -165,7 +172,7 @@ def test_a_quick_run_prints_the_tables(mpiexec, monkeypatch, capsys):
     monkeypatch.setitem(scaling_ranks.QUICK, 'rounds', 1)
     bench_scaling.main()
     printed = capsys.readouterr().out
-    assert '| default, 192 |' in printed and '| 1024 |' in printed and 'Two ranks take ' in printed
+    assert '| default, 96 |' in printed and '| 1024 |' in printed and 'Two ranks take ' in printed
 
 
 def test_a_rank_that_fails_ends_all_of_them(mpiexec):
