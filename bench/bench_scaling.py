@@ -2,6 +2,7 @@
 
     python bench/bench_scaling.py           about a minute, one thread
     python bench/bench_scaling.py --quick   only the ends of each range
+    python bench/bench_scaling.py --ranks   one run on several processes instead: scaling_ranks.py
 
 Each point is measured in a process of its own: one alternating step of the default networks, with native twins, and
 with all hidden widths multiplied by `width`. With P parameters, minibatches of m and N images of 784 pixels, one
@@ -19,6 +20,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import scaling_ranks
 from harness import RESULTS, Entrant, Worker, describe, load, machine, markdown, peak_memory, race, save, update_table
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -122,14 +124,17 @@ def main():
     """Parse the arguments, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='a first look')
-    quick = parser.parse_args().quick
+    parser.add_argument('--ranks', action='store_true', help='how one run scales over 2, 3 and 4 processes (MPI)')
+    arguments = parser.parse_args()
+    if arguments.ranks:
+        return scaling_ranks.main(arguments.quick)
+    quick = arguments.quick
     print(describe(machine()))
     configurations = [{**BASE, name: value} for name, values in RANGES.items()
                       for value in ((values[0], values[-1]) if quick else values) if value != BASE[name] or name == 'm']
     content = {'points': expect([measure(**configuration) for configuration in tqdm(configurations)])}
     if quick:
-        print(table({'machine': machine(), **content}))
-        return
+        return print(table({'machine': machine(), **content}))
     save('scaling', content)
     print(table(load('scaling')))
     chart(load('scaling'), RESULTS / 'scaling.png')

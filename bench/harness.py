@@ -36,11 +36,12 @@ class Worker:
     """A process with one candidate: what `target`, 'module:function', returns for the arguments.
 
     threads: the number that its libraries use; the process is pinned to as many cores. path: the copy of minigan that
-    it imports. ours: it is minigan or its floor, not a framework.
+    it imports. ours: it is minigan or its floor, not a framework. launcher: the command that starts it, such as
+    mpiexec's; what it starts is not pinned.
     missing: why the candidate cannot run, or None. about: the candidate's attribute of that name.
     """
 
-    def __init__(self, target, *arguments, threads=1, path=ROOT, ours=True):
+    def __init__(self, target, *arguments, threads=1, path=ROOT, ours=True, launcher=()):
         environment = {**os.environ, 'PYTHONPATH': str(Path(path).resolve()), 'TF_CPP_MIN_LOG_LEVEL': '3'}
         for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'):
             environment[name] = str(threads)
@@ -51,9 +52,10 @@ class Worker:
         if threads == 1:
             environment['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
         self._errors = tempfile.TemporaryFile('w+')
-        self._process = subprocess.Popen([sys.executable, __file__, target, str(threads), json.dumps(arguments)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                                         text=True, env=environment)
+        pinned = 0 if launcher else threads
+        self._process = subprocess.Popen([*launcher, sys.executable, __file__, target, str(pinned),
+                                          json.dumps(arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=self._errors, text=True, env=environment)
         self.missing = self.about = None
         self.rest = REST if threads > 1 else 0
 
@@ -88,16 +90,16 @@ class Worker:
         self._errors.close()
 
 
-def serve(target, threads, arguments):
-    """What the worker's process does: answer requests until its input ends."""
+def serve(target, pinned, arguments):
+    """What the worker's process does: answer requests until its input ends. pinned: to how many cores; 0: to none."""
     channel = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
 
     def answer(**content):
         print(json.dumps(content), file=channel, flush=True)
 
-    if hasattr(os, 'sched_setaffinity'):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if pinned and hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:pinned])
     module, function = target.split(':')
     try:
         candidate = getattr(import_module(module), function)(*arguments)
