@@ -6,10 +6,10 @@ needs those of its place in the minibatch. A rank sleeps while others are timed,
 includes the calls of the loop around it. Strong scaling divides a minibatch; in weak scaling each rank has as many
 rows.
 
-scaling_model.py says how long a step should take. It is fitted to steps of one process, with some of the batches, and
-to single Allreduces of two ranks, each the fastest of its rounds, because a disturbance only makes it longer. The other
-batches and all steps of two ranks then test it. More ranks than cores wait for each other's time slices: they are
-measured, and marked, but test nothing. scaling_report.py makes tables and a chart of the results.
+scaling_model.py says how long a step should take. It is fitted to the fastest steps of one process, with some of the
+batches, and to the fastest Allreduces of two ranks, because a disturbance only makes them longer. The fastest steps
+with the other batches, and all those of two ranks, then test it. More ranks than cores wait for each other's time
+slices: they are measured, and marked, but test nothing. scaling_report.py makes tables and a chart of the results.
 """
 
 import os
@@ -23,22 +23,36 @@ from scaling_report import ALONE, RANKS, THREADS, UNFUSED, chart, table
 from tqdm import tqdm
 
 FULL = {'networks': ('default', 'dcgan'), 'batches': (12, 48, 96, 192, 768), 'rows': (48, 192), 'ranks': RANKS,
-        'sizes': [2**k for k in range(10, 26)], 'rounds': 11, 'seconds': 0.1}  # sizes: bytes, 1 KiB to 32 MiB
+        'sizes': [2**k for k in range(10, 26)], 'rounds': 7, 'seconds': 0.1}  # sizes: bytes, 1 KiB to 32 MiB
 QUICK = {'networks': ('default',), 'batches': (12, 48, 96), 'rows': (48,), 'ranks': {2: RANKS[2]},
          'sizes': (2**10, 2**18, 2**22), 'rounds': 2, 'seconds': 0.05}  # rows: of each rank, in weak scaling
 
 
 class Steps(Entrant):
-    """Steps of minibatches of m, in the time that the ranks take between two barriers. spent: of the last block."""
+    """Steps of minibatches of m, in the time that the ranks take between two barriers. blocks: what run returned."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.blocks = []
 
     def block(self):
         """See Entrant.block."""
-        result = self.worker.call('run', self.steps, *self.arguments)[0]
-        self.spent = {purpose: [[*call, calls / self.steps, seconds / result['seconds']]
-                                for *call, calls, seconds in entries] for purpose, entries in result['spent'].items()}
-        self.rounds = [*getattr(self, 'rounds', []), {purpose: sum(entry[-1] for entry in entries)
-                                                      for purpose, entries in self.spent.items()}]
-        return result['seconds'] / self.steps
+        self.blocks.append(self.worker.call('run', self.steps, *self.arguments)[0])
+        return self.blocks[-1]['seconds'] / self.steps
+
+    def point(self):
+        """What goes into the JSON file. fractions: of the time, for each purpose of calls; fastest: a single step."""
+        blocks = self.blocks[-len(self.seconds):]
+        fractions = {purpose: np.median([sum(call[-1] for call in one['spent'][purpose]) / one['seconds']
+                                         for one in blocks]) for purpose in blocks[0]['spent']}
+        return {'who': self.name, 'm': self.arguments[0], 'seconds': [float(f'{s:.4g}') for s in self.seconds],
+                'fastest': float(f'{min(one["fastest"] for one in blocks):.4g}'),
+                'fractions': {purpose: round(float(fraction), 4) for purpose, fraction in fractions.items()}}
+
+    def calls(self):
+        """[method, bytes, how many in a step] of the last block."""
+        return [[method, size, number / self.steps] for calls in self.blocks[-1]['spent'].values()
+                for method, size, number, _ in calls]
 
 
 def mpiexec():
@@ -73,13 +87,10 @@ def measure(network, *, batches, rows, ranks, sizes, rounds, seconds):
     two = started[RANKS[2]]
     single = np.array([[two.call('allreduce', size, max(5, min(200, 2**23 // size)))[0] for size in sizes]
                        for _ in range(rounds)])
-    points = [{'who': one.name, 'm': one.arguments[0], 'seconds': [float(f'{s:.4g}') for s in one.seconds],
-               'fractions': {purpose: round(float(np.median([r[purpose] for r in one.rounds[-rounds:]])), 4)
-                             for purpose in one.spent}} for one in entrants]
-    least = next(one for one in entrants if one.name == RANKS[2])
-    found = {'bytes': two.about['bytes'], 'mpi': two.about['mpi'], 'points': points,
-             'calls': [entry[:3] for entries in least.spent.values() for entry in entries],
-             'allreduce': [[size, *map(float, low)] for size, low in zip(sizes, single.T.min(1)[:, None])]}
+    two_ranks = next(one for one in entrants if one.name == RANKS[2])
+    found = {'bytes': two.about['bytes'], 'mpi': two.about['mpi'], 'calls': two_ranks.calls(),
+             'points': [one.point() for one in entrants],
+             'allreduce': [[size, took] for size, took in zip(sizes, single.min(0).tolist())]}
     for worker in started.values():
         worker.close()
     return found

@@ -18,6 +18,11 @@ def seconds(result, who, m):
     return next((p['seconds'] for p in result['points'] if (p['who'], p['m']) == (who, m)), None)
 
 
+def fastest(result, who, m):
+    """Seconds of the fastest single step."""
+    return next(p['fastest'] for p in result['points'] if (p['who'], p['m']) == (who, m))
+
+
 def ratio(result, who, m, other, n):
     """Quartiles, over the rounds, of a step's time divided by that of `other` with minibatches of n; None without."""
     one, two = seconds(result, who, m), seconds(result, other, n)
@@ -31,7 +36,7 @@ def batches(result, who):
 
 def laws(result):
     """The Laws of an ordinary process and of one that computes as a rank does."""
-    return [model.fit_law([(m, min(seconds(result, who, m))) for m in batches(result, who) if m in FITTED])
+    return [model.fit_law([(m, fastest(result, who, m)) for m in batches(result, who) if m in FITTED])
             for who in (ALONE, UNFUSED)]
 
 
@@ -49,7 +54,7 @@ def worst_factor(content):
 def errors(result, link, who):
     """{m: expected / measured - 1}, of points to which nothing was fitted."""
     law, R = laws(result)[1], 1 if who == UNFUSED else 2
-    return {m: model.step(law, m, R, result['calls'], link) / min(seconds(result, who, m)) - 1
+    return {m: model.step(law, m, R, result['calls'], link) / fastest(result, who, m) - 1
             for m in batches(result, who) if R == 2 or m not in FITTED}
 
 
@@ -166,13 +171,13 @@ def draw_steps(axes, network, result, link):
     law = laws(result)[1]
     for i, who in enumerate((ALONE, UNFUSED, THREADS, *RANKS.values())):
         m = batches(result, who)
-        axes.plot(m, [1e3 * min(seconds(result, who, one)) for one in m], 'o' if i in (1, 3) else 'o-', color=f'C{i}',
+        axes.plot(m, [1e3 * fastest(result, who, one) for one in m], 'o' if i in (1, 3) else 'o-', color=f'C{i}',
                   label=who)
     for R, color in ((1, 'C1'), (2, 'C3')):
         m = np.array(batches(result, ALONE))
         axes.plot(m, [1e3 * model.step(law, one, R, result['calls'], link) for one in m], '--', color=color,
                   label=f'expected: {UNFUSED if R == 1 else RANKS[2]}')
-    label(axes, 'batch m', 'ms a step, the fastest of its rounds', network)
+    label(axes, 'batch m', 'ms, the fastest step', network)
 
 
 def label(axes, x, y, title):
