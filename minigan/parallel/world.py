@@ -114,11 +114,11 @@ def _all_fail(MPI):
 
 
 def _end_all(MPI, error):
-    """Say in one line which rank ends all of them and why, and do it."""
+    """Say in one line, below the bar of rank 0, which rank ends all of them and why, and do it."""
     stopped = isinstance(error, KeyboardInterrupt)
     why = str(error) or 'interrupted' if stopped else repr(error)
     with suppress(AttributeError, OSError, ValueError):  # None, closed, or nobody listens
-        sys.__stderr__.write(f'minigan: rank {MPI.COMM_WORLD.rank} of {MPI.COMM_WORLD.size} ends all: {why}\n')
+        sys.__stderr__.write(f'\nminigan: rank {MPI.COMM_WORLD.rank} of {MPI.COMM_WORLD.size} ends all: {why}\n')
         sys.__stderr__.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())  # MPICH would add a line of its own
     MPI.COMM_WORLD.Abort(128 + getattr(error, 'signal', signal.SIGINT) if stopped else 1)

@@ -65,12 +65,12 @@ def test_ranks_that_fail_one_after_the_other_end_in_order():
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_rank_that_fails_alone_ends_all_and_is_named(rank):
     code, out, err = run(f"if rank == {rank}:\n    raise KeyError('a bug')\nranks.comm.Barrier()")
-    assert (code, out, err) == (1, '', f"minigan: rank {rank} of 2 ends all: KeyError('a bug')\n")
+    assert (code, out, err) == (1, '', f"\nminigan: rank {rank} of 2 ends all: KeyError('a bug')\n")
 
 
 def test_a_rank_that_fails_when_the_others_have_ended_ends_all():
     code, out, err = run('if rank == 1:\n    sys.exit(3)')
-    assert (code, out, err) == (1, DONE, 'minigan: rank 1 of 2 ends all: SystemExit(3)\n')
+    assert (code, out, err) == (1, DONE, '\nminigan: rank 1 of 2 ends all: SystemExit(3)\n')
 
 
 def test_a_rank_that_cannot_join_the_others_ends_all():
@@ -78,7 +78,7 @@ def test_a_rank_that_cannot_join_the_others_ends_all():
 def fail(host):
     raise OSError('no cores')
 if rank == 1:
-    world._divide_cores = fail""") == (1, '', "minigan: rank 1 of 2 ends all: OSError('no cores')\n")
+    world._divide_cores = fail""") == (1, '', "\nminigan: rank 1 of 2 ends all: OSError('no cores')\n")
 
 
 def test_a_rank_that_is_killed_ends_all():
@@ -99,7 +99,7 @@ world._initialised = signaled""")
 
 def test_a_signal_to_the_rank_that_the_others_wait_for_ends_all():
     assert run('ranks.on_first(lambda: kill(signal.SIGTERM))') == (
-        143, '', 'minigan: rank 0 of 2 ends all: stopped by SIGTERM\n')
+        143, '', '\nminigan: rank 0 of 2 ends all: stopped by SIGTERM\n')
 
 
 def test_all_ranks_agree_on_a_signal_that_any_of_them_receives():

@@ -195,7 +195,7 @@ def test_an_exception_of_one_rank_ends_all_with_its_code(error, code, said, envi
         with world.together():
             raise error
     assert raised.value.args == (code,)
-    assert (tmp_path / 'err').read_text() == f'minigan: rank 1 of 2 ends all: {said}\n'
+    assert (tmp_path / 'err').read_text() == f'\nminigan: rank 1 of 2 ends all: {said}\n'
 
 
 def test_a_second_signal_during_the_wait_ends_all(environment, mpi, monkeypatch):

@@ -1,6 +1,7 @@
 """mpiexec, and programs for it in which something happens to one of the processes."""
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,17 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def started(n, program, *arguments, ranks_stderr='2', **environment):
-    """A program in n processes, none of which outlives the block. Each inherits the variables of the environment."""
+    """A program in n processes, none of which outlives the block. They inherit the write end of the pipe `open_ends`.
+
+    environment: more variables.
+    """
     command = [MPIEXEC, '-n', str(n), 'sh', '-c', f'exec "$@" 2>&{ranks_stderr}', 'sh', sys.executable, '-c', program]
     mark = f'minigan-test-{os.getpid()}-{time.monotonic_ns()}'
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'MARK': mark, **environment}
-    with subprocess.Popen([*command, *arguments], env=environment, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as run:
+    open_ends, end = os.pipe()
+    with subprocess.Popen([*command, *arguments], env=environment, text=True, pass_fds=[end], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as run, open(open_ends) as run.open_ends:
+        os.close(end)
         run.mark = mark
         try:
             yield run
@@ -39,9 +45,8 @@ def ended(run, seconds=60):
     """(exit code, stdout, stderr) of a program that ends within these seconds, and leaves no process behind."""
     last = time.monotonic() + seconds
     out, err = run.communicate(timeout=seconds)
-    while alive(run):  # mpiexec does not wait for processes that it kills
-        assert time.monotonic() < last, f'a process is left: {alive(run)}'
-        time.sleep(.01)
+    left, *_ = select.select([run.open_ends], [], [], max(0, last - time.monotonic()))  # its end: nobody can write
+    assert left, f'a process is left: {alive(run)}'
     return run.returncode, out, err
 
 
