@@ -22,7 +22,8 @@ def started(n, program, *arguments, ranks_stderr='2', **environment):
     """
     command = [MPIEXEC, '-n', str(n), 'sh', '-c', f'exec "$@" 2>&{ranks_stderr}', 'sh', sys.executable, '-c', program]
     mark = f'minigan-test-{os.getpid()}-{time.monotonic_ns()}'
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'MARK': mark, **environment}
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'MARK': mark, **environment,
+                   'MPIR_CVAR_ENABLE_HEAVY_YIELD': '1'}  # who waits sleeps, as other tests need the cores
     open_ends, end = os.pipe()
     with subprocess.Popen([*command, *arguments], env=environment, text=True, pass_fds=[end], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as run, open(open_ends) as run.open_ends:
