@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from support import mpi
-from support.ranks import in_turn
 
+from minigan.parallel.in_turn import in_turn
 from minigan.parallel.ranks import Ranks
 from minigan.storage import archive
 from minigan.storage.files import locked
