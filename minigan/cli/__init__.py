@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 if sys.orig_argv[1:3] == ['-m', 'minigan'] or os.path.basename(sys.argv[0]) == 'minigan':
     # OpenBLAS reads this when NumPy is imported. Its idle threads spin for 2^26 cycles, unless this says for how many,
@@ -48,13 +48,13 @@ def _outcome(arguments):
 def _run(arguments):
     """Parse the arguments and run their command."""
     from minigan.cli.options import parser
-    from minigan.parallel.world import silence
+    from minigan.parallel.world import launched, silence
     from minigan.training.signals import signals_raised
     silence()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')  # a name that the terminal lacks is no reason to fail
-    with signals_raised(), warnings.catch_warnings():
+    with nullcontext() if launched() else signals_raised(), warnings.catch_warnings():  # see `together`
         warnings.showwarning = _warn
         options = vars(parser().parse_args(arguments))
         options.pop('debug', None)

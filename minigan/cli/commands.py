@@ -16,9 +16,9 @@ HEAD = f'{"":54} {"got":>9} {"allowed":>9}'
 
 def train(resume=None, **options):
     """Train a new run, or continue one; under mpiexec, on all of its processes."""
-    from minigan.parallel.world import join, leaving
-    ranks = join()
-    with leaving(ranks):
+    from minigan.parallel.world import together
+    from minigan.training.signals import signals_raised
+    with together() as ranks, signals_raised():
         _cycle(options, new=resume is None)
         if resume is None:
             folder = minigan.train(**options, ranks=ranks)

@@ -16,23 +16,33 @@ RANK = 'PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'
 PATIENCE = 2  # seconds in which a failure that all ranks share reaches the last of them
 
 
-def join():
-    """The ranks of this run: the processes of mpiexec, or ALONE. From then on, only the first of them prints anything.
+@contextmanager
+def together():
+    """Within, the ranks of this run: the processes of mpiexec, or ALONE.
 
+    If the block fails on all ranks, each keeps its exception; if only here, all are ended. Before it, a rank must not
+    end on its own, or the others wait for it in MPI_Init: a signal has to kill it, for then mpiexec kills them.
     Raises ValueError without mpi4py or its library, or if mpiexec is not that library's.
     """
-    size, rank = told(SIZE), told(RANK)
-    if rank is None or size == 1:
-        return ALONE
-    silence()
+    if not launched() or told(SIZE) == 1:
+        yield ALONE
+        return
     MPI = _initialised()
-    world = MPI.COMM_WORLD
-    if size not in (None, world.size):
-        raise ValueError(_foreign(MPI))
-    if world.size == 1:
-        return ALONE
-    _divide_cores(world.Split_type(MPI.COMM_TYPE_SHARED))
-    return Ranks(world.Dup())  # a communicator for the run; `leaving` takes the other
+    try:
+        yield _ranks(MPI)
+    except BaseException as error:
+        all_fail = False
+        try:
+            all_fail = _all_fail(MPI)
+        finally:  # also when a second signal ends the wait
+            if not all_fail:
+                _end_all(MPI, error)
+        raise
+
+
+def launched():
+    """Whether mpiexec has started this process."""
+    return told(RANK) is not None
 
 
 def silence():
@@ -47,7 +57,7 @@ def told(names):
 
 
 def _initialised():
-    """mpi4py's MPI, ready for use. Raises what `join` raises."""
+    """mpi4py's MPI, ready for use. Raises what `together` raises."""
     try:
         import mpi4py
         mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
@@ -59,9 +69,20 @@ def _initialised():
         raise ValueError(_foreign(MPI))  # here, since MPICH would end the process in its own words
     if not MPI.Is_initialized():
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # mpi4py suspects what `join` finds out
+            warnings.simplefilter('ignore')  # mpi4py suspects what _ranks finds out
             MPI.Init_thread()
     return MPI
+
+
+def _ranks(MPI):
+    """The ranks of this run, each with its cores. Raises ValueError if mpiexec is a different library's."""
+    world, size = MPI.COMM_WORLD, told(SIZE)
+    if size not in (None, world.size):
+        raise ValueError(_foreign(MPI))
+    if world.size == 1:
+        return ALONE
+    _divide_cores(world.Split_type(MPI.COMM_TYPE_SHARED))
+    return Ranks(world.Dup())  # a communicator for the run; what ends all ranks takes the other
 
 
 def _foreign(MPI):
@@ -82,24 +103,8 @@ def _divide_cores(host):
         threadpool_limits(threads, 'blas')
 
 
-@contextmanager
-def leaving(ranks):
-    """Around what all ranks do: if it fails on all of them, each keeps its exception; if only here, all are ended."""
-    together = False
-    try:
-        yield
-    except BaseException as error:
-        try:
-            together = ranks is ALONE or _all_fail()
-        finally:  # also when a second signal ends the wait
-            if not together:
-                _end_all(ranks, error)
-        raise
-
-
-def _all_fail():
+def _all_fail(MPI):
     """Whether all ranks get here within PATIENCE seconds."""
-    from mpi4py import MPI
     everyone, last = MPI.COMM_WORLD.Ibarrier(), time.monotonic() + PATIENCE
     while not everyone.Test():
         if time.monotonic() > last:
@@ -108,12 +113,12 @@ def _all_fail():
     return True
 
 
-def _end_all(ranks, error):
-    """Say in one line which rank has failed and how, and end all of them."""
-    from mpi4py import MPI
+def _end_all(MPI, error):
+    """Say in one line, below the bar of rank 0, which rank ends all of them and why, and do it."""
+    stopped = isinstance(error, KeyboardInterrupt)
+    why = str(error) or 'interrupted' if stopped else repr(error)
     with suppress(AttributeError, OSError, ValueError):  # None, closed, or nobody listens
-        sys.__stderr__.write(f'minigan: rank {ranks.rank} of {ranks.size} has failed, and ends all: {error!r}\n')
+        sys.__stderr__.write(f'\nminigan: rank {MPI.COMM_WORLD.rank} of {MPI.COMM_WORLD.size} ends all: {why}\n')
         sys.__stderr__.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())  # MPICH would add a line of its own
-    stopped = isinstance(error, KeyboardInterrupt)
     MPI.COMM_WORLD.Abort(128 + getattr(error, 'signal', signal.SIGINT) if stopped else 1)

@@ -1,56 +1,52 @@
 """Real processes under mpiexec: they find each other, and end together."""
 
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from support import mpi
 
 pytest.importorskip('mpi4py', reason="needs mpi4py: pip install -e '.[mpi]'")
-MPIEXEC = shutil.which('mpiexec', path=f'{Path(sys.executable).parent}{os.pathsep}{os.environ.get("PATH", "")}')
-pytestmark = pytest.mark.skipif(MPIEXEC is None, reason='needs mpiexec')
-ROOT = Path(__file__).parents[2]
-THREADS = 'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'
-HEAD = """if True:
-    import os, signal, sys, time
-    import numpy as np
-    from minigan import cli
-    from minigan.parallel import world
-    from minigan.training.signals import Stopped
-    def command():
-        ranks = world.join()
-        from mpi4py import MPI
-        with world.leaving(ranks):
+pytestmark = [pytest.mark.skipif(mpi.MPIEXEC is None, reason='needs mpiexec'),
+              pytest.mark.skipif(not os.path.exists('/proc/self/environ'), reason='reads /proc')]
+HEAD = """
+import os, signal, sys, time
+sys.argv[0] = 'minigan'
+import minigan
+from minigan.cli import main
+from minigan.parallel import world
+from minigan.training.signals import Stopped, signals_received
+rank = int(os.environ.get('PMI_RANK', 0))
+def kill(number):
+    os.kill(os.getpid(), number)
 """
-TAIL = """
-    cli._run = lambda arguments: command() or 0
-    sys.exit(cli.main([]))"""
+BODY = """
+def train(ranks):
+    {}
+    return 'run'
+minigan.train = train
+sys.exit(main(['train']))"""
+DONE = 'Done. Look at run/samples, run/losses.png and run/log.csv; minigan sample run draws more.\n'
 
 
-def run(body, n=2, head=HEAD, tail=TAIL, **environment):
-    program = head + '\n'.join(12 * ' ' + line for line in body.splitlines()) + tail
-    kept = {name: text for name, text in os.environ.items() if name not in THREADS}
-    done = subprocess.run([MPIEXEC, '-n', str(n), sys.executable, '-c', program], timeout=60, text=True,
-                          capture_output=True, env={**kept, 'PYTHONPATH': str(ROOT), **environment})
-    return done.returncode, done.stdout, done.stderr
+def run(body, n=2, head=HEAD, **environment):
+    """What `mpiexec -n N minigan train` returns when this is done instead of training."""
+    return mpi.done(n, head + BODY.format(body.replace('\n', '\n    ')), **environment)
 
 
 def test_ranks_find_each_other_and_only_the_first_says_something():
-    code, out, err = run("""total = MPI.COMM_WORLD.allreduce(ranks.rank + 1)
-print(ranks.rank, ranks.size, total)
+    code, out, err = run("""print(ranks.rank, ranks.size, ranks.comm.allreduce(rank + 1))
 print('err', file=sys.stderr)""", 3)
-    assert (code, out, err) == (0, '0 3 6\n', 'err\n')
+    assert (code, out, err) == (0, f'0 3 6\n{DONE}', 'err\n')
 
 
-def test_cores_are_divided_among_the_ranks():
+def test_two_ranks_on_two_cores_have_a_thread_each():
     code, out, err = run("""from threadpoolctl import threadpool_info
 from minigan.native import twins
 blas = {one['num_threads'] for one in threadpool_info() if one['user_api'] == 'blas'}
-cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-assert twins.threads() == min(16, max(1, cores // 2)), twins.threads()
-assert all(1 <= one <= max(1, cores // 2) for one in blas), blas""")
+assert (blas, twins.threads()) == ({1}, 1), (blas, twins.threads())""", head=f"""
+import os
+os.sched_setaffinity(0, [*os.sched_getaffinity(0)][:2])
+{HEAD}""", **dict.fromkeys(['OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'], ''))
     assert (code, err) == (0, '')
 
 
@@ -68,17 +64,56 @@ def test_ranks_that_fail_one_after_the_other_end_in_order():
 
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_rank_that_fails_alone_ends_all_and_is_named(rank):
-    code, out, err = run(f"if ranks.rank == {rank}:\n    raise KeyError('a bug')\nMPI.COMM_WORLD.Barrier()")
-    assert code == 1 and out == ''
-    assert err == f"minigan: rank {rank} of 2 has failed, and ends all: KeyError('a bug')\n"
+    code, out, err = run(f"if rank == {rank}:\n    raise KeyError('a bug')\nranks.comm.Barrier()")
+    assert (code, out, err) == (1, '', f"\nminigan: rank {rank} of 2 ends all: KeyError('a bug')\n")
+
+
+def test_a_rank_that_fails_when_the_others_have_ended_ends_all():
+    code, out, err = run('if rank == 1:\n    sys.exit(3)')
+    assert (code, out, err) == (1, DONE, '\nminigan: rank 1 of 2 ends all: SystemExit(3)\n')
+
+
+def test_a_rank_that_cannot_join_the_others_ends_all():
+    assert run('ranks.comm.Barrier()', head=f"""{HEAD}
+def fail(host):
+    raise OSError('no cores')
+if rank == 1:
+    world._divide_cores = fail""") == (1, '', "\nminigan: rank 1 of 2 ends all: OSError('no cores')\n")
 
 
 def test_a_rank_that_is_killed_ends_all():
-    code, _, err = run('if ranks.rank:\n    os.kill(os.getpid(), signal.SIGKILL)\nMPI.COMM_WORLD.Barrier()')
+    code, _, err = run('if rank:\n    kill(signal.SIGKILL)\nranks.comm.Barrier()')
     assert code and 'Traceback' not in err
 
 
+def test_a_signal_before_a_rank_meets_the_others_ends_all():
+    code, _, err = run('ranks.comm.Barrier()', head=f"""{HEAD}
+initialised = world._initialised
+def signaled():
+    if rank:
+        kill(signal.SIGTERM)
+    return initialised()
+world._initialised = signaled""")
+    assert code and 'Traceback' not in err
+
+
+def test_a_signal_to_the_rank_that_the_others_wait_for_ends_all():
+    assert run('ranks.on_first(lambda: kill(signal.SIGTERM))') == (
+        143, '', '\nminigan: rank 0 of 2 ends all: stopped by SIGTERM\n')
+
+
+def test_all_ranks_agree_on_a_signal_that_any_of_them_receives():
+    code, out, err = run("""agreed = []
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for receiver in (0, 1):
+        with signals_received() as received:
+            if rank == receiver:
+                kill(number)
+            agreed += ranks.agreed(received)
+print(ranks.comm.gather(agreed))""")
+    assert (code, out, err) == (0, f'{[[2, 2, 15, 15, 1, 1]] * 2}\n{DONE}', '')
+
+
 def test_one_process_needs_no_mpi():
-    code, out, err = run("assert ranks is world.ALONE", 1, HEAD.replace(
-        'from mpi4py import MPI', "assert 'mpi4py' not in sys.modules"))
-    assert (code, out, err) == (0, '', '')
+    head = f'{HEAD}sys.modules["mpi4py"] = None  # its import would fail'
+    assert run('ranks is world.ALONE or sys.exit(1)', 1, head) == (0, DONE, '')

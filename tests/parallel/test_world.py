@@ -13,6 +13,12 @@ MPICH = {'PMI_SIZE': '2', 'PMI_RANK': '0', 'PMI_FD': '7'}
 OPEN_MPI = {'OMPI_COMM_WORLD_SIZE': '2', 'OMPI_COMM_WORLD_RANK': '0', 'PMIX_RANK': '0'}
 
 
+def joined():
+    """What together() gives."""
+    with world.together() as ranks:
+        return ranks
+
+
 class Ended(BaseException):
     """Abort has been called."""
 
@@ -74,23 +80,16 @@ def mpi(monkeypatch):
 def test_one_process_is_alone_and_imports_nothing(given, environment, monkeypatch):
     environment(given)
     monkeypatch.setitem(sys.modules, 'mpi4py', None)  # its import would fail
-    assert world.join() is world.ALONE
+    assert joined() is world.ALONE
 
 
 @pytest.mark.parametrize('given, library', [(MPICH, 'MPICH Version: 5'), (OPEN_MPI, 'Open MPI v5.0.11, package: P'),
                                             ({'PMIX_RANK': '0'}, 'Open MPI v5.0.11, package: P')])
-def test_the_first_of_two_processes_speaks(given, library, environment, mpi):
+def test_a_process_of_a_launcher_has_its_rank(given, library, environment, mpi):
     environment(given)
     mpi(0, 2, library)
-    ranks = world.join()
-    assert (ranks.rank, ranks.size) == (0, 2) and sys.stdout and sys.stderr
-
-
-def test_the_second_of_two_processes_is_silent(environment, mpi):
-    environment({**MPICH, 'PMI_RANK': '1'})
-    mpi(1, 2)
-    assert world.join().rank == 1
-    assert sys.stdout is None and sys.stderr is None
+    ranks = joined()
+    assert (ranks.rank, ranks.size) == (0, 2)
 
 
 @pytest.mark.parametrize('given', [MPICH, OPEN_MPI, {'PMIX_RANK': '0'}])
@@ -98,16 +97,17 @@ def test_without_mpi4py_one_line_says_what_to_install(given, environment, monkey
     environment(given)
     monkeypatch.setitem(sys.modules, 'mpi4py', None)
     with pytest.raises(ValueError, match=r"expected mpi4py .*pip install -e '.\[mpi\]'") as raised:
-        world.join()
+        joined()
     assert '\n' not in str(raised.value)
 
 
 @pytest.mark.parametrize('name', ['PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'])
-def test_without_mpi4py_only_the_first_process_says_so(name, environment, monkeypatch):
+def test_only_the_first_process_of_a_launcher_speaks(name, environment):
+    environment({name: '0'})
+    world.silence()
+    assert sys.stdout and sys.stderr
     environment({name: '1'})
-    monkeypatch.setitem(sys.modules, 'mpi4py', None)
-    with pytest.raises(ValueError):
-        world.join()
+    world.silence()
     assert sys.stdout is None and sys.stderr is None
 
 
@@ -122,7 +122,7 @@ def test_without_a_library_one_line_says_what_to_install(environment, mpi, monke
     package.rc = SimpleNamespace()
     monkeypatch.setitem(sys.modules, 'mpi4py', package)
     with pytest.raises(ValueError, match='pip install .*got cannot load MPI library$'):
-        world.join()
+        joined()
 
 
 @pytest.mark.parametrize('given', [MPICH, {'PMIX_RANK': '0', 'SLURM_STEP_NUM_TASKS': '2'}])
@@ -130,14 +130,14 @@ def test_an_mpiexec_of_a_different_mpi_is_refused(given, environment, mpi):
     environment(given)
     mpi(0, 1, 'Open MPI v5.0.11, package: P')
     with pytest.raises(ValueError, match='mpiexec: expected that of .* Open MPI v5.0.11, got that of a different MPI$'):
-        world.join()
+        joined()
 
 
 def test_mpich_is_not_initialised_under_the_mpiexec_of_open_mpi(environment, mpi):
     environment(OPEN_MPI)
     mpi(0, 1).Init_thread = lambda: pytest.fail('MPICH ends the process here')
     with pytest.raises(ValueError, match='mpiexec: expected that of .* MPICH Version: 5.0.2, got'):
-        world.join()
+        joined()
 
 
 @pytest.mark.parametrize('size, cores, threads', [(2, 8, 4), (3, 8, 2), (4, 2, 1)])
@@ -145,7 +145,7 @@ def test_ranks_on_a_host_divide_its_cores(size, cores, threads, environment, mpi
     environment({**MPICH, 'PMI_SIZE': str(size)})
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(cores)), raising=False)
     limits = mpi(0, size).limits
-    world.join()
+    joined()
     assert limits == [(threads, 'blas')] and os.environ['OPENBLAS_NUM_THREADS'] == str(threads)
 
 
@@ -154,7 +154,7 @@ def test_a_rank_that_is_bound_to_cores_of_its_own_uses_them(environment, mpi, mo
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1, 2}, raising=False)
     monkeypatch.setattr(World, 'allgather', lambda self, mine: [mine, {3, 4, 5}])
     limits = mpi(0, 2).limits
-    world.join()
+    joined()
     assert limits == [(3, 'blas')]
 
 
@@ -162,19 +162,19 @@ def test_a_rank_that_is_bound_to_cores_of_its_own_uses_them(environment, mpi, mo
 def test_the_environment_fixes_the_threads(name, environment, mpi):
     environment({**MPICH, name: '3'})
     limits = mpi(0, 2).limits
-    world.join()
+    joined()
     assert limits == [] and {os.environ.get(name) for name in VARIABLES[-3:]} == {'3', None}
 
 
-def test_an_exception_of_one_process_is_its_own():
-    with pytest.raises(KeyError), world.leaving(world.ALONE):
+def test_an_exception_of_one_process_is_its_own(environment):
+    with pytest.raises(KeyError), world.together():
         raise KeyError('a bug')
 
 
 def test_an_exception_of_all_ranks_is_raised_on_each(environment, mpi, capsys):
     environment(MPICH)
     mpi(0, 2, patience=3)
-    with pytest.raises(OSError, match='disk'), world.leaving(world.join()):
+    with pytest.raises(OSError, match='disk'), world.together():
         raise OSError('disk')
     assert capsys.readouterr().err == ''
 
@@ -183,17 +183,19 @@ class Stop(KeyboardInterrupt):
     signal = 15
 
 
-@pytest.mark.parametrize('error, code', [(ValueError('a\nb'), 1), (KeyboardInterrupt(), 130), (Stop(), 143)])
-def test_an_exception_of_one_rank_ends_all_with_its_code(error, code, environment, mpi, monkeypatch, tmp_path):
+@pytest.mark.parametrize('error, code, said', [
+    (ValueError('a\nb'), 1, "ValueError('a\\nb')"), (KeyboardInterrupt(), 130, 'interrupted'),
+    (Stop('stopped by SIGTERM'), 143, 'stopped by SIGTERM')])
+def test_an_exception_of_one_rank_ends_all_with_its_code(error, code, said, environment, mpi, monkeypatch, tmp_path):
     environment(MPICH)
     mpi(1, 2, patience=10 ** 9)
     monkeypatch.setattr(world, 'PATIENCE', .02)
     with (tmp_path / 'err').open('w') as stream, pytest.raises(Ended) as raised:
         monkeypatch.setattr(sys, '__stderr__', stream)
-        with world.leaving(world.join()):
+        with world.together():
             raise error
     assert raised.value.args == (code,)
-    assert (tmp_path / 'err').read_text() == f'minigan: rank 1 of 2 has failed, and ends all: {error!r}\n'
+    assert (tmp_path / 'err').read_text() == f'\nminigan: rank 1 of 2 ends all: {said}\n'
 
 
 def test_a_second_signal_during_the_wait_ends_all(environment, mpi, monkeypatch):
@@ -205,5 +207,5 @@ def test_a_second_signal_during_the_wait_ends_all(environment, mpi, monkeypatch)
         raise Stop
 
     monkeypatch.setattr(world.time, 'sleep', interrupted)
-    with pytest.raises(Ended), world.leaving(world.join()):
+    with pytest.raises(Ended), world.together():
         raise ValueError('first')
