@@ -1,4 +1,4 @@
-"""The processes that mpiexec has started: how they find each other, divide the cores, and end together."""
+"""The processes that mpiexec has started: how they find each other, divide cores and GPUs, and end together."""
 
 import os
 import signal
@@ -7,12 +7,14 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 
+from minigan.gpu.device import NO_GPU
 from minigan.parallel.ranks import ALONE, Ranks
 
 # What mpiexec tells its processes: MPICH, Intel MPI, MS-MPI and Slurm's PMI-2; Open MPI; Slurm with PMIx.
 # A Slurm job may have the last of SIZE where it is one process; it has no RANK there.
 SIZE = 'PMI_SIZE', 'OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'
 RANK = 'PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'
+GPUS = 'CUDA_VISIBLE_DEVICES'
 PATIENCE = 2  # seconds in which a failure that all ranks share reaches the last of them
 
 
@@ -75,13 +77,15 @@ def _initialised():
 
 
 def _ranks(MPI):
-    """The ranks of this run, each with its cores. Raises ValueError if mpiexec is a different library's."""
+    """The ranks of this run, each with its cores and its GPU. Raises ValueError if mpiexec is a different library's."""
     world, size = MPI.COMM_WORLD, told(SIZE)
     if size not in (None, world.size):
         raise ValueError(_foreign(MPI))
     if world.size == 1:
         return ALONE
-    _divide_cores(world.Split_type(MPI.COMM_TYPE_SHARED))
+    host = world.Split_type(MPI.COMM_TYPE_SHARED)
+    _divide_cores(host)
+    _divide_gpus(host)
     return Ranks(world.Dup())  # a communicator for the run; what ends all ranks takes the other
 
 
@@ -101,6 +105,14 @@ def _divide_cores(host):
         threads = max(1, len(mine) // users)
         os.environ[THREADS[0]] = str(threads)  # for the native kernels, and for libraries that load later
         threadpool_limits(threads, 'blas')
+
+
+def _divide_gpus(host):
+    """Let each rank see one GPU, and no two ranks the same, unless a launcher has done so."""
+    seen = host.allgather(os.environ.get(GPUS))
+    if len({*seen}) == 1 and seen[0] not in NO_GPU:
+        every = [str(number) for number in range(host.size)] if seen[0] is None else seen[0].split(',')
+        os.environ[GPUS] = every[host.rank] if host.rank < len(every) else ''
 
 
 def _all_fail(MPI):

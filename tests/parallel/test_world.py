@@ -8,7 +8,8 @@ import pytest
 
 from minigan.parallel import world
 
-VARIABLES = *world.SIZE, *world.RANK, 'SLURM_NTASKS', 'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'
+FIXED = 'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'
+VARIABLES = *world.SIZE, *world.RANK, 'SLURM_NTASKS', world.GPUS, *FIXED
 MPICH = {'PMI_SIZE': '2', 'PMI_RANK': '0', 'PMI_FD': '7'}
 OPEN_MPI = {'OMPI_COMM_WORLD_SIZE': '2', 'OMPI_COMM_WORLD_RANK': '0', 'PMIX_RANK': '0'}
 
@@ -32,8 +33,8 @@ class World:
     def Split_type(self, kind):
         return self
 
-    def allgather(self, cores):
-        return [cores] * self.size
+    def allgather(self, value):
+        return [value] * self.size
 
     def Dup(self):
         return World(self.rank, self.size)
@@ -133,6 +134,25 @@ def test_an_mpiexec_of_a_different_mpi_is_refused(given, environment, mpi):
         joined()
 
 
+@pytest.mark.parametrize('shown, first, last', [
+    (None, '0', '2'), ('4,5,6', '4', '6'), ('4,5', '4', ''), ('', '', ''), ('-1', '-1', '-1')])
+def test_each_rank_sees_a_gpu_of_its_own(shown, first, last, environment, mpi):
+    for rank, one in ((0, first), (2, last)):
+        os.environ.pop(world.GPUS, None)
+        environment({'PMI_SIZE': '3', 'PMI_RANK': str(rank)} | ({} if shown is None else {world.GPUS: shown}))
+        mpi(rank, 3)
+        joined()
+        assert os.environ[world.GPUS] == one
+
+
+def test_gpus_that_a_launcher_has_divided_stay_so(environment, mpi, monkeypatch):
+    environment({'PMI_SIZE': '2', 'PMI_RANK': '1', world.GPUS: '1'})
+    mpi(1, 2)
+    monkeypatch.setattr(World, 'allgather', lambda self, value: ['0', value])
+    joined()
+    assert os.environ[world.GPUS] == '1'
+
+
 def test_mpich_is_not_initialised_under_the_mpiexec_of_open_mpi(environment, mpi):
     environment(OPEN_MPI)
     mpi(0, 1).Init_thread = lambda: pytest.fail('MPICH ends the process here')
@@ -152,18 +172,18 @@ def test_ranks_on_a_host_divide_its_cores(size, cores, threads, environment, mpi
 def test_a_rank_that_is_bound_to_cores_of_its_own_uses_them(environment, mpi, monkeypatch):
     environment(MPICH)
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1, 2}, raising=False)
-    monkeypatch.setattr(World, 'allgather', lambda self, mine: [mine, {3, 4, 5}])
+    monkeypatch.setattr(World, 'allgather', lambda self, mine: [mine, {3, 4, 5} if type(mine) is set else mine])
     limits = mpi(0, 2).limits
     joined()
     assert limits == [(3, 'blas')]
 
 
-@pytest.mark.parametrize('name', ['OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'])
+@pytest.mark.parametrize('name', FIXED)
 def test_the_environment_fixes_the_threads(name, environment, mpi):
     environment({**MPICH, name: '3'})
     limits = mpi(0, 2).limits
     joined()
-    assert limits == [] and {os.environ.get(name) for name in VARIABLES[-3:]} == {'3', None}
+    assert limits == [] and {os.environ.get(name) for name in FIXED} == {'3', None}
 
 
 def test_an_exception_of_one_process_is_its_own(environment):
