@@ -45,7 +45,7 @@ def _play(search, bar, number, seed):
             outcome, last = outcome_of(config, lambda run, row: show(bar, name, run, row))
             search.study.set_user_attr(name, {
                 'seed': seed, 'outcome': outcome, 'distance': last.get('distance'),
-                'frechet': frechet(config.out) if last else None})
+                'frechet': frechet(config) if last else None})
     return True
 
 
@@ -61,9 +61,11 @@ def _stored(search, number, seed):
     return {'seed': seed, 'outcome': str(result.get('outcome')), **dict(zip(('distance', 'frechet'), numbers))}
 
 
-def frechet(run):
-    """The Frechet distance that `minigan evaluate` measures; None for data of which it measures none."""
-    generator = load(run)
+def frechet(config):
+    """The Frechet distance that `minigan evaluate` measures of a run; None for those of which it measures none."""
+    if config.cycle:
+        return None
+    generator = load(config.out)
     dataset = data.of_run(generator.about)
     if dataset.labels is None or isinstance(dataset, Stacked):
         return None

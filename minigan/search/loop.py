@@ -57,8 +57,8 @@ class Search:
         require_known(choices)
         if fixed := {'out', 'seed'} & choices.keys():
             raise ValueError(f'{", ".join(sorted(fixed))}: expected none, as each trial has its own')
-        self.optuna, self.progress, self.seed = optuna, progress, seed
         config = Config(seed=seed, **choices)
+        self.optuna, self.progress, self.seed = optuna, progress, config.seed
         dataset = data.load(config.data, config.cycle)
         self.own = Run(config, dataset, choose_device(config.device, progress.say)).config  # raises what trials would
         self.over = read(over, self.own)
@@ -70,7 +70,7 @@ class Search:
                          'point of a run')
         self.store = Store(storage or os.path.join('runs', f'search-{dataset.name}-{config.network}.db'))
         self.study = self.store.open(optuna)
-        with self.store.alone():
+        with self.store.alone(), one_line(self.store.file):
             self._begin()
         self.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP,
                                                   n_warmup_steps=round(self.own.epochs * WARMUP))

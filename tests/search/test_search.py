@@ -197,6 +197,14 @@ def test_what_no_trial_could_do_is_no_outcome(no_pictures, monkeypatch):
         search(**same, **{**SMALL, 'data': str(data)})
 
 
+def test_translations_are_searched_and_reported_without_a_frechet_distance(no_pictures):
+    result = search(over=['cycle_weight'], trials=1, best=1, seeds=2, storage='s.db', network='cycle',
+                    cycle='digits/plain', **{**SMALL, 'data': 'digits/inverted', 'batch': 400})
+    again, = result['again']
+    assert again['distance'] and again['frechet'] is None and 'digits/plain digits/inverted' in again['command']
+    assert report.table(result)
+
+
 def test_samples_that_are_all_alike_are_an_outcome(monkeypatch):
     rows = [{'epoch': 1, 'step': 3, 'spread': 0.39, 'distance': 3.0}]
     monkeypatch.setattr('minigan.search.runs._log', lambda folder: (rows, 1))
@@ -262,7 +270,7 @@ def test_a_trial_killed_after_it_was_pruned_stays_pruned(no_pictures):
 
 @pytest.mark.parametrize('choices, said', [
     ({'trials': 0}, 'trials: expected at least 1, got 0'), ({'best': 0}, 'best: expected at least 1, got 0'),
-    ({'seeds': 1}, 'seeds: expected at least 2, got 1'), ({'storage': 's.txt'}, r's.txt'),
+    ({'seeds': 1}, 'seeds: expected at least 2, got 1'),
     ({'storage': 's.txt'}, 'storage: expected a name that ends in .db, .log, .journal, got s.txt'),
     ({'seed': -1}, 'seed: expected an integer in'), ({'out': 'run'}, 'out: expected none, as each trial has its own'),
     ({'data': 'nowhere'}, 'nowhere'), ({'batch': 5000}, 'batch: expected between 1 and'),
@@ -282,6 +290,25 @@ def test_a_file_that_is_no_storage_is_refused_in_one_line(name, content, tmp_pat
     assert code == 2 and error.startswith(f"minigan: error: {name}: expected a search's storage") and \
         error.count('\n') == 1
     assert (tmp_path / name).read_bytes() == content
+
+
+@pytest.mark.parametrize('directions', [['maximize'], ['minimize', 'minimize']])
+def test_a_study_with_a_different_goal_is_refused(directions):
+    optuna.create_study(storage='sqlite:///s.db', study_name='minigan', directions=directions)
+    with pytest.raises(ValueError, match="s.db: expected a search's storage, .*does not minimise one number"):
+        search(storage='s.db', **SMALL)
+
+
+def test_a_storage_may_have_any_name_and_goes_on(no_pictures, tmp_path):
+    same = {'over': ['k'], 'trials': 1, 'best': 1, 'seeds': 2, 'storage': 'a ?b=#1%20.db', **SMALL}
+    assert search(**same) == search(**same)
+    assert {path.name for path in tmp_path.iterdir()} == {'a ?b=#1%20.db', 'a ?b=#1%20'}
+
+
+def test_the_table_has_a_trial_that_another_process_has_just_begun(searched):
+    result = found(searched[0])
+    result['trials'][-1] |= {'settings': {}, 'outcome': 'running', 'distance': None}
+    assert report.table(result).splitlines()[len(result['trials'])].split()[-1] == 'running'
 
 
 def test_runs_of_something_else_are_refused(tmp_path):
@@ -355,10 +382,11 @@ def test_a_full_disk_ends_the_search_in_one_line(no_pictures, monkeypatch, capsy
     assert capsys.readouterr().err.splitlines()[-1].startswith('minigan: error: [Errno 28] No space left')
 
 
-def test_the_storage_on_a_full_disk_is_named_in_one_line(no_pictures, monkeypatch, capsys):
+@pytest.mark.parametrize('method', ['set_trial_state_values', 'set_study_user_attr'])
+def test_the_storage_on_a_full_disk_is_named_in_one_line(method, no_pictures, monkeypatch, capsys):
     def full(*_, **__):
         raise optuna.exceptions.StorageInternalError('database or disk is full')
-    monkeypatch.setattr(optuna.storages.RDBStorage, 'set_trial_state_values', full)
+    monkeypatch.setattr(optuna.storages.RDBStorage, method, full)
     assert main(['search', '-o', 's.db', '--trials', '1', '--batch', '700', '--epochs', '1']) == 2
     assert capsys.readouterr().err.splitlines()[-1] == \
         'minigan: error: s.db: database or disk is full; to go on: the same command'
