@@ -23,8 +23,8 @@ from minigan.training.signals import Stopped
 
 optuna = pytest.importorskip('optuna', reason='Optuna is not installed')
 from minigan.search import again, report, search  # noqa: E402
-from minigan.search.loop import Search, name_of  # noqa: E402
-from minigan.search.runs import outcome_of  # noqa: E402
+from minigan.search.loop import Search  # noqa: E402
+from minigan.search.runs import name_of, outcome_of  # noqa: E402
 
 SMALL = {'data': 'small.npy', 'batch': 100, 'epochs': 2, 'quiet': True}  # three steps an epoch
 
@@ -102,14 +102,14 @@ def test_what_is_reported_is_of_fresh_seeds_and_never_the_run_that_was_chosen(se
     assert {one['trial'] for one in result['again']} == {0, *(trial['trial'] for trial in chosen)}
     for one in result['again']:
         assert [run['seed'] for run in one['runs']] == [1, 2]
-        rows = [as_rows(archive.load(folder / f'{name_of(one["trial"])}-seed-{seed}')[0]['run.log'])[-1]
+        rows = [as_rows(archive.load(folder / name_of(one['trial'], seed))[0]['run.log'])[-1]
                 for seed in (1, 2)]
         distances = [row['distance'] for row in rows]
         assert one['distance'] == {'mean': mean(distances), 'standard_error': stdev(distances) / 2 ** 0.5}
         assert result['trials'][one['trial']]['distance'] not in distances
     means = [one['distance']['mean'] for one in result['again']]
     assert means == sorted(means)
-    run = folder / f'{name_of(0)}-seed-1'
+    run = folder / name_of(0, 1)
     assert judge.evaluate(run, quiet=True)['columns']['samples']['frechet'] == next(
         one for one in result['again'] if one['trial'] == 0)['runs'][0]['frechet']
 
@@ -324,10 +324,13 @@ def test_a_different_search_needs_a_different_storage(no_pictures):
     search(**same)
     for change, what in (({'seed': 1}, 'seed'), ({'over': ['learning_rate_D']}, 'over'), ({'epochs': 3}, 'choices'),
                          ({'over': ['learning_rate_G=1e-3..1e-2']}, 'over'), ({'k': 2}, 'choices'),
-                         ({'network': 'article'}, 'over, choices'), ({'data': 'digits'}, 'data')):
+                         ({'network': 'article'}, 'over, choices'), ({'data': 'digits'}, 'data, images')):
         with pytest.raises(ValueError, match=f's.db: expected the choices that this .* got a different {what};'):
             search(**{**same, **change})
     search(**same, device='numpy')
+    np.save(SMALL['data'], 255 - np.load(SMALL['data']))
+    with pytest.raises(ValueError, match='got a different images;'):
+        search(**same)
 
 
 def test_what_a_stranger_wrote_into_a_storage_is_refused(no_pictures):
@@ -344,7 +347,7 @@ def test_what_a_stranger_wrote_into_a_storage_is_refused(no_pictures):
     with pytest.raises(ValueError, match='s.log: trial 1 is not one of this search'):
         search(**same)
     study.set_user_attr('search', [1])
-    with pytest.raises(ValueError, match='got a different over, choices, data, seed'):
+    with pytest.raises(ValueError, match='got a different over, choices, data, images, seed'):
         search(**same)
 
 
