@@ -45,6 +45,10 @@ class Ranks:
         found = self.gather(np.array([crc32(to_host(array)) for array in arrays]))
         return bool((found == found[0]).all())
 
+    def any(self, flag):
+        """Whether the flag is true on any rank."""
+        return bool(self.gather(np.array(bool(flag))).any())
+
     def agreed(self, signals):
         """The largest of the signals that the ranks have received first, in a list; [] if none has received any."""
         first = int(self.gather(np.array(signals[0] if signals else 0)).max())
@@ -61,7 +65,8 @@ class Ranks:
                 result = work()
             except Exception as raised:
                 error = raised
-            self._at_work = False
+            finally:
+                self._at_work = False
         result, error = self.comm.bcast((result, error))
         if error is not None:
             raise error

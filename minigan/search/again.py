@@ -8,7 +8,7 @@ from minigan import data, ops
 from minigan.data.stacked import Stacked
 from minigan.evaluation import classifier, metrics
 from minigan.evaluation.judge import SAMPLES, Judge
-from minigan.search.runs import outcome_of, show
+from minigan.search.runs import name_of, outcome_of, show
 from minigan.storage.generator import load
 
 WAIT = 0.5  # seconds between two looks at what other processes do
@@ -35,7 +35,8 @@ def choose(trials, best):
 
 def _play(search, bar, number, seed):
     """Train with the settings of a trial and store the result. Returns False if another process is doing that."""
-    name, claim = f'trial-{number:04}-seed-{seed}', search.store.claim(f'trial-{number:04}-seed-{seed}')
+    name = name_of(number, seed)
+    claim = search.store.claim(name)
     if claim is None:
         return False
     with claim:
@@ -45,13 +46,13 @@ def _play(search, bar, number, seed):
             outcome, last = outcome_of(config, lambda run, row: show(bar, name, run, row))
             search.study.set_user_attr(name, {
                 'seed': seed, 'outcome': outcome, 'distance': last.get('distance'),
-                'frechet': frechet(config.out) if last else None})
+                'frechet': frechet(config) if last else None})
     return True
 
 
 def _stored(search, number, seed):
     """The result of a run, or None. Raises ValueError for anything else."""
-    name = f'trial-{number:04}-seed-{seed}'
+    name = name_of(number, seed)
     result = search.study.user_attrs.get(name)
     if result is None:
         return None
@@ -61,9 +62,11 @@ def _stored(search, number, seed):
     return {'seed': seed, 'outcome': str(result.get('outcome')), **dict(zip(('distance', 'frechet'), numbers))}
 
 
-def frechet(run):
-    """The Frechet distance that `minigan evaluate` measures; None for data of which it measures none."""
-    generator = load(run)
+def frechet(config):
+    """The Frechet distance that `minigan evaluate` measures of a run; None for those of which it measures none."""
+    if config.cycle:
+        return None
+    generator = load(config.out)
     dataset = data.of_run(generator.about)
     if dataset.labels is None or isinstance(dataset, Stacked):
         return None

@@ -10,7 +10,7 @@ from minigan import data
 from minigan.evaluation.progress import Progress
 from minigan.search import again, report
 from minigan.search.ranges import NOT_SETTINGS, SEARCHED, read
-from minigan.search.runs import outcome_of, show
+from minigan.search.runs import name_of, outcome_of, show
 from minigan.search.store import Store, import_optuna, one_line
 from minigan.training import Config, require_known
 from minigan.training.on_gpu import choose_device
@@ -19,7 +19,6 @@ from minigan.training.state import Run
 
 UNLIKE = 'epochs', 'schedule', 'network'  # with these, the same epoch is not the same point of a run
 STARTUP, WARMUP = 5, 1 / 2  # complete trials, and fraction of its run, before one is pruned: earlier, good ones lose
-WAIT = 0.5  # seconds between two looks at what other processes do
 
 
 def search(*, over=SEARCHED, trials=30, storage=None, seed=0, best=3, seeds=3, quiet=False, **choices):
@@ -49,18 +48,19 @@ def search(*, over=SEARCHED, trials=30, storage=None, seed=0, best=3, seeds=3, q
 class Search:
     """A study and what its trials have in common.
 
-    config: of each trial, but for what Optuna chooses. own: the network's own settings, resolved. over: name ->
-    distribution. prunes: whether trials may be pruned.
+    config: of each trial, but for what Optuna chooses. own: the network's own settings, resolved. sha256: of the
+    images. over: name -> distribution. prunes: whether trials may be pruned.
     """
 
     def __init__(self, optuna, over, storage, seed, choices, progress):
         require_known(choices)
         if fixed := {'out', 'seed'} & choices.keys():
             raise ValueError(f'{", ".join(sorted(fixed))}: expected none, as each trial has its own')
-        self.optuna, self.progress, self.seed = optuna, progress, seed
         config = Config(seed=seed, **choices)
+        self.optuna, self.progress, self.seed = optuna, progress, config.seed
         dataset = data.load(config.data, config.cycle)
-        self.own = Run(config, dataset, choose_device(config.device, progress.say)).config  # raises what trials would
+        run = Run(config, dataset, choose_device(config.device, progress.say))  # raises what trials would
+        self.own, self.sha256 = run.config, run.sha256
         self.over = read(over, self.own)
         self.config = config if 'epochs' in self.over else replace(config, epochs=self.own.epochs)
         unlike = [name for name in UNLIKE if name in self.over]
@@ -70,7 +70,7 @@ class Search:
                          'point of a run')
         self.store = Store(storage or os.path.join('runs', f'search-{dataset.name}-{config.network}.db'))
         self.study = self.store.open(optuna)
-        with self.store.alone():
+        with self.store.alone(), one_line(self.store.file):
             self._begin()
         self.pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP,
                                                   n_warmup_steps=round(self.own.epochs * WARMUP))
@@ -95,7 +95,8 @@ class Search:
         sources = {name: data.portable(getattr(self.config, name)) for name in ('data', 'cycle')
                    if getattr(self.config, name)}
         return {'over': {name: self.optuna.distributions.distribution_to_json(values)
-                         for name, values in self.over.items()}, 'choices': given, 'data': sources, 'seed': self.seed}
+                         for name, values in self.over.items()},
+                'choices': given, 'data': sources, 'images': self.sha256, 'seed': self.seed}
 
     def trials(self):
         """All trials so far. Raises ValueError when one is not of this search."""
@@ -114,7 +115,7 @@ class Search:
                     with claim:
                         self._play(trial, bar)
                 else:
-                    time.sleep(WAIT)
+                    time.sleep(again.WAIT)
                 bar.update(min(count, self._finished()) - bar.n)
 
     def _finished(self):
@@ -184,11 +185,6 @@ class Search:
         seen = self.optuna.trial.create_trial(state=self.optuna.trial.TrialState.RUNNING, intermediate_values={
             row['epoch']: row['distance'] for row in rows})
         return self.pruner.prune(self.study, seen)
-
-
-def name_of(number):
-    """The folder of a trial's run."""
-    return f'trial-{number:04}'
 
 
 def _suggest(trial, name, values):

@@ -73,7 +73,7 @@ def _given(option, text, own):
     if len(values) != len(set(values)) or len(values) < 2 or is_range and values[0] >= values[1]:
         raise ValueError(f'over: {option.name}: expected LOW..HIGH or at least two different values, got {text}')
     value = getattr(own, option.name)
-    if value not in values if not is_range else not values[0] <= value <= values[1]:
+    if not (values[0] <= value <= values[1] if is_range else value in values):
         raise ValueError(f'over: {option.name}: expected {value}, with which trial 0 begins, among the values, got '
                          f'{text}; --{option.name.replace("_", "-")} begins with a different one')
     if not is_range:

@@ -123,7 +123,7 @@ def table(found):
     names = list(found['trials'][0]['settings'])
     rows = [['trial', *names, 'epochs', 'distance', 'spread', 'outcome']]
     for trial in found['trials']:
-        rows.append([trial['trial'], *(trial['settings'][name] for name in names),
+        rows.append([trial['trial'], *(trial['settings'].get(name) for name in names),
                      *(trial[column] for column in rows[0][len(names) + 1:])])
     again = [['trial', *names, 'distance', 'frechet']]
     for one in found['again']:

@@ -13,6 +13,11 @@ from minigan.training.warnings import SYMPTOMS
 COLLAPSED = SYMPTOMS['the samples have collapsed']
 
 
+def name_of(number, seed=None):
+    """The folder of a trial's run, or of the run of its settings with a fresh seed."""
+    return f'trial-{number:04}' if seed is None else f'trial-{number:04}-seed-{seed}'
+
+
 def outcome_of(config, after_epoch=None, is_over=lambda rows, epochs: False):
     """(outcome, last row of the log or {}) of a run that is trained now, or of which the rest is.
 

@@ -49,7 +49,10 @@ class Store:
             try:
                 storage = self._sqlite(optuna) if self.file.suffix in SQLITE else self._journal(optuna)
                 known = STUDY in optuna.get_all_study_names(storage)
-                return (optuna.load_study if known else optuna.create_study)(study_name=STUDY, storage=storage)
+                study = (optuna.load_study if known else optuna.create_study)(study_name=STUDY, storage=storage)
+                if study.directions != [optuna.study.StudyDirection.MINIMIZE]:
+                    raise ValueError('it does not minimise one number')
+                return study
             except OSError:
                 raise
             except Exception as error:  # of SQLAlchemy, Alembic, JSON, ...: whatever the content makes them raise
@@ -57,8 +60,9 @@ class Store:
                                  f'({type(error).__name__}: {" ".join(str(error).split())[:200]})') from error
 
     def _sqlite(self, optuna):
-        return optuna.storages.RDBStorage(f'sqlite:///{self.file.resolve()}',
-                                          engine_kwargs={'connect_args': {'timeout': 60}})
+        from sqlalchemy import URL
+        url = URL.create('sqlite', database=str(self.file.resolve())).render_as_string()  # escapes a ? in the name
+        return optuna.storages.RDBStorage(url, engine_kwargs={'connect_args': {'timeout': 60}})
 
     def _journal(self, optuna):
         backend = optuna.storages.journal.JournalFileBackend(str(self.file), lock_obj=JournalLock(self.file))

@@ -61,7 +61,8 @@ class Config:
     learning_rate_G: float | None = choice(None, "step size of G's optimiser", metavar='X', limits=POSITIVE)
     learning_rate_D: float | None = choice(None, "step size of D's optimiser", metavar='X', limits=POSITIVE)
     beta1: float | None = choice(
-        None, 'how much weight both Adams give to earlier gradients, from 0 to below 1', metavar='X')
+        None, 'how much weight both Adams give to earlier gradients, from 0 to below 1', metavar='X',
+        limits={'>=': 0, '<': 1})
     objective: str | None = choice(
         None, 'what both players minimise. With cross-entropy for D, G minimises log(1 - D(G(z))), as in Algorithm 1 '
         '(minimax), or -log D(G(z)) (nonsaturating); the others are least squares, the hinge loss, and a critic. On '

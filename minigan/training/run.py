@@ -35,8 +35,8 @@ def train(config, *, quiet=False, after_epoch=None, ranks=None):
     config.json, log.csv (one row per epoch), samples/epoch-*.png (always from the same z) and real.png to compare,
     samples.gif, which shows the former one after the other, and losses.png. The same config gives the same parameters,
     pictures and log, except for the seconds. after_epoch(run, row): called at the end of each epoch, with the new row
-    of the log; the run ends there, saved, when it returns True. ranks: the processes that
-    train it together, each of which calls this function; the first of them does all but the steps.
+    of the log; the run ends there, saved, when it returns True, on any of the ranks. ranks: the processes that train it
+    together, each of which calls this function; the first of them does all but the steps.
     Raises ValueError for a choice out of range or bad data, OSError when the folder cannot be written or a GPU fails,
     NotFinite when numbers overflow, Stopped after SIGINT, SIGTERM or SIGHUP.
     """
@@ -95,7 +95,7 @@ def play(run, folder, progress, after_epoch=None):
                     progress.say(f'warning: {warning}')
                 folder.add_epoch(run)
                 in_place.show(run)
-                if after_epoch and after_epoch(run, row):
+                if run.ranks.any(after_epoch and after_epoch(run, row)):
                     break
             if folder.save_is_due(run):
                 folder.save(run)

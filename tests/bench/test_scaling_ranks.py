@@ -11,7 +11,8 @@ import scaling_ranks
 import scaling_report as report
 from scaling_model import Law, Link
 from scaling_worker import Steps
-from support.ranks import in_turn
+
+from minigan.parallel.in_turn import in_turn
 
 LINK, ONE, RANK = Link(1e-5, 1e9), Law(6e-5, 2e-3), Law(8e-5, 3e-3)
 CALLS = [['Allreduce', 2_000_000, 2], ['Allgather', 2_048, 4], ['bcast', 0, 1.1]]

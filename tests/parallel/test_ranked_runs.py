@@ -204,6 +204,16 @@ def test_after_epoch_is_called_on_each_rank_with_the_same_row_and_its_true_ends_
 
 
 @pytest.mark.parametrize('rank', [0, 1])
+def test_after_epoch_ends_all_ranks_even_if_it_returns_true_on_one(rank):
+    config = Config(**CHOICES)
+
+    def work(comm):
+        after_epoch = (lambda run, row: True) if comm.rank == rank else None
+        return train(config, quiet=True, after_epoch=after_epoch, ranks=Ranks(comm))
+    assert in_turn(2, work) == [Path('run')] * 2 and step_of('run') == 11
+
+
+@pytest.mark.parametrize('rank', [0, 1])
 def test_a_signal_to_one_rank_stops_all_after_the_same_step(rank, two, monkeypatch):
     step, play, received = Run.step, run.play, {0: [], 1: []}
 

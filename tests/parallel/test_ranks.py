@@ -123,6 +123,19 @@ def test_a_program_is_ended_at_once_on_the_rank_that_is_told_to():
         on_ranks(2, work)
 
 
+def test_a_process_that_was_interrupted_at_work_works_alone_again():
+    def interrupted():
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        ALONE.on_first(interrupted)
+    assert not ALONE._at_work
+
+
+@pytest.mark.parametrize('flags, found', [((False, None), False), ((True, False), True), ((None, 3), True)])
+def test_a_flag_of_any_rank_is_one_of_all(flags, found):
+    assert on_ranks(2, lambda ranks: ranks.any(flags[ranks.rank])) == [found] * 2
+
+
 class Thing:
     place = 'here'
 

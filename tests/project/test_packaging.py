@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NAMES = {'sklearn': 'scikit-learn', 'PIL': 'pillow'}  # module -> package, where they differ
-OPTIONAL = {'cupy', 'tensorboard', 'hypothesis', 'IPython', 'mpi4py', 'optuna'}  # only where something needs them
+OPTIONAL = {'cupy', 'tensorboard', 'hypothesis', 'IPython', 'mpi4py', 'optuna', 'sqlalchemy'}  # only where needed
 
 
 def requirements():

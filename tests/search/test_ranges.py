@@ -70,6 +70,7 @@ def test_a_list_of_values_is_searched_as_it_is(default):
     ('batch=60..100', 'batch: expected 50, with which trial 0 begins, among the values, got 60..100; --batch begins'),
     ('batch=100..20', 'batch: expected LOW..HIGH'), ('batch=50,50', 'batch: expected LOW..HIGH'),
     ('learning_rate_G=nan,4e-3', 'learning_rate_G: expected a number'),
+    ('beta1=0..inf', 'beta1: expected a number >= 0 and < 1, got inf'),
     ('objective=a,nonsaturating', 'objective: expected one of'),
     ('objective=hinge..minimax', 'expected objective or objective=A,B,C, got objective=hinge..minimax'),
     ('conditional=1,0', 'expected conditional, got conditional=1,0')])

@@ -23,8 +23,8 @@ from minigan.training.signals import Stopped
 
 optuna = pytest.importorskip('optuna', reason='Optuna is not installed')
 from minigan.search import again, report, search  # noqa: E402
-from minigan.search.loop import Search, name_of  # noqa: E402
-from minigan.search.runs import outcome_of  # noqa: E402
+from minigan.search.loop import Search  # noqa: E402
+from minigan.search.runs import name_of, outcome_of  # noqa: E402
 
 SMALL = {'data': 'small.npy', 'batch': 100, 'epochs': 2, 'quiet': True}  # three steps an epoch
 
@@ -102,14 +102,14 @@ def test_what_is_reported_is_of_fresh_seeds_and_never_the_run_that_was_chosen(se
     assert {one['trial'] for one in result['again']} == {0, *(trial['trial'] for trial in chosen)}
     for one in result['again']:
         assert [run['seed'] for run in one['runs']] == [1, 2]
-        rows = [as_rows(archive.load(folder / f'{name_of(one["trial"])}-seed-{seed}')[0]['run.log'])[-1]
+        rows = [as_rows(archive.load(folder / name_of(one['trial'], seed))[0]['run.log'])[-1]
                 for seed in (1, 2)]
         distances = [row['distance'] for row in rows]
         assert one['distance'] == {'mean': mean(distances), 'standard_error': stdev(distances) / 2 ** 0.5}
         assert result['trials'][one['trial']]['distance'] not in distances
     means = [one['distance']['mean'] for one in result['again']]
     assert means == sorted(means)
-    run = folder / f'{name_of(0)}-seed-1'
+    run = folder / name_of(0, 1)
     assert judge.evaluate(run, quiet=True)['columns']['samples']['frechet'] == next(
         one for one in result['again'] if one['trial'] == 0)['runs'][0]['frechet']
 
@@ -197,6 +197,14 @@ def test_what_no_trial_could_do_is_no_outcome(no_pictures, monkeypatch):
         search(**same, **{**SMALL, 'data': str(data)})
 
 
+def test_translations_are_searched_and_reported_without_a_frechet_distance(no_pictures):
+    result = search(over=['cycle_weight'], trials=1, best=1, seeds=2, storage='s.db', network='cycle',
+                    cycle='digits/plain', **{**SMALL, 'data': 'digits/inverted', 'batch': 400})
+    again, = result['again']
+    assert again['distance'] and again['frechet'] is None and 'digits/plain digits/inverted' in again['command']
+    assert report.table(result)
+
+
 def test_samples_that_are_all_alike_are_an_outcome(monkeypatch):
     rows = [{'epoch': 1, 'step': 3, 'spread': 0.39, 'distance': 3.0}]
     monkeypatch.setattr('minigan.search.runs._log', lambda folder: (rows, 1))
@@ -262,7 +270,7 @@ def test_a_trial_killed_after_it_was_pruned_stays_pruned(no_pictures):
 
 @pytest.mark.parametrize('choices, said', [
     ({'trials': 0}, 'trials: expected at least 1, got 0'), ({'best': 0}, 'best: expected at least 1, got 0'),
-    ({'seeds': 1}, 'seeds: expected at least 2, got 1'), ({'storage': 's.txt'}, r's.txt'),
+    ({'seeds': 1}, 'seeds: expected at least 2, got 1'),
     ({'storage': 's.txt'}, 'storage: expected a name that ends in .db, .log, .journal, got s.txt'),
     ({'seed': -1}, 'seed: expected an integer in'), ({'out': 'run'}, 'out: expected none, as each trial has its own'),
     ({'data': 'nowhere'}, 'nowhere'), ({'batch': 5000}, 'batch: expected between 1 and'),
@@ -284,6 +292,25 @@ def test_a_file_that_is_no_storage_is_refused_in_one_line(name, content, tmp_pat
     assert (tmp_path / name).read_bytes() == content
 
 
+@pytest.mark.parametrize('directions', [['maximize'], ['minimize', 'minimize']])
+def test_a_study_with_a_different_goal_is_refused(directions):
+    optuna.create_study(storage='sqlite:///s.db', study_name='minigan', directions=directions)
+    with pytest.raises(ValueError, match="s.db: expected a search's storage, .*does not minimise one number"):
+        search(storage='s.db', **SMALL)
+
+
+def test_a_storage_may_have_any_name_and_goes_on(no_pictures, tmp_path):
+    same = {'over': ['k'], 'trials': 1, 'best': 1, 'seeds': 2, 'storage': 'a ?b=#1%20.db', **SMALL}
+    assert search(**same) == search(**same)
+    assert {path.name for path in tmp_path.iterdir()} == {'a ?b=#1%20.db', 'a ?b=#1%20'}
+
+
+def test_the_table_has_a_trial_that_another_process_has_just_begun(searched):
+    result = found(searched[0])
+    result['trials'][-1] |= {'settings': {}, 'outcome': 'running', 'distance': None}
+    assert report.table(result).splitlines()[len(result['trials'])].split()[-1] == 'running'
+
+
 def test_runs_of_something_else_are_refused(tmp_path):
     (tmp_path / 's').mkdir()
     (tmp_path / 's' / 'precious.txt').write_text('mine')
@@ -297,10 +324,13 @@ def test_a_different_search_needs_a_different_storage(no_pictures):
     search(**same)
     for change, what in (({'seed': 1}, 'seed'), ({'over': ['learning_rate_D']}, 'over'), ({'epochs': 3}, 'choices'),
                          ({'over': ['learning_rate_G=1e-3..1e-2']}, 'over'), ({'k': 2}, 'choices'),
-                         ({'network': 'article'}, 'over, choices'), ({'data': 'digits'}, 'data')):
+                         ({'network': 'article'}, 'over, choices'), ({'data': 'digits'}, 'data, images')):
         with pytest.raises(ValueError, match=f's.db: expected the choices that this .* got a different {what};'):
             search(**{**same, **change})
     search(**same, device='numpy')
+    np.save(SMALL['data'], 255 - np.load(SMALL['data']))
+    with pytest.raises(ValueError, match='got a different images;'):
+        search(**same)
 
 
 def test_what_a_stranger_wrote_into_a_storage_is_refused(no_pictures):
@@ -317,7 +347,7 @@ def test_what_a_stranger_wrote_into_a_storage_is_refused(no_pictures):
     with pytest.raises(ValueError, match='s.log: trial 1 is not one of this search'):
         search(**same)
     study.set_user_attr('search', [1])
-    with pytest.raises(ValueError, match='got a different over, choices, data, seed'):
+    with pytest.raises(ValueError, match='got a different over, choices, data, images, seed'):
         search(**same)
 
 
@@ -355,10 +385,11 @@ def test_a_full_disk_ends_the_search_in_one_line(no_pictures, monkeypatch, capsy
     assert capsys.readouterr().err.splitlines()[-1].startswith('minigan: error: [Errno 28] No space left')
 
 
-def test_the_storage_on_a_full_disk_is_named_in_one_line(no_pictures, monkeypatch, capsys):
+@pytest.mark.parametrize('method', ['set_trial_state_values', 'set_study_user_attr'])
+def test_the_storage_on_a_full_disk_is_named_in_one_line(method, no_pictures, monkeypatch, capsys):
     def full(*_, **__):
         raise optuna.exceptions.StorageInternalError('database or disk is full')
-    monkeypatch.setattr(optuna.storages.RDBStorage, 'set_trial_state_values', full)
+    monkeypatch.setattr(optuna.storages.RDBStorage, method, full)
     assert main(['search', '-o', 's.db', '--trials', '1', '--batch', '700', '--epochs', '1']) == 2
     assert capsys.readouterr().err.splitlines()[-1] == \
         'minigan: error: s.db: database or disk is full; to go on: the same command'
