@@ -15,7 +15,7 @@ from minigan.parallel.ranks import ALONE, Ranks
 SIZE = 'PMI_SIZE', 'OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'
 RANK = 'PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK'
 GPUS = 'CUDA_VISIBLE_DEVICES'
-PATIENCE = 2  # seconds in which a failure that all ranks share reaches the last of them
+PATIENCE = 5  # seconds in which a failure that all ranks share reaches the last of them
 
 
 @contextmanager

@@ -28,9 +28,12 @@ def play(search, best, seeds):
 
 
 def choose(trials, best):
-    """The numbers of trial 0 and of the best complete ones; of two equal ones, the earlier."""
+    """The numbers of trial 0 and of the best complete ones, each with different settings; the earlier of two alike."""
     complete = [trial for trial in trials if trial.state.name == 'COMPLETE' and trial.number > 0]
-    return [0, *(trial.number for trial in sorted(complete, key=lambda trial: (trial.value, trial.number))[:best])]
+    different = {}
+    for trial in (trials[0], *sorted(complete, key=lambda trial: (trial.value, trial.number))):
+        different.setdefault(tuple(sorted(trial.params.items())), trial.number)
+    return [*different.values()][:best + 1]
 
 
 def _play(search, bar, number, seed):

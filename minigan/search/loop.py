@@ -83,10 +83,7 @@ class Search:
                 self.study.enqueue_trial({name: getattr(self.own, name) for name in self.over})
             self.study.set_user_attr('search', facts)
         elif stored != facts:
-            stored = stored if isinstance(stored, dict) else {}
-            what = ', '.join(name for name in facts if stored.get(name) != facts[name])
-            raise ValueError(f'{self.store.file}: expected the choices that this search began with, got a different '
-                             f'{what or "kind of storage"}; a new search needs a new --storage')
+            raise ValueError(f'{self.store.file}: {_difference(stored, facts)}; a new search needs a new --storage')
 
     def _facts(self):
         """What stays the same in all trials and whenever a search goes on, as a dict for JSON."""
@@ -185,6 +182,18 @@ class Search:
         seen = self.optuna.trial.create_trial(state=self.optuna.trial.TrialState.RUNNING, intermediate_values={
             row['epoch']: row['distance'] for row in rows})
         return self.pruner.prune(self.study, seen)
+
+
+def _difference(stored, facts):
+    """In words, the first thing in which the stored facts of a search differ from these."""
+    stored = stored if isinstance(stored, dict) else {}
+    for kind in ('choices', 'data'):
+        old, new = stored.get(kind), facts[kind]
+        for name in sorted({**old, **new}) if isinstance(old, dict) else ():
+            if old.get(name) != new.get(name):
+                return f'expected {name} {old.get(name, "unset")}, got {new.get(name, "unset")}'
+    kind = next((kind for kind in facts if stored.get(kind) != facts[kind]), 'storage')
+    return f'expected the {kind} that this search began with, got a different one'
 
 
 def _suggest(trial, name, values):

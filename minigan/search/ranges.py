@@ -1,9 +1,10 @@
 """What --over means: the values among which a search may choose a setting."""
 
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import get_args
 
-from minigan.training.config import Config
+from minigan.training.config import Config, flag
 
 SEARCHED = 'learning_rate_G', 'learning_rate_D', 'batch'  # unless --over names others
 NOT_SETTINGS = ('data', 'cycle', 'seed', 'device', 'samples_every', 'save_every', 'tensorboard', 'out')
@@ -33,7 +34,8 @@ def _option(name, own):
     """The field of Config with this name. Raises ValueError when no search can choose it."""
     options = {option.name: option for option in fields(Config) if option.name not in NOT_SETTINGS}
     if name not in options:
-        raise ValueError(f'over: expected some of {", ".join(options)}, got {name!r}')
+        near = get_close_matches(name, options, 1) or SEARCHED
+        raise ValueError(f'over: expected a setting of minigan train, such as {near[0]}, got {name!r}')
     if getattr(own, name) is None:
         raise ValueError(f'over: {name}: expected a setting that --network {own.network} has')
     return options[name]
@@ -67,15 +69,15 @@ def _given(option, text, own):
     kind = _kind(option)
     low, is_range, high = text.partition('..')
     if kind is bool or is_range and kind is str:
-        expected = option.name if kind is bool else f'{option.name} or {option.name}=A,B,C'
+        expected = f'{option.name} alone' if kind is bool else f'{option.name} or {option.name}=A,B,C'
         raise ValueError(f'over: expected {expected}, got {option.name}={text}')
     values = [_value(option, kind, one) for one in ((low, high) if is_range else text.split(','))]
     if len(values) != len(set(values)) or len(values) < 2 or is_range and values[0] >= values[1]:
         raise ValueError(f'over: {option.name}: expected LOW..HIGH or at least two different values, got {text}')
     value = getattr(own, option.name)
     if not (values[0] <= value <= values[1] if is_range else value in values):
-        raise ValueError(f'over: {option.name}: expected {value}, with which trial 0 begins, among the values, got '
-                         f'{text}; --{option.name.replace("_", "-")} begins with a different one')
+        raise ValueError(f'over: {option.name}: expected {value} among the values, as trial 0 has it, got {text}; '
+                         f'{flag(option.name)} gives trial 0 a different one')
     if not is_range:
         return CategoricalDistribution(values)
     numbers = IntDistribution if kind is int else FloatDistribution
@@ -87,6 +89,6 @@ def _value(option, kind, text):
     try:
         value = kind(text)
     except ValueError:
-        raise ValueError(f'over: {option.name}: expected {kind.__name__}, got {text!r}') from None
+        raise ValueError(f'over: {option.name}: expected {kind.__name__}, or LOW..HIGH, got {text!r}') from None
     Config(**{option.name: value})  # checks it
     return value

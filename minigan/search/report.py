@@ -125,10 +125,11 @@ def table(found):
     for trial in found['trials']:
         rows.append([trial['trial'], *(trial['settings'].get(name) for name in names),
                      *(trial[column] for column in rows[0][len(names) + 1:])])
-    again = [['trial', *names, 'distance', 'frechet']]
+    measures = [measure for measure in ('distance', 'frechet') if any(one[measure] for one in found['again'])]
+    again = [['trial', *names, *measures]]
     for one in found['again']:
         again.append([one['trial'], *(one['settings'][name] for name in names),
-                      *(_with_error(one, measure) for measure in ('distance', 'frechet'))])
+                      *(_with_error(one, measure) for measure in measures)])
     seeds = [run['seed'] for run in found['again'][0]['runs']]
     return '\n'.join([*_lines(rows), '', f'Again with seeds {", ".join(map(str, seeds))} (mean ± standard error); '
                       "trial 0 has the network's own settings:", '', *_lines(again), '', *_verdict(found)])

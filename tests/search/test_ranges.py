@@ -62,18 +62,19 @@ def test_a_list_of_values_is_searched_as_it_is(default):
 
 
 @pytest.mark.parametrize('text, said', [
-    ('data', "expected some of network, epochs, .*, got 'data'"), ('seed', "got 'seed'"), ('out', "got 'out'"),
-    ('cycle', "got 'cycle'"), ('device', "got 'device'"), ('tensorboard', "got 'tensorboard'"),
-    ('nothing', "got 'nothing'"), ('batch=10', 'batch: expected LOW..HIGH or at least two different values, got 10'),
-    ('batch=', "batch: expected int, got ''"), ('batch=ten,50', "batch: expected int, got 'ten'"),
-    ('batch=1.5..60', "batch: expected int, got '1.5'"), ('batch=0..60', 'batch: expected a number >= 1'),
-    ('batch=60..100', 'batch: expected 50, with which trial 0 begins, among the values, got 60..100; --batch begins'),
+    ('data', "expected a setting of minigan train, such as .*, got 'data'"), ('seed', "got 'seed'"),
+    ('out', "got 'out'"), ('cycle', "got 'cycle'"), ('device', "got 'device'"), ('tensorboard', "got 'tensorboard'"),
+    ('nothing', "got 'nothing'"), ('learning_rate', "such as learning_rate_., got 'learning_rate'"),
+    ('batch=10', 'batch: expected LOW..HIGH or at least two different values, got 10'),
+    ('batch=', "batch: expected int, or LOW..HIGH, got ''"), ('batch=ten,50', "got 'ten'"),
+    ('batch=1.5..60', "got '1.5'"), ('batch=0..60', 'batch: expected a number >= 1'),
+    ('batch=60..100', 'batch: expected 50 among the values, as trial 0 has it, got 60..100; --batch gives'),
     ('batch=100..20', 'batch: expected LOW..HIGH'), ('batch=50,50', 'batch: expected LOW..HIGH'),
     ('learning_rate_G=nan,4e-3', 'learning_rate_G: expected a number'),
     ('beta1=0..inf', 'beta1: expected a number >= 0 and < 1, got inf'),
     ('objective=a,nonsaturating', 'objective: expected one of'),
     ('objective=hinge..minimax', 'expected objective or objective=A,B,C, got objective=hinge..minimax'),
-    ('conditional=1,0', 'expected conditional, got conditional=1,0')])
+    ('conditional=1,0', 'expected conditional alone, got conditional=1,0')])
 def test_other_values_are_refused_in_one_line(text, said, default):
     with pytest.raises(ValueError, match=said) as caught:
         read([text], default)

@@ -274,7 +274,7 @@ def test_a_trial_killed_after_it_was_pruned_stays_pruned(no_pictures):
     ({'storage': 's.txt'}, 'storage: expected a name that ends in .db, .log, .journal, got s.txt'),
     ({'seed': -1}, 'seed: expected an integer in'), ({'out': 'run'}, 'out: expected none, as each trial has its own'),
     ({'data': 'nowhere'}, 'nowhere'), ({'batch': 5000}, 'batch: expected between 1 and'),
-    ({'over': ['nothing']}, 'over: expected some of')])
+    ({'over': ['nothing']}, 'over: expected a setting')])
 def test_bad_choices_are_refused_before_anything_is_written(choices, said, tmp_path):
     with pytest.raises(ValueError, match=said) as caught:
         search(quiet=True, **choices)
@@ -322,14 +322,15 @@ def test_runs_of_something_else_are_refused(tmp_path):
 def test_a_different_search_needs_a_different_storage(no_pictures):
     same = {'over': ['learning_rate_G'], 'trials': 1, 'best': 1, 'seeds': 2, 'storage': 's.db', **SMALL}
     search(**same)
-    for change, what in (({'seed': 1}, 'seed'), ({'over': ['learning_rate_D']}, 'over'), ({'epochs': 3}, 'choices'),
-                         ({'over': ['learning_rate_G=1e-3..1e-2']}, 'over'), ({'k': 2}, 'choices'),
-                         ({'network': 'article'}, 'over, choices'), ({'data': 'digits'}, 'data, images')):
-        with pytest.raises(ValueError, match=f's.db: expected the choices that this .* got a different {what};'):
+    for change, what in (({'seed': 1}, 'the seed that .* a different one'), ({'epochs': 3}, 'epochs 2, got 3'),
+                         ({'over': ['learning_rate_D']}, 'the over that .*'), ({'k': 2}, 'k unset, got 2'),
+                         ({'over': ['learning_rate_G=1e-3..1e-2']}, 'the over that .*'),
+                         ({'network': 'article'}, 'network default, got article'), ({'data': 'digits'}, 'data .*')):
+        with pytest.raises(ValueError, match=f's.db: expected {what}; a new search needs a new --storage'):
             search(**{**same, **change})
     search(**same, device='numpy')
     np.save(SMALL['data'], 255 - np.load(SMALL['data']))
-    with pytest.raises(ValueError, match='got a different images;'):
+    with pytest.raises(ValueError, match='expected the images that this search began with, got a different one;'):
         search(**same)
 
 
@@ -347,7 +348,7 @@ def test_what_a_stranger_wrote_into_a_storage_is_refused(no_pictures):
     with pytest.raises(ValueError, match='s.log: trial 1 is not one of this search'):
         search(**same)
     study.set_user_attr('search', [1])
-    with pytest.raises(ValueError, match='got a different over, choices, data, images, seed'):
+    with pytest.raises(ValueError, match='expected the over that this search began with, got a different one'):
         search(**same)
 
 
@@ -395,11 +396,13 @@ def test_the_storage_on_a_full_disk_is_named_in_one_line(method, no_pictures, mo
         'minigan: error: s.db: database or disk is full; to go on: the same command'
 
 
-def test_a_run_again_is_not_chosen_by_a_pruned_or_overflowed_trial():
-    def trial(number, state, value):
-        return SimpleNamespace(number=number, value=value, state=SimpleNamespace(name=state))
+def test_a_run_again_has_the_settings_of_complete_trials_once():
+    def trial(number, state, value, k=None):
+        return SimpleNamespace(number=number, value=value, state=SimpleNamespace(name=state),
+                               params={'k': number if k is None else k})
     trials = [trial(0, 'COMPLETE', 3.0), trial(1, 'PRUNED', 1.0), trial(2, 'COMPLETE', 2.0), trial(3, 'PRUNED', None),
-              trial(4, 'COMPLETE', 2.0), trial(5, 'COMPLETE', 1.5)]
+              trial(4, 'COMPLETE', 2.0), trial(5, 'COMPLETE', 1.5), trial(6, 'COMPLETE', 1.5, k=5),
+              trial(7, 'COMPLETE', 1.0, k=0)]
     assert again.choose(trials, 2) == [0, 5, 2]
 
 
