@@ -91,8 +91,8 @@ class Search:
                  if name not in NOT_SETTINGS and value is not None}
         sources = {name: data.portable(getattr(self.config, name)) for name in ('data', 'cycle')
                    if getattr(self.config, name)}
-        return {'over': {name: self.optuna.distributions.distribution_to_json(values)
-                         for name, values in self.over.items()},
+        return {'over': [[name, self.optuna.distributions.distribution_to_json(values)]
+                         for name, values in self.over.items()],  # in this order, on which what is drawn depends
                 'choices': given, 'data': sources, 'images': self.sha256, 'seed': self.seed}
 
     def trials(self):

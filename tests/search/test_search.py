@@ -334,6 +334,13 @@ def test_a_different_search_needs_a_different_storage(no_pictures):
         search(**same)
 
 
+def test_what_is_searched_keeps_its_order_on_which_the_settings_depend(no_pictures):
+    same = {'trials': 1, 'best': 1, 'seeds': 2, 'storage': 's.db', **SMALL}
+    search(over=['k', 'beta1'], **same)
+    with pytest.raises(ValueError, match='got a different over;'):
+        search(over=['beta1', 'k'], **same)
+
+
 def test_what_a_stranger_wrote_into_a_storage_is_refused(no_pictures):
     same = {'over': ['learning_rate_G'], 'trials': 1, 'best': 1, 'seeds': 2, 'storage': 's.log', **SMALL}
     search(**same)
