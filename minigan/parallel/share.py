@@ -82,8 +82,9 @@ def _check(net, m, ranks):
                              f'{ranks.size}')
     for layer in net.layers:
         if m % layer.block:
-            raise ValueError(f'batch: expected a multiple of {layer.block * ranks.size}, as {layer} in {net.name} reads '
-                             f'{layer.block} rows together in each of {ranks.size} processes, got {m * ranks.size}')
+            raise ValueError(f'batch: expected a multiple of {layer.block * ranks.size}, as {layer} in {net.name} '
+                             f'reads {layer.block} rows together in each of {ranks.size} processes, got '
+                             f'{m * ranks.size}')
 
 
 def _averaging(optimizer, ranks):

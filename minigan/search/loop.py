@@ -162,6 +162,8 @@ class Search:
         try:
             config = replace(self.config, **trial.params, out=str(folder))
             outcome, last = outcome_of(config, after_epoch, self._is_bad)
+        except MemoryError:
+            outcome, last = 'not enough memory', {}
         except ValueError as error:
             if folder.exists():  # the settings were accepted
                 raise

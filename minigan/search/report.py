@@ -13,7 +13,7 @@ from minigan.storage.files import atomic_write
 from minigan.training.config import Config, flag
 
 RESULTS, HISTORY, IMPORTANCES = 'results.json', 'history.png', 'importances.png'
-CLEAR = 2  # standard errors of a difference that is more than chance
+CHANCE = 0.05  # a smaller p stands for a difference that is more than chance
 
 
 @contextmanager
@@ -140,19 +140,21 @@ def _verdict(found):
     best, own = found['again'][0], next(one for one in found['again'] if one['trial'] == 0)
     if best is own or not best['distance']:
         return ["No settings were better than the network's own."]
-    return [_compared(best, own), f"To train with the settings of trial {best['trial']}: {best['command']}"]
+    return [_compared(best, own, len(found['again']) - 1),
+            f"To train with the settings of trial {best['trial']}: {best['command']}"]
 
 
-def _compared(best, own):
+def _compared(best, own, others):
+    """How sure it is that the best of some others is better: by a paired t-test, times the number of others."""
+    from scipy.stats import ttest_rel  # slow to import
     if not own['distance']:
         return f"With the network's own settings, numbers overflow; with those of trial {best['trial']}, they do not."
-    difference = own['distance']['mean'] - best['distance']['mean']
-    error = math.hypot(*(one['distance']['standard_error'] for one in (best, own)))
-    told = f'{difference:.3g} ± {error:.2g}'
-    if difference > CLEAR * error:
-        return f"Trial {best['trial']} is better than the network's own settings: its distance is smaller by {told}."
-    return (f"Trial {best['trial']} may be no better than the network's own settings: its distance is smaller by "
-            f'{told}, which is within {CLEAR} standard errors.')
+    theirs, ours = ([run['distance'] for run in one['runs']] for one in (own, best))
+    gain = _mean([a - b for a, b in zip(theirs, ours)])
+    p = min(1, others * float(ttest_rel(theirs, ours, alternative='greater').pvalue))
+    verdict = 'is better' if p < CHANCE else 'may be no better'
+    return (f"Trial {best['trial']} {verdict} than the network's own settings: its distance is smaller by "
+            f"{gain['mean']:.3g} ± {gain['standard_error']:.2g} (p = {p:.2g}).")
 
 
 def _with_error(one, measure):
