@@ -54,7 +54,7 @@ def _no_native_twins():
     backend.TWINS.update(before)
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')  # those of a different module may have loaded the library anew
 def twins():
     """The native twins; a test that needs them is skipped where no compiler is, and fails where they do not work."""
     from minigan.native import library

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from statistics import mean, stdev
 
@@ -79,27 +79,40 @@ def save(search, found):
     _plots(search.study, search.store.folder)
 
 
+@contextmanager
+def _agg():
+    """pyplot; for the block with the backend Agg, which Optuna's plots need, whatever the user's own is."""
+    from minigan.pictures.figures import matplotlib  # first, as it survives a bad $MPLBACKEND
+    from matplotlib import pyplot  # isort: skip
+    kept = dict.__getitem__(matplotlib.rcParams, 'backend')  # unresolved if it was never needed
+    pyplot.switch_backend('agg')
+    try:
+        yield pyplot
+    finally:
+        with suppress(ImportError, ValueError):  # not installed
+            if isinstance(kept, str):
+                pyplot.switch_backend(kept)
+
+
 def _plots(study, folder):
     """Draw Optuna's plots, if there are trials enough."""
-    from matplotlib import pyplot
-    from optuna.importance import PedAnovaImportanceEvaluator
-    from optuna.visualization.matplotlib import plot_optimization_history, plot_param_importances
-
-    from minigan.pictures import figures  # noqa: F401: first, as it survives a bad $MPLBACKEND
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == 'COMPLETE']
     drawn = {}
-    if complete:
-        drawn[HISTORY] = lambda: _logarithmic(plot_optimization_history(study, target_name='distance'))
-    if len({trial.value for trial in complete}) > 1:
-        drawn[IMPORTANCES] = lambda: plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    for name, draw in drawn.items():
-        with pyplot.rc_context():  # Optuna sets a style
-            figure = draw().figure
-            try:
-                with atomic_write(folder / name) as file:
-                    figure.savefig(file, dpi=100, format='png', bbox_inches='tight')
-            finally:
-                pyplot.close(figure)
+    with _agg() as pyplot:
+        from optuna.importance import PedAnovaImportanceEvaluator
+        from optuna.visualization.matplotlib import plot_optimization_history, plot_param_importances
+        if complete:
+            drawn[HISTORY] = lambda: _logarithmic(plot_optimization_history(study, target_name='distance'))
+        if len({trial.value for trial in complete}) > 1:
+            drawn[IMPORTANCES] = lambda: plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        for name, draw in drawn.items():
+            with pyplot.rc_context():  # Optuna sets a style
+                figure = draw().figure
+                try:
+                    with atomic_write(folder / name) as file:
+                        figure.savefig(file, dpi=100, format='png', bbox_inches='tight')
+                finally:
+                    pyplot.close(figure)
 
 
 def _logarithmic(axes):

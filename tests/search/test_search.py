@@ -122,6 +122,22 @@ def test_optunas_plots_are_drawn_in_full(searched):
         assert min(pixels.shape) > 300 and pixels.std() > 10
 
 
+def test_plots_are_drawn_whatever_backend_matplotlib_has(tmp_path):
+    from matplotlib import pyplot
+    study, before = optuna.create_study(), pyplot.get_backend()
+    for x in (0.1, 0.2, 0.3):
+        study.add_trial(optuna.trial.create_trial(value=x, params={'x': x}, distributions={
+            'x': optuna.distributions.FloatDistribution(0, 1)}))
+    pyplot.switch_backend('svg')
+    try:
+        with report.quiet(optuna):
+            report._plots(study, tmp_path)
+        assert pyplot.get_backend() == 'svg'
+    finally:
+        pyplot.switch_backend(before)
+    assert {path.name for path in tmp_path.glob('*.png')} == {'history.png', 'importances.png'}
+
+
 def test_the_command_for_the_best_settings_can_be_pasted(searched, monkeypatch):
     folder, text = searched
     best = found(folder)['again'][0]
